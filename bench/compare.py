@@ -1,0 +1,227 @@
+"""Two runs side by side: matched by configuration, paired by seed, each difference with its interval."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import cast
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+
+from bench.statistics import (
+    IDENTITY,
+    counts,
+    finished,
+    mean_interval,
+    numbers,
+    paired_difference,
+    require_columns,
+    select,
+    setting_text,
+)
+from protocols.check import CloisterError, non_negative
+
+__all__ = ["as_records", "compare", "render"]
+
+MEASURED = ("accuracy", "loss", "bytes_total", "runtime_s")
+COLUMNS = (
+    "accuracy_a",
+    "accuracy_b",
+    "difference",
+    "low",
+    "high",
+    "p",
+    "pairs",
+    "verdict",
+    "note",
+    "bytes_ratio",
+    "runtime_ratio",
+)
+STYLES = {"worse": "red", "better": "green", "unclear": "yellow", "identical": "dim", "same": "dim"}
+
+
+def compare(a: pd.DataFrame, b: pd.DataFrame, level: float = 0.95, margin: float = 0.01) -> pd.DataFrame:
+    """Return one line per configuration of either run: how the accuracy of B differs from that of A.
+
+    `difference` is the mean of B - A over the seeds that finished in both, low and high its Student-t interval.
+    The verdict is "identical" (the same seeds finished with equal accuracy and loss), "same" (the interval lies
+    within `margin` of zero), "better" or "worse" (the interval leaves out zero), "unclear" (neither), "only in A",
+    "only in B", or "failed in B: reason" and its like where no trial finished. Ratios are B / A. The note counts
+    the trials that could not be paired.
+
+    Raises CloisterError for an absent column or a configuration with one seed twice in one run.
+
+    Guarantees:
+        Every configuration of A and of B has exactly one line.
+        A trial that failed on one side is named in the verdict or in the note.
+        Exchanging A and B turns "better" into "worse".
+    """
+    non_negative(margin=margin)
+    for frame in (a, b):
+        require_columns(frame, ["status", "error", "seed", *IDENTITY, *MEASURED])
+        counts(frame)
+    sides = {"A": _by_configuration(a), "B": _by_configuration(b)}
+    names = list(dict.fromkeys([*sides["A"], *sides["B"]]))
+    lines = [
+        {
+            **dict(zip(IDENTITY, name, strict=True)),
+            **_line(sides["A"].get(name), sides["B"].get(name), level, margin),
+        }
+        for name in names
+    ]
+    return pd.DataFrame(lines, columns=[*IDENTITY, *COLUMNS])
+
+
+def _by_configuration(results: pd.DataFrame) -> dict[tuple, pd.DataFrame]:
+    # A setting that was not given is NaN, and NaN differs from NaN: None matches None.
+    groups = results.groupby(list(IDENTITY), sort=False, dropna=False)
+    return {
+        tuple(None if isinstance(part, float) and math.isnan(part) else part for part in cast(tuple, name)): group
+        for name, group in groups
+    }
+
+
+def _line(a: pd.DataFrame | None, b: pd.DataFrame | None, level: float, margin: float) -> dict[str, object]:
+    done_a, done_b = _finished(a, "A"), _finished(b, "B")
+    difference = paired_difference(done_a["accuracy"], done_b["accuracy"], level)
+    line: dict[str, object] = {
+        "accuracy_a": mean_interval(done_a["accuracy"].values()).mean,
+        "accuracy_b": mean_interval(done_b["accuracy"].values()).mean,
+        "difference": difference.mean,
+        "low": difference.low,
+        "high": difference.high,
+        "p": difference.p,
+        "pairs": difference.pairs,
+        "note": _note(a, b),
+        "bytes_ratio": _ratio(done_a["bytes_total"], done_b["bytes_total"]),
+        "runtime_ratio": _ratio(done_a["runtime_s"], done_b["runtime_s"]),
+    }
+    missing = _missing(a, b)
+    identical = not missing and _equal(done_a, done_b)
+    verdict = "identical" if identical else missing or _verdict(difference.low, difference.high, margin)
+    return {**line, "verdict": verdict}
+
+
+def _finished(side: pd.DataFrame | None, name: str) -> dict[str, dict[int, float]]:
+    """Return each measured column of the finished trials by seed."""
+    if side is None:
+        return {column: {} for column in MEASURED}
+    done = finished(side)
+    seeds = [int(seed) for seed in numbers(done, "seed")]
+    if len(set(seeds)) < len(seeds):
+        settings = ", ".join(f"{column}={setting_text(side.iloc[0][column])}" for column in IDENTITY)
+        raise CloisterError(f"run {name} holds two finished trials of one seed for {settings}; allowed: one")
+    return {column: dict(zip(seeds, numbers(done, column).tolist(), strict=True)) for column in MEASURED}
+
+
+def _ratio(a: Mapping[int, float], b: Mapping[int, float]) -> float:
+    shared = a.keys() & b.keys()
+    below, above = (mean_interval(side[seed] for seed in shared).mean for side in (a, b))
+    return above / below if below else math.nan
+
+
+def _equal(a: Mapping[str, Mapping[int, float]], b: Mapping[str, Mapping[int, float]]) -> bool:
+    # The text of a float is exact, and unlike the float, NaN equals NaN.
+    return all(repr(sorted(a[column].items())) == repr(sorted(b[column].items())) for column in ("accuracy", "loss"))
+
+
+def _missing(a: pd.DataFrame | None, b: pd.DataFrame | None) -> str:
+    """Say why no trial of the configuration finished on one side; an empty text where both sides have one."""
+    if b is None:
+        return "only in A"
+    if a is None:
+        return "only in B"
+    reasons = {name: _reason(side) for name, side in (("A", a), ("B", b)) if not counts(side)["ok"]}
+    return "; ".join(f"{status} in {name}: {text}" for name, (status, text) in reasons.items())
+
+
+def _reason(side: pd.DataFrame) -> tuple[str, str]:
+    status = "failed" if counts(side)["failed"] else "skipped"
+    texts = [str(text) for text in select(side, side["status"] == status)["error"] if isinstance(text, str) and text]
+    return status, texts[0] if texts else "no reason given"
+
+
+def _note(a: pd.DataFrame | None, b: pd.DataFrame | None) -> str:
+    """Count the trials that have no partner."""
+    sides = {name: side for name, side in (("A", a), ("B", b)) if side is not None}
+    parts: list[str] = []
+    for name, side in sides.items():
+        words = counts(side)
+        parts += [f"{words[status]} {status} in {name}" for status in ("failed", "skipped") if words[status]]
+        silent = int(np.sum(~np.isfinite(numbers(finished(side), "accuracy"))))
+        parts += [f"{silent} without an accuracy in {name}"] if silent else []
+    seeds = {
+        name: {seed for seed in numbers(side, "seed").tolist() if not math.isnan(seed)} for name, side in sides.items()
+    }
+    shared = set.intersection(*seeds.values())
+    more = {name: len(own - shared) for name, own in seeds.items()}
+    return ", ".join([*parts, *(f"{number} more seeds in {name}" for name, number in more.items() if number)])
+
+
+def _verdict(low: float, high: float, margin: float) -> str:
+    if math.isnan(low):
+        return "unclear"
+    if -margin <= low and high <= margin:
+        return "same"
+    return "worse" if high < 0 else "better" if low > 0 else "unclear"
+
+
+def render(comparison: pd.DataFrame) -> Table:
+    """Return the comparison as a table for the terminal; settings that never vary stand in the title."""
+    varying = [column for column in IDENTITY if len(set(map(setting_text, comparison[column]))) > 1] or ["attack"]
+    table = Table(title=_title(comparison, varying), caption=_caption(comparison), title_justify="left")
+    for column in varying:
+        table.add_column(column, overflow="fold")
+    for column in ("accuracy A", "accuracy B", "B - A", "interval", "bytes B/A", "time B/A"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict", overflow="fold")
+    for line in as_records(comparison):
+        table.add_row(*(_plain(setting_text(line[column])) for column in varying), *_cells(line))
+    return table
+
+
+def _title(comparison: pd.DataFrame, varying: list[str]) -> str | None:
+    constant = [] if comparison.empty else [column for column in IDENTITY if column not in varying]
+    return _plain(", ".join(f"{column} {setting_text(comparison[column].iloc[0])}" for column in constant)) or None
+
+
+def _caption(comparison: pd.DataFrame) -> str:
+    heads = Counter(str(verdict).partition(":")[0] for verdict in comparison["verdict"])
+    words = ", ".join(f"{number} {head}" for head, number in heads.most_common()) or "nothing to compare"
+    return _plain(f"{words}. Each interval stands alone: among many lines, some differ by chance.")
+
+
+def _cells(line: dict[str, object]) -> list[str]:
+    verdict = str(line["verdict"])
+    style = STYLES.get(verdict, "red" if " in B:" in verdict else "")
+    text = _plain(f"{verdict} ({line['note']})" if line["note"] else verdict)
+    interval = "" if line["low"] is None else f"{line['low']:+.3f} .. {line['high']:+.3f}"
+    numbers = [_number(line[name], form) for name, form in (("accuracy_a", ".3f"), ("accuracy_b", ".3f"))]
+    ratios = [_number(line[name], ".2f") for name in ("bytes_ratio", "runtime_ratio")]
+    return [*numbers, _number(line["difference"], "+.3f"), interval, *ratios, f"[{style}]{text}[/]" if style else text]
+
+
+def _number(value: object, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _plain(text: str) -> str:
+    # An error text such as "[/red]" is no markup.
+    return text.replace("[", r"\[")
+
+
+def as_records(comparison: pd.DataFrame) -> list[dict[str, object]]:
+    """Return the comparison as JSON-ready dicts, NaN as None.
+
+    Guarantees:
+        json.dumps accepts the records with allow_nan=False.
+    """
+    return [
+        {str(column): _json_value(value) for column, value in line.items()} for line in comparison.to_dict("records")
+    ]
+
+
+def _json_value(value: object) -> object:
+    plain = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain

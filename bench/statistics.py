@@ -1,0 +1,292 @@
+"""Means, intervals and paired differences over seeds, in which a failed trial is always counted."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from protocols.check import CloisterError, fraction
+
+__all__ = [
+    "CLEAN",
+    "IDENTITY",
+    "Difference",
+    "Interval",
+    "counts",
+    "finished",
+    "identity_columns",
+    "interval_by",
+    "mean_interval",
+    "numbers",
+    "paired_difference",
+    "require_columns",
+    "select",
+    "setting_text",
+    "summarise",
+    "worst_epsilon",
+]
+
+IDENTITY = (
+    "dataset",
+    "partition",
+    "model",
+    "attack",
+    "clustering",
+    "protocol",
+    "aggregator",
+    "privacy",
+    "n",
+    "f",
+    "cluster_size",
+    "rounds",
+)
+CLEAN = "none"
+STATUSES = ("ok", "failed", "skipped")
+MEANS = (
+    "loss",
+    "attack_success",
+    "bytes_total",
+    "bytes_mpc",
+    "bytes_upload",
+    "bytes_per_process_round",
+    "train_s",
+    "mpc_s",
+    "runtime_s",
+)
+SUMMARISED = ("epsilon", "clusters", "tainted_clusters", "tolerated_clusters", "sum_exact", "diverged_round")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A mean over seeds with its interval; low and high are NaN for fewer than two values."""
+
+    mean: float
+    low: float
+    high: float
+    count: int
+    missing: int
+    level: float
+
+    @property
+    def half_width(self) -> float:
+        """Half the length of the interval; NaN without an interval."""
+        return (self.high - self.low) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """The mean of b - a over the seeds that both have, its interval and the two-sided p of a paired t test.
+
+    `unpaired` counts the seeds with a finite value on one side only or on neither.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p: float
+    pairs: int
+    unpaired: int
+    level: float
+
+
+def _half_width(deviation: float, count: int, level: float) -> float:
+    if count < 2:
+        return math.nan
+    return float(stats.t.ppf((1 + level) / 2, count - 1)) * deviation / math.sqrt(count)
+
+
+def mean_interval(values: Iterable[float], level: float = 0.95) -> Interval:
+    """Return the mean of the finite values with the Student-t interval of that level.
+
+    Guarantees:
+        The interval is the one that scipy.stats.t.interval gives.
+        Values that are not finite are counted as missing, never silently dropped.
+        One value has a mean and no interval.
+    Source: Student (1908), "The probable error of a mean", Biometrika 6.
+    """
+    fraction(level=level)
+    given = np.asarray(list(values), dtype=float)
+    finite = given[np.isfinite(given)]
+    count = len(finite)
+    mean = float(np.mean(finite)) if count else math.nan
+    half = _half_width(float(np.std(finite, ddof=1)) if count > 1 else math.nan, count, level)
+    return Interval(mean=mean, low=mean - half, high=mean + half, count=count, missing=len(given) - count, level=level)
+
+
+def paired_difference(
+    a: Mapping[int, float] | pd.Series, b: Mapping[int, float] | pd.Series, level: float = 0.95
+) -> Difference:
+    """Return the mean of b - a, paired by seed (the keys or the index), with its Student-t interval and p.
+
+    Raises CloisterError where a seed occurs twice on one side.
+
+    Guarantees:
+        The p is the one that scipy.stats.ttest_rel gives.
+        Seeds that only one side has are counted as unpaired and do not enter the mean.
+        Differences that are all zero have p = 1; equal differences other than zero have p = 0.
+    """
+    left, right = (_by_seed(side, name) for side, name in ((a, "a"), (b, "b")))
+    seeds = left.index.union(right.index)
+    deltas = (right.reindex(seeds) - left.reindex(seeds)).to_numpy(dtype=float)
+    found = mean_interval(deltas, level)
+    return Difference(
+        mean=found.mean,
+        low=found.low,
+        high=found.high,
+        p=_p_value(deltas[np.isfinite(deltas)]),
+        pairs=found.count,
+        unpaired=found.missing,
+        level=level,
+    )
+
+
+def _by_seed(values: Mapping[int, float] | pd.Series, name: str) -> pd.Series:
+    series = values if isinstance(values, pd.Series) else pd.Series(dict(values), dtype=float)
+    series = series.astype(float)
+    twice = series.index[series.index.duplicated()]
+    if len(twice):
+        raise CloisterError(f"{name} has seed {twice[0]!r} twice; allowed: one value for each seed")
+    return series.where(np.isfinite(series))
+
+
+def _p_value(deltas: np.ndarray) -> float:
+    if len(deltas) < 2:
+        return math.nan
+    mean, deviation = float(np.mean(deltas)), float(np.std(deltas, ddof=1))
+    if deviation == 0:
+        return 1.0 if mean == 0 else 0.0
+    return float(2 * stats.t.sf(abs(mean) * math.sqrt(len(deltas)) / deviation, len(deltas) - 1))
+
+
+def interval_by(frame: pd.DataFrame, by: Sequence[str], value: str, level: float = 0.95) -> pd.DataFrame:
+    """Return one line per group with the columns of `by`, then mean, low, high, count and missing of `value`.
+
+    Guarantees:
+        Each line equals mean_interval of the group's values.
+    """
+    fraction(level=level)
+    require_columns(frame, [*by, value])
+    given = numbers(frame, value)
+    tidy = frame.assign(_finite=np.where(np.isfinite(given), given, math.nan))
+    groups = tidy.groupby(list(by), sort=False, dropna=False)["_finite"]
+    table = groups.agg(["mean", "std", "count", "size"]).reset_index()
+    counted = table["count"].to_numpy()
+    quantile = stats.t.ppf((1 + level) / 2, np.maximum(counted - 1, 1))
+    half = np.where(counted > 1, quantile * table["std"].to_numpy() / np.sqrt(np.maximum(counted, 1)), math.nan)
+    table = table.assign(low=table["mean"] - half, high=table["mean"] + half, missing=table["size"] - table["count"])
+    return table.reindex(columns=[*by, "mean", "low", "high", "count", "missing"])
+
+
+def finished(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the lines whose status is "ok"."""
+    return select(results, results["status"] == "ok")
+
+
+def select(frame: pd.DataFrame, mask: object) -> pd.DataFrame:
+    """Return the lines of a table for which the mask holds."""
+    return cast(pd.DataFrame, frame[mask])
+
+
+def numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
+    """Return a column as floats, NaN where nothing was measured."""
+    return cast(pd.Series, frame[column]).to_numpy(dtype=float, na_value=math.nan)
+
+
+def require_columns(frame: pd.DataFrame, columns: Iterable[str]) -> None:
+    """Raise CloisterError unless the table has every named column."""
+    absent = [column for column in columns if column not in frame.columns]
+    if absent:
+        raise CloisterError(f"the table has no column {', '.join(map(repr, absent))}; its columns: {list(frame)}")
+
+
+def identity_columns(results: pd.DataFrame) -> list[str]:
+    """Return the columns that name a configuration: the settings without the seed, after `run` where there is one."""
+    require_columns(results, IDENTITY)
+    return [*(["run"] if "run" in results.columns else []), *IDENTITY]
+
+
+def setting_text(value: object) -> str:
+    """Return a setting as a reader writes it: 20 for 20.0, "not given" for a missing one."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "not given"
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def counts(results: pd.DataFrame) -> dict[str, int]:
+    """Return the number of lines for each of "ok", "failed" and "skipped"; CloisterError for another status."""
+    require_columns(results, ["status"])
+    seen = {str(status): int(number) for status, number in results["status"].value_counts(dropna=False).items()}
+    unknown = sorted(set(seen) - set(STATUSES))
+    if unknown:
+        raise CloisterError(f"status = {unknown[0]!r} is unknown; allowed: {', '.join(STATUSES)}")
+    return {status: seen.get(status, 0) for status in STATUSES}
+
+
+def worst_epsilon(values: Iterable[object]) -> str:
+    """Return the weakest of the privacy guarantees: "unsupported", else "inf", else the largest number, else ""."""
+    words = {"" if isinstance(value, float) and math.isnan(value) else str(value) for value in values} - {""}
+    if "unsupported" in words:
+        return "unsupported"
+    try:
+        return max(words, key=float, default="")
+    except ValueError:
+        raise CloisterError(
+            f"epsilon = {sorted(words)} is not allowed; allowed: a number, 'inf', 'unsupported' or an empty text"
+        ) from None
+
+
+def summarise(results: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """Return one line per configuration: accuracy with its interval over the finished seeds, counts, means.
+
+    Columns: the identity columns; accuracy, accuracy_low, accuracy_high (of `level`); ok, failed, skipped (lines of
+    each status); missing (finished lines without a finite accuracy); means over the finished lines of loss,
+    attack_success, bytes and seconds; epsilon (the weakest); clusters (mean); tainted_clusters (largest);
+    tolerated_clusters (smallest); exceeded (finished lines with more tainted clusters than tolerated); sum_exact
+    (in every line that says); diverged (lines that diverged).
+
+    Raises CloisterError for an unknown status, an absent column, or a configuration with one seed finished twice.
+
+    Guarantees:
+        Every line of the results is counted in exactly one of ok, failed and skipped.
+        A configuration whose every trial failed keeps its line, with NaN for what was not measured.
+    """
+    identity = identity_columns(results)
+    require_columns(results, ["seed", "accuracy", *MEANS, *SUMMARISED])
+    counts(results)
+    _refuse_repeats(results, identity)
+    groups = results.groupby(identity, sort=False, dropna=False)
+    lines = [{**dict(zip(identity, cast(tuple, name), strict=True)), **_line(group, level)} for name, group in groups]
+    return pd.DataFrame(lines, columns=[*identity, *_line(results.iloc[:0], level)])
+
+
+def _refuse_repeats(results: pd.DataFrame, identity: list[str]) -> None:
+    done = finished(results)
+    twice = select(done, done.duplicated(subset=[*identity, "seed"]))
+    if len(twice):
+        settings = ", ".join(f"{column}={setting_text(twice.iloc[0][column])}" for column in [*identity, "seed"])
+        raise CloisterError(f"the results hold two finished trials of {settings}; allowed: one, or a `run` column")
+
+
+def _line(group: pd.DataFrame, level: float) -> dict[str, object]:
+    done = finished(group)
+    found = mean_interval(numbers(done, "accuracy"), level)
+    tainted, tolerated = numbers(done, "tainted_clusters"), numbers(done, "tolerated_clusters")
+    return {
+        "accuracy": found.mean,
+        "accuracy_low": found.low,
+        "accuracy_high": found.high,
+        **counts(group),
+        "missing": found.missing,
+        **{column: mean_interval(numbers(done, column)).mean for column in MEANS},
+        "epsilon": worst_epsilon(done["epsilon"]),
+        "clusters": mean_interval(numbers(done, "clusters")).mean,
+        "tainted_clusters": float(np.max(tainted)) if len(done) else math.nan,
+        "tolerated_clusters": float(np.min(tolerated)) if len(done) else math.nan,
+        "exceeded": int(np.sum(tainted > tolerated)),
+        "sum_exact": bool(np.all(numbers(group, "sum_exact") != 0)),
+        "diverged": int(np.sum(~np.isnan(numbers(group, "diverged_round")))),
+    }

@@ -1,0 +1,1 @@
+"""What Cloister verifies: secure sums, clusterings, robust rules, privacy mechanisms, and the network under them."""

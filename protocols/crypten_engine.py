@@ -1,0 +1,118 @@
+# CrypTen has no type information.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+"""The only import of CrypTen: a version shim and a communicator that runs its collectives on our links."""
+
+import contextvars
+import importlib
+import sys
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from protocols.network import Link
+
+__all__ = ["LinkCommunicator", "reveal", "world"]
+
+
+def _alias_moved_module() -> None:
+    # CrypTen 0.4.1 imports torch.onnx._internal.registration, which torch 2.9 moved.
+    old = "torch.onnx._internal.registration"
+    try:
+        importlib.import_module(old)
+    except ModuleNotFoundError:
+        sys.modules[old] = importlib.import_module("torch.onnx._internal.torchscript_exporter.registration")
+
+
+_alias_moved_module()
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # deprecations inside CrypTen's own imports
+    import crypten.communicator
+    from crypten.mpc.primitives import ArithmeticSharedTensor
+
+
+class LinkCommunicator:
+    """CrypTen's communicator interface, as far as arithmetic sharing opens values, over a Link.
+
+    Guarantees:
+        all_reduce returns the sum modulo 2^64 at every party, each coordinate summed by exactly one of them.
+        A cluster (row) of a batch sends the same words as if it ran alone.
+    """
+
+    def __init__(self, link: Link, parties: int) -> None:
+        self._link = link
+        self._parties = parties
+
+    def get_rank(self) -> int:
+        """Return this party's rank."""
+        return self._link.rank
+
+    def get_world_size(self) -> int:
+        """Return the number of parties."""
+        return self._parties
+
+    def all_reduce(self, words: Tensor) -> Tensor:
+        """Return the sum over parties of int64 words of shape (clusters, coordinates).
+
+        Party j collects and adds the j-th part of the coordinates, then hands its part to all: 2 (c - 1) words
+        a coordinate in all, where sending every share to every party would take c (c - 1).
+        """
+        parts = torch.tensor_split(words, self._parties, dim=-1)
+        mine = self._reduce_scatter(parts)
+        return self._all_gather(mine, parts)
+
+    def _peers(self) -> list[int]:
+        return [peer for peer in range(self._parties) if peer != self._link.rank]
+
+    def _reduce_scatter(self, parts: tuple[Tensor, ...]) -> Tensor:
+        own = parts[self._link.rank]
+        received = torch.empty(self._parties, *own.shape, dtype=torch.int64)
+        received[self._link.rank] = own
+        peers = self._peers()
+        self._link.exchange({peer: parts[peer] for peer in peers}, {peer: received[peer] for peer in peers})
+        return received.sum(dim=0)
+
+    def _all_gather(self, mine: Tensor, parts: tuple[Tensor, ...]) -> Tensor:
+        peers = self._peers()
+        gathered = [torch.empty(part.shape, dtype=torch.int64) for part in parts]
+        gathered[self._link.rank] = mine
+        self._link.exchange(dict.fromkeys(peers, mine), {peer: gathered[peer] for peer in peers})
+        return torch.cat(gathered, dim=-1)
+
+
+_current: contextvars.ContextVar[LinkCommunicator | None] = contextvars.ContextVar("communicator", default=None)
+
+
+def _get() -> LinkCommunicator:
+    communicator = _current.get()
+    if communicator is None:
+        raise RuntimeError("CrypTen is used outside `with world(...)`, so it has no parties to talk to")
+    return communicator
+
+
+# CrypTen asks its module for the communicator at each use; a context variable gives every thread its own,
+# where CrypTen's own global would be shared by all parties of one process.
+crypten.communicator.get = _get
+
+
+@contextmanager
+def world(link: Link, parties: int) -> Generator[None, None, None]:
+    """Let CrypTen's collectives of this thread run over the link, among the parties 0..parties-1."""
+    token = _current.set(LinkCommunicator(link, parties))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def reveal(link: Link, parties: int, share: Tensor, *, fraction_bits: int) -> Tensor:
+    """Return the ring words that CrypTen opens from this party's arithmetic share, int64, not decoded.
+
+    CrypTen's own decoding is off by one for some negative numbers, so decoding is left to FixedPoint.
+    """
+    with world(link, parties):
+        opened = ArithmeticSharedTensor.from_shares(share, precision=fraction_bits).reveal()
+    return cast(Tensor, opened)

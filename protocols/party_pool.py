@@ -1,0 +1,177 @@
+"""Parties as processes that talk over TCP on loopback, started once and kept."""
+
+import contextlib
+import multiprocessing
+import secrets
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from types import TracebackType
+from typing import Any
+
+from torch import Tensor
+
+from protocols import check, network, party_process
+from protocols.check import CloisterError
+from protocols.network import BOARD, NetworkError, PartyCrashedError, PartyTimeoutError, TcpLink, accept_party
+from protocols.parties import OpenedSums, PartyReport, check_words, collect, total
+from protocols.party_process import receive_json, send_json
+from protocols.registry import Spec
+from protocols.types import Cost
+
+__all__ = ["PartyPool"]
+
+_ERRORS: Mapping[str, type[Exception]] = {
+    error.__name__: error
+    for error in (NetworkError, PartyCrashedError, PartyTimeoutError, network.OutOfStepError, CloisterError)
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Child:
+    process: ForkServerProcess
+    control: Connection
+
+
+class PartyPool:
+    """A pool of party processes on this machine; slot j plays member j of every cluster.
+
+    Threat model: the pool is the bench, not a party: it starts the parties and hands each its own words. The
+    processes share one machine, so they measure a protocol; they do not protect anything from that machine.
+
+    Guarantees:
+        A batch returns the exact sums or raises a typed error within the deadline.
+        After a failed batch all party processes are stopped, and the next batch starts new ones with new keys.
+        Party processes end when the pool's process ends, however it ends.
+    """
+
+    def __init__(self, parties: int, *, deadline_s: float = 60.0) -> None:
+        check.integer_at_least(1, parties=parties)
+        check.positive(deadline_s=deadline_s)
+        self.parties = parties
+        self._deadline_s = deadline_s
+        self._children: list[_Child] = []
+        self._board: TcpLink | None = None
+        self._use = 0
+
+    def __enter__(self) -> "PartyPool":
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def pids(self) -> list[int]:
+        """The process number of each running party."""
+        return [child.process.pid for child in self._children if child.process.pid is not None]
+
+    def start(self) -> TcpLink:
+        """Start the party processes unless they run, and return the board's link to them."""
+        if self._board is None:
+            try:
+                self._board = self._start()
+            except BaseException:
+                self.stop()
+                raise
+        return self._board
+
+    def stop(self) -> None:
+        """Stop all party processes at once; nothing that they hold is of use after a failure."""
+        for child in self._children:
+            child.control.close()
+            child.process.kill()
+        for child in self._children:
+            child.process.join()
+            child.process.close()
+        self._children = []
+        if self._board is not None:
+            self._board.close()
+            self._board = None
+
+    def open_sums(self, protocol: Spec, words: Tensor) -> OpenedSums:
+        """See Parties.open_sums."""
+        shape = check_words(words, self.parties)
+        board = self.start()
+        try:
+            return self._open_sums(board, protocol, words, shape)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _open_sums(self, board: TcpLink, protocol: Spec, words: Tensor, shape: tuple[int, int, int]) -> OpenedSums:
+        clusters, members, coordinates = shape
+        children = self._children[:members]
+        self._use += 1
+        batch = {
+            "protocol": protocol.name,
+            "parameters": protocol.parameters,
+            "use": self._use,
+            "clusters": clusters,
+            "members": members,
+            "coordinates": coordinates,
+        }
+        for slot, child in enumerate(children):
+            with _as_crash(slot):
+                send_json(child.control, batch)
+                child.control.send_bytes(words[:, slot].contiguous().numpy().tobytes())
+        reports = [PartyReport.from_json(reply["report"]) for reply in self._replies(children)]
+        sums = collect(board, reports, clusters, coordinates)
+        uploads = [Cost(**reply["upload"]) for reply in self._replies(children)]
+        return OpenedSums(sums=sums, mpc=total([report.mpc for report in reports]), upload=total(uploads))
+
+    def _start(self) -> TcpLink:
+        context = multiprocessing.get_context("forkserver")
+        # The fork server imports CrypTen once; each party is a fork of it and starts in milliseconds.
+        context.set_forkserver_preload(["protocols.party_process", "protocols.crypten_engine"])
+        for rank in range(self.parties):
+            ours, theirs = context.Pipe()
+            process = context.Process(
+                target=party_process.serve, args=(theirs, rank, self._deadline_s), name=f"party-{rank}", daemon=True
+            )
+            process.start()
+            theirs.close()
+            self._children.append(_Child(process=process, control=ours))
+        return self._connect()
+
+    def _connect(self) -> TcpLink:
+        token = secrets.token_bytes(16)
+        ports = [reply["port"] for reply in self._replies(self._children)]
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            start = {"token": token.hex(), "ports": ports, "board_port": listener.getsockname()[1]}
+            for child in self._children:
+                send_json(child.control, start)
+            listener.settimeout(self._deadline_s)
+            sockets = dict(accept_party(listener, token, deadline_s=self._deadline_s) for _ in ports)
+        board = TcpLink(BOARD, sockets, deadline_s=self._deadline_s)
+        self._replies(self._children)
+        return board
+
+    def _replies(self, children: Sequence[_Child]) -> list[dict[str, Any]]:
+        """Return one reply from each child; the error of a child that failed by itself beats its peers' echoes."""
+        deadline = time.monotonic() + self._deadline_s
+        replies = [self._reply(slot, child, deadline) for slot, child in enumerate(children)]
+        failed = [reply for reply in replies if not reply.get("ok", True)]
+        failed.sort(key=lambda reply: reply["kind"] in {"PartyCrashedError", "PartyTimeoutError"})
+        for reply in failed:
+            text = reply["text"] if reply["kind"] in _ERRORS else f"{reply['kind']}: {reply['text']}"
+            raise _ERRORS.get(reply["kind"], NetworkError)(text)
+        return replies
+
+    def _reply(self, slot: int, child: _Child, deadline: float) -> dict[str, Any]:
+        with _as_crash(slot):
+            # A party notices a silent peer at the deadline; its own report of that needs a moment longer.
+            if not child.control.poll(max(0.0, deadline - time.monotonic()) + 2.0):
+                raise PartyTimeoutError(f"party {slot} sent no report for {self._deadline_s} s")
+            return receive_json(child.control)
+
+
+@contextlib.contextmanager
+def _as_crash(slot: int):
+    try:
+        yield
+    except (EOFError, ConnectionError):
+        raise PartyCrashedError(f"the process of party {slot} ended") from None

@@ -1,0 +1,99 @@
+"""Randomness of two kinds: public streams named from a seed, and secret streams of AES-128 in counter mode."""
+
+import hashlib
+import math
+import os
+
+import numpy as np
+import torch
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from torch import Tensor
+
+from protocols.check import CloisterError
+
+__all__ = ["SecretStreams", "public_stream"]
+
+_BLOCK_BYTES = 16
+_WORD_BYTES = 8
+
+
+def _digest(*parts: object) -> bytes:
+    # Each part is written with its length, so that ("ab", "c") and ("a", "bc") differ.
+    digest = hashlib.sha256(b"cloister stream v1")
+    for part in parts:
+        text = str(part).encode()
+        digest.update(len(text).to_bytes(8, "big") + text)
+    return digest.digest()
+
+
+def public_stream(seed: int, *names: object) -> np.random.Generator:
+    """Return the generator of the named stream: for sampling, placement, initial weights; never for secrets.
+
+    Guarantees:
+        The same seed and names give the same draws; another seed or name gives an independent stream.
+    """
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(_digest(seed, *names)[:16], "big")))
+
+
+class SecretStreams:
+    """Secret random words: one AES-128 key, one disjoint counter range for each (use, lane).
+
+    A use is the number of a job and a lane is a place inside it (a cluster, a process); the initial counter
+    block is use (48 bits), lane (32 bits), block number (48 bits), so two different pairs never share a block.
+
+    Guarantees:
+        Different (use, lane) pairs draw from disjoint blocks of the key stream.
+        A use that is not larger than all before it is refused, so nothing is drawn twice.
+        The key never appears in repr, str or an error.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != _BLOCK_BYTES:
+            raise CloisterError(f"a stream key has {len(key)} bytes; allowed: {_BLOCK_BYTES}")
+        self._algorithm = algorithms.AES128(key)
+        self._last_use = -1
+
+    @classmethod
+    def fresh(cls) -> "SecretStreams":
+        """Return streams under a new key from the operating system: what production uses."""
+        return cls(os.urandom(_BLOCK_BYTES))
+
+    @classmethod
+    def replayable(cls, seed: int, *names: object) -> "SecretStreams":
+        """Return streams that anyone who knows the seed can replay: for experiments, never for real data."""
+        return cls(_digest("replayable secret", seed, *names)[:_BLOCK_BYTES])
+
+    def __repr__(self) -> str:
+        return "SecretStreams(key hidden)"
+
+    def __reduce__(self) -> str:
+        raise TypeError("secret streams cannot be pickled")
+
+    def words(self, *, use: int, lanes: int, count: int) -> Tensor:
+        """Return uniform int64 words of shape (lanes, count); `use` must grow from call to call."""
+        if use <= self._last_use or use >= 2**48:
+            raise CloisterError(f"use = {use} of a secret stream is not allowed; allowed: > {self._last_use}, < 2^48")
+        self._last_use = use
+        out = torch.empty(lanes, count, dtype=torch.int64)
+        zeros = bytes(count * _WORD_BYTES)
+        # update_into wants one block of slack behind the output, which a row of `out` does not have.
+        buffer = bytearray(count * _WORD_BYTES + _BLOCK_BYTES - 1)
+        for lane in range(lanes):
+            start = use.to_bytes(6, "big") + lane.to_bytes(4, "big") + bytes(6)
+            Cipher(self._algorithm, modes.CTR(start)).encryptor().update_into(zeros, buffer)
+            if count:
+                out[lane] = torch.frombuffer(buffer, dtype=torch.int64, count=count)
+        return out
+
+    def gaussian(self, *, use: int, lanes: int, count: int) -> Tensor:
+        """Return standard normal float64 numbers of shape (lanes, count), by the Box-Muller transform.
+
+        Each uniform has 53 bits, so |value| <= 8.6; the tails that are cut weigh less than 1e-17 a draw.
+        """
+        half = (count + 1) // 2
+        bits = self.words(use=use, lanes=lanes, count=2 * half)
+        # The logical shift keeps the top 53 bits; +1 moves [0, 1) to (0, 1] so that the logarithm is finite.
+        uniform = (((bits >> 11) & (2**53 - 1)) + 1).to(torch.float64) * 2.0**-53
+        radius = torch.sqrt(-2.0 * torch.log(uniform[:, :half]))
+        angle = 2.0 * math.pi * uniform[:, half:]
+        return torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)[:, :count]

@@ -1,0 +1,213 @@
+"""Plug-ins by name: built-in files, third-party entry points, "did you mean", duplicates refused.
+
+A built-in plug-in is one file of a plug-in package; its name is the file's name. A third party's plug-in
+is an entry point whose name is the plug-in's name. Plug-ins are frozen dataclasses: their fields are the
+parameters that a configuration file can set.
+"""
+
+import importlib
+import importlib.metadata
+import inspect
+import json
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar, cast, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from protocols.check import CloisterError, suggestion
+
+__all__ = ["Entry", "Registry", "Spec"]
+
+Plugin = TypeVar("Plugin")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """A plug-in's name with its parameters, in alphabetical order.
+
+    Guarantees:
+        Specs that differ in any parameter have different canonical texts.
+    """
+
+    name: str
+    parameters: tuple[tuple[str, Any], ...] = ()
+
+    def as_config(self) -> dict[str, Any]:
+        """Return the form that a configuration file uses: the name, then the parameters by name."""
+        return {"name": self.name, **dict(self.parameters)}
+
+    def canonical(self) -> str:
+        """Return one text for equal specs, fit for hashing."""
+        return json.dumps(self.as_config(), sort_keys=True)
+
+    def __str__(self) -> str:
+        words = ", ".join(f"{key}={value}" for key, value in self.parameters)
+        return f"{self.name}({words})" if words else self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One registered plug-in: its factory and what is said about it."""
+
+    name: str
+    factory: type
+    source: str
+    facts: Mapping[str, Any]
+    examples: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """The first line of the plug-in's docstring."""
+        return (inspect.getdoc(self.factory) or "").partition("\n")[0]
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Each parameter with its default."""
+        return {f.name: None if f.default is MISSING else f.default for f in fields(self.factory)}
+
+    @property
+    def file(self) -> Path:
+        """The source file, part of the fingerprint of every cell that uses the plug-in."""
+        return Path(inspect.getfile(self.factory))
+
+
+class Registry(Generic[Plugin]):
+    """The plug-ins of one kind.
+
+    Guarantees:
+        A built-in file of the plug-in package is found without being listed anywhere.
+        An unknown name or parameter is refused with the closest allowed one.
+        Two plug-ins of one name are refused.
+        A plug-in that cannot be imported is named in the error, with the reason.
+    """
+
+    def __init__(self, kind: str, packages: tuple[str, ...], group: str) -> None:
+        self.kind = kind
+        self.group = group
+        self._packages = packages
+        self._entries: dict[str, Entry] = {}
+        self._loaded = False
+
+    def register(
+        self,
+        *,
+        source: str,
+        examples: tuple[Mapping[str, Any], ...] = (),
+        name: str | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> Callable[[type], type]:
+        """Return a class decorator that registers a frozen dataclass under its file's name (or `name`)."""
+
+        def add(factory: type) -> type:
+            word = name or factory.__module__.rpartition(".")[2]
+            if not is_dataclass(factory):
+                raise CloisterError(f"{self.kind} {word!r} is not a dataclass; allowed: a frozen dataclass")
+            known = self._entries.get(word)
+            if known and known.file != Path(inspect.getfile(factory)):
+                raise CloisterError(
+                    f"{self.kind} {word!r} is registered twice: {known.file} and {inspect.getfile(factory)}"
+                )
+            self._entries[word] = Entry(
+                name=word, factory=factory, source=source, examples=examples, facts=MappingProxyType(dict(facts or {}))
+            )
+            return factory
+
+        return add
+
+    def entries(self) -> dict[str, Entry]:
+        """Return all plug-ins by name, in alphabetical order."""
+        self._load()
+        return dict(sorted(self._entries.items()))
+
+    def entry(self, name: str) -> Entry:
+        """Return the plug-in of that name; CloisterError with the closest name otherwise."""
+        entries = self.entries()
+        if name not in entries:
+            words = ", ".join(entries)
+            raise CloisterError(
+                f"{self.kind} = {name!r} is unknown{suggestion(str(name), entries)}; allowed: {words}; "
+                f"`bench list` shows them all"
+            )
+        return entries[name]
+
+    def resolve(self, config: str | Mapping[str, Any]) -> Spec:
+        """Return the spec with every default filled in, after checking names, types and ranges."""
+        given = {"name": config} if isinstance(config, str) else dict(config)
+        name = given.pop("name", None)
+        if not isinstance(name, str):
+            raise CloisterError(f"{self.kind} = {config!r} has no name; allowed: a name, or {{name = ..., ...}}")
+        entry = self.entry(name)
+        self._check_parameter_names(entry, given)
+        made = self._make(entry, given)
+        names = sorted(f.name for f in fields(entry.factory))
+        return Spec(name=name, parameters=tuple((key, getattr(made, key)) for key in names))
+
+    def make(self, spec: Spec) -> Plugin:
+        """Return the plug-in that the spec describes."""
+        return self._make(self.entry(spec.name), dict(spec.parameters))
+
+    def _check_parameter_names(self, entry: Entry, given: Mapping[str, Any]) -> None:
+        for key in given:
+            if key not in entry.defaults:
+                words = ", ".join(entry.defaults) or "none"
+                raise CloisterError(
+                    f"{self.kind} {entry.name!r} has no parameter {key!r}{suggestion(key, entry.defaults)}; "
+                    f"its parameters: {words}"
+                )
+
+    def _make(self, entry: Entry, given: Mapping[str, Any]) -> Plugin:
+        hints = get_type_hints(entry.factory)
+        checked = {key: self._typed(entry, key, value, hints[key]) for key, value in given.items()}
+        try:
+            return cast(Plugin, entry.factory(**checked))
+        except ValueError as error:
+            raise CloisterError(f"{self.kind} {entry.name!r}: {error}") from None
+
+    def _typed(self, entry: Entry, key: str, value: Any, hint: Any) -> Any:
+        try:
+            return TypeAdapter(hint).validate_python(value, strict=True)
+        except ValidationError as error:
+            raise CloisterError(
+                f"{self.kind} {entry.name!r}: {key} = {value!r} is not allowed; {error.errors()[0]['msg']}"
+            ) from None
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        try:
+            for package in self._packages:
+                self._load_package(package)
+            for point in importlib.metadata.entry_points(group=self.group):
+                self._load_entry_point(point)
+        except BaseException:
+            self._loaded = False
+            raise
+
+    def _load_package(self, package: str) -> None:
+        for found in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
+            if not found.ispkg and not found.name.rpartition(".")[2].startswith("_"):
+                self._import(found.name, lambda name=found.name: importlib.import_module(name))
+
+    def _load_entry_point(self, point: importlib.metadata.EntryPoint) -> None:
+        self._import(f"{point.name} = {point.value}", point.load)
+        if point.name not in self._entries:
+            raise CloisterError(
+                f"the entry point {point.name!r} of {self.group} registers no {self.kind} of that name; "
+                f"allowed: one whose module registers {point.name!r}"
+            )
+
+    def _import(self, what: str, load: Callable[[], Any]) -> None:
+        try:
+            load()
+        except CloisterError:
+            raise
+        except Exception as error:
+            raise CloisterError(
+                f"the {self.kind} plug-in {what!r} cannot be imported: {type(error).__name__}: {error}; "
+                f"mend or remove it"
+            ) from error

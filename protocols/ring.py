@@ -1,0 +1,89 @@
+"""Fixed-point numbers as words of the ring of integers modulo 2^k."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from protocols import check
+from protocols.check import CloisterError
+
+__all__ = ["FixedPoint", "NotEncodableError"]
+
+
+class NotEncodableError(CloisterError):
+    """A value that cannot enter a sum: not finite, or so large that the sum could wrap around."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedPoint:
+    """Numbers x as words round(x * 2^fraction_bits) modulo 2^bits, held as signed int64.
+
+    Guarantees:
+        decode(encode(x)) differs from x by at most half a unit in the last place, 2^-(fraction_bits + 1).
+        Rounding is to nearest, ties to even, so it has no bias towards zero.
+        A sum of `terms` words that encode(..., terms=terms) accepted never wraps around.
+        NaN, infinities and values beyond bound(terms) are refused before anything is encoded.
+    """
+
+    bits: int = 64
+    fraction_bits: int = 16
+
+    def __post_init__(self) -> None:
+        check.integer_at_least(3, bits=self.bits)
+        check.integer_at_least(0, fraction_bits=self.fraction_bits)
+        if self.bits > 64 or self.fraction_bits > self.bits - 2:
+            raise CloisterError(
+                f"bits = {self.bits}, fraction_bits = {self.fraction_bits} do not fit; "
+                f"allowed: bits <= 64 and fraction_bits <= bits - 2"
+            )
+
+    @property
+    def unit(self) -> float:
+        """The value of one unit in the last place."""
+        return 2.0**-self.fraction_bits
+
+    def largest_word(self, terms: int) -> int:
+        """Return the largest absolute word of which `terms` can be added without wrapping around."""
+        check.integer_at_least(1, terms=terms)
+        return (2 ** (self.bits - 1) - 1) // terms
+
+    def bound(self, terms: int) -> float:
+        """Return a bound B such that every |x| <= B is encodable in a sum of `terms` words."""
+        limit = self.largest_word(terms)
+        exact = float(limit)
+        # Above 2^53 the conversion may round up, past the limit; step back to a float below it.
+        return (math.nextafter(exact, 0.0) if int(exact) > limit else exact) * self.unit
+
+    def encode(self, values: Tensor, *, terms: int) -> Tensor:
+        """Return the int64 words of float values of any shape; NotEncodableError names the first bad row."""
+        scaled = values.to(torch.float64) * 2.0**self.fraction_bits
+        fits = scaled.abs() <= self.bound(terms) / self.unit  # False for NaN as well
+        if not bool(fits.all()):
+            self._refuse(values, fits, terms)
+        return torch.round(scaled).to(torch.int64)
+
+    def saturate(self, values: Tensor, *, terms: int) -> Tensor:
+        """Return the nearest encodable values: what a Byzantine process can send at most (NaN becomes 0)."""
+        bound = self.bound(terms)
+        return torch.nan_to_num(values.to(torch.float64), nan=0.0, posinf=bound, neginf=-bound).clamp(-bound, bound)
+
+    def decode(self, words: Tensor) -> Tensor:
+        """Return the float64 values of signed words; exact while |word| < 2^53."""
+        return words.to(torch.float64) * self.unit
+
+    def wrap(self, words: Tensor) -> Tensor:
+        """Return the signed representatives modulo 2^bits of int64 words."""
+        if self.bits == 64:
+            return words  # int64 arithmetic already is arithmetic modulo 2^64
+        half, mask = 1 << (self.bits - 1), (1 << self.bits) - 1
+        return ((words + half) & mask) - half
+
+    def _refuse(self, values: Tensor, fits: Tensor, terms: int) -> None:
+        where = [int(index) for index in torch.nonzero(~fits)[0]]
+        raise NotEncodableError(
+            f"value {values[tuple(where)].item()!r} at index {where} cannot be encoded; "
+            f"allowed: finite numbers with |x| <= {self.bound(terms):.6g} ({terms} terms, {self.bits} bits, "
+            f"{self.fraction_bits} of them fraction)"
+        )

@@ -1,0 +1,82 @@
+"""The small frozen types that every layer shares."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols import check
+from protocols.check import CloisterError
+
+__all__ = ["Clustering", "Cost", "balanced_sizes"]
+
+
+def balanced_sizes(n: int, cluster_size: int) -> tuple[int, ...]:
+    """Return the sizes of floor(n / cluster_size) clusters: all >= cluster_size, differing by at most one.
+
+    A small last cluster would have fewer honest members than promised, so the remainder is spread instead.
+    """
+    check.integer_at_least(1, n=n, cluster_size=cluster_size)
+    if cluster_size > n:
+        raise CloisterError(f"cluster_size = {cluster_size} does not fit n = {n} processes; allowed: 1 to {n}")
+    m = n // cluster_size
+    return tuple(n // m + (1 if j < n % m else 0) for j in range(m))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clustering:
+    """Disjoint clusters of the processes 0..n-1, each a tuple of its members.
+
+    Guarantees:
+        Every process is in exactly one cluster, and no cluster is empty.
+    """
+
+    clusters: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        members = sorted(process for cluster in self.clusters for process in cluster)
+        if members != list(range(len(members))) or not all(self.clusters):
+            raise CloisterError(f"clusters = {self.clusters!r} are not a partition of 0..n-1 into non-empty clusters")
+
+    @property
+    def n(self) -> int:
+        """The number of processes."""
+        return sum(self.sizes)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The size of each cluster."""
+        return tuple(len(cluster) for cluster in self.clusters)
+
+    def faulty_counts(self, faulty: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return the number of faulty members of each cluster, given a mask over the n processes."""
+        return np.array([int(faulty[list(cluster)].sum()) for cluster in self.clusters], dtype=np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What left the parties: bytes, messages, and rounds as the longest chain of dependent messages."""
+
+    payload_bytes: int
+    wire_bytes: int
+    messages: int
+    rounds: int
+
+    def beside(self, other: "Cost") -> "Cost":
+        """Return the cost of both done at the same time: bytes add up, the longer chain of rounds counts."""
+        return Cost(
+            payload_bytes=self.payload_bytes + other.payload_bytes,
+            wire_bytes=self.wire_bytes + other.wire_bytes,
+            messages=self.messages + other.messages,
+            rounds=max(self.rounds, other.rounds),
+        )
+
+    def then(self, other: "Cost") -> "Cost":
+        """Return the cost of one after the other: bytes and rounds add up."""
+        together = self.beside(other)
+        return Cost(
+            payload_bytes=together.payload_bytes,
+            wire_bytes=together.wire_bytes,
+            messages=together.messages,
+            rounds=self.rounds + other.rounds,
+        )
