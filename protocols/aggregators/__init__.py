@@ -1,0 +1,56 @@
+"""Rules that combine the cluster means, one a file."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from protocols.check import CloisterError
+from protocols.registry import Registry
+
+__all__ = ["Aggregator", "aggregators", "check_points", "majority_breakdown"]
+
+
+class Aggregator(Protocol):
+    """Combines m cluster means into one update while some clusters are tainted."""
+
+    def __call__(self, means: Tensor, sizes: Tensor, tolerate: int) -> Tensor:
+        """Return the combined update, float64 of shape (d,).
+
+        `means` is float64 of shape (m, d); `sizes` is int64 of shape (m,), the members of each cluster;
+        `tolerate` is the number of tainted clusters (not processes) to withstand, at most breakdown(m).
+        Raises: CloisterError for numbers that are not finite or a `tolerate` beyond the breakdown point.
+        """
+        ...
+
+    def breakdown(self, m: int) -> int:
+        """Return the largest number of tainted clusters among m that the rule withstands (-1: m is too small)."""
+        ...
+
+    def sensitivity(self, sizes: Tensor, tolerate: int) -> float | None:
+        """Return a bound on the L2 change of the result when one process changes its cluster's *sum* by 1.
+
+        None where no bound is proved; then noise on the result gives no epsilon.
+        """
+        ...
+
+
+aggregators: Registry[Aggregator] = Registry("aggregator", ("protocols.aggregators",), "cloister.aggregators")
+
+
+def majority_breakdown(m: int) -> int:
+    """Return the largest F with F < m / 2, the breakdown point of every majority rule."""
+    return (m + 1) // 2 - 1
+
+
+def check_points(means: Tensor, tolerate: int, most: int) -> None:
+    """Raise CloisterError unless the means are finite rows and 0 <= tolerate <= most."""
+    if means.dim() != 2 or means.dtype != torch.float64 or not bool(torch.isfinite(means).all()):
+        raise CloisterError(
+            f"cluster means of shape {tuple(means.shape)} and type {means.dtype} are not allowed; "
+            f"allowed: finite float64 numbers of shape (clusters, coordinates)"
+        )
+    if not 0 <= tolerate <= most:
+        raise CloisterError(
+            f"tolerate = {tolerate} tainted clusters of {means.shape[0]} is beyond this rule; allowed: 0 to {most}"
+        )

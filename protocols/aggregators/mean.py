@@ -1,0 +1,31 @@
+"""The plain average."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from protocols.aggregators import aggregators, check_points
+
+
+@aggregators.register(source="McMahan et al. 2017, AISTATS, Algorithm 1")
+@dataclass(frozen=True, kw_only=True)
+class Mean:
+    """The mean over processes: cluster means weighted by cluster size; no robustness at all.
+
+    Guarantees:
+        The result is the mean over all processes, whatever the clusters.
+    """
+
+    def __call__(self, means: Tensor, sizes: Tensor, tolerate: int) -> Tensor:  # noqa: ARG002
+        """See Aggregator; `tolerate` is not used, one tainted cluster moves the mean anywhere."""
+        check_points(means, 0, 0)
+        weights = sizes.to(means.dtype)
+        return (weights @ means) / weights.sum()
+
+    def breakdown(self, m: int) -> int:  # noqa: ARG002
+        """None."""
+        return 0
+
+    def sensitivity(self, sizes: Tensor, tolerate: int) -> float | None:  # noqa: ARG002
+        """The mean is the sum of all updates over n."""
+        return 1.0 / int(sizes.sum())

@@ -1,0 +1,36 @@
+"""The coordinate-wise median."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from protocols.aggregators import aggregators, check_points, majority_breakdown
+
+
+@aggregators.register(source="Yin et al. 2018, ICML, Definition 1")
+@dataclass(frozen=True, kw_only=True)
+class Median:
+    """The coordinate-wise median of the cluster means (of an even number: the mean of the middle two).
+
+    Guarantees:
+        While fewer than half of the clusters are tainted, each coordinate lies between honest cluster means.
+    """
+
+    def __call__(self, means: Tensor, sizes: Tensor, tolerate: int) -> Tensor:  # noqa: ARG002
+        """See Aggregator."""
+        m = means.shape[0]
+        check_points(means, tolerate, self.breakdown(m))
+        ordered = means.sort(dim=0).values
+        return (ordered[(m - 1) // 2] + ordered[m // 2]) / 2
+
+    def breakdown(self, m: int) -> int:
+        """Fewer than half."""
+        return majority_breakdown(m)
+
+    def sensitivity(self, sizes: Tensor, tolerate: int) -> float | None:  # noqa: ARG002
+        """A process moves one cluster mean by 1 / c; the median moves no further, in any coordinate.
+
+        Order statistics are monotone and shift with their arguments, so changing one argument by at most r
+        changes each of them, and so the mean of two of them, by at most r.
+        """
+        return 1.0 / int(sizes.min())
