@@ -1,5 +1,5 @@
 # CrypTen has no type information.
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownVariableType=false
 """The only import of CrypTen: a version shim and a communicator that runs its collectives on our links."""
 
 import contextvars

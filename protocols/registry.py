@@ -23,6 +23,7 @@ from protocols.check import CloisterError, suggestion
 __all__ = ["Entry", "Registry", "Spec"]
 
 Plugin = TypeVar("Plugin")
+Factory = TypeVar("Factory", bound=type)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,24 +100,31 @@ class Registry(Generic[Plugin]):
         examples: tuple[Mapping[str, Any], ...] = (),
         name: str | None = None,
         facts: Mapping[str, Any] | None = None,
-    ) -> Callable[[type], type]:
+    ) -> Callable[[Factory], Factory]:
         """Return a class decorator that registers a frozen dataclass under its file's name (or `name`)."""
 
-        def add(factory: type) -> type:
+        def add(factory: Factory) -> Factory:
             word = name or factory.__module__.rpartition(".")[2]
-            if not is_dataclass(factory):
-                raise CloisterError(f"{self.kind} {word!r} is not a dataclass; allowed: a frozen dataclass")
-            known = self._entries.get(word)
-            if known and known.file != Path(inspect.getfile(factory)):
-                raise CloisterError(
-                    f"{self.kind} {word!r} is registered twice: {known.file} and {inspect.getfile(factory)}"
+            self._add(
+                Entry(
+                    name=word,
+                    factory=factory,
+                    source=source,
+                    examples=examples,
+                    facts=MappingProxyType(dict(facts or {})),
                 )
-            self._entries[word] = Entry(
-                name=word, factory=factory, source=source, examples=examples, facts=MappingProxyType(dict(facts or {}))
             )
             return factory
 
         return add
+
+    def _add(self, entry: Entry) -> None:
+        if not is_dataclass(entry.factory):
+            raise CloisterError(f"{self.kind} {entry.name!r} is not a dataclass; allowed: a frozen dataclass")
+        known = self._entries.get(entry.name)
+        if known and known.file != entry.file:
+            raise CloisterError(f"{self.kind} {entry.name!r} is registered twice: {known.file} and {entry.file}")
+        self._entries[entry.name] = entry
 
     def entries(self) -> dict[str, Entry]:
         """Return all plug-ins by name, in alphabetical order."""

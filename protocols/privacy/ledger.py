@@ -1,5 +1,3 @@
-# dp-accounting has no type information.
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 """What a run costs in privacy: Gaussian noise composed over rounds, epsilon by dp-accounting's PLD."""
 
 import functools

@@ -1,0 +1,1 @@
+"""Attacks on the training data of Byzantine processes, one a file."""

@@ -1,0 +1,1 @@
+"""Attacks on the updates that Byzantine processes send, one a file."""
