@@ -7,11 +7,13 @@ from typing import cast
 
 import numpy as np
 import pandas as pd
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from bench.statistics import (
     IDENTITY,
     counts,
+    distinguishing,
     finished,
     mean_interval,
     numbers,
@@ -38,6 +40,7 @@ COLUMNS = (
     "bytes_ratio",
     "runtime_ratio",
 )
+UNLISTED = ("identical", "skipped in both")
 STYLES = {"worse": "red", "better": "green", "unclear": "yellow", "identical": "dim", "same": "dim"}
 
 
@@ -47,8 +50,8 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, level: float = 0.95, margin: float
     `difference` is the mean of B - A over the seeds that finished in both, low and high its Student-t interval.
     The verdict is "identical" (the same seeds finished with equal accuracy and loss), "same" (the interval lies
     within `margin` of zero), "better" or "worse" (the interval leaves out zero), "unclear" (neither), "only in A",
-    "only in B", or "failed in B: reason" and its like where no trial finished. Ratios are B / A. The note counts
-    the trials that could not be paired.
+    "only in B", or, where no trial finished, "failed in B: reason", "skipped in both: reason" and their like.
+    Ratios are B / A. The note counts the trials that could not be paired.
 
     Raises CloisterError for an absent column or a configuration with one seed twice in one run.
 
@@ -133,6 +136,9 @@ def _missing(a: pd.DataFrame | None, b: pd.DataFrame | None) -> str:
     if a is None:
         return "only in B"
     reasons = {name: _reason(side) for name, side in (("A", a), ("B", b)) if not counts(side)["ok"]}
+    if len(set(reasons.values())) == 1 < len(reasons):
+        status, text = reasons["A"]
+        return f"{status} in both: {text}"
     return "; ".join(f"{status} in {name}: {text}" for name, (status, text) in reasons.items())
 
 
@@ -168,38 +174,49 @@ def _verdict(low: float, high: float, margin: float) -> str:
 
 
 def render(comparison: pd.DataFrame) -> Table:
-    """Return the comparison as a table for the terminal; settings that never vary stand in the title."""
-    varying = [column for column in IDENTITY if len(set(map(setting_text, comparison[column]))) > 1] or ["attack"]
-    table = Table(title=_title(comparison, varying), caption=_caption(comparison), title_justify="left")
-    for column in varying:
-        table.add_column(column, overflow="fold")
-    for column in ("accuracy A", "accuracy B", "B - A", "interval", "bytes B/A", "time B/A"):
+    """Return the comparison as a table for the terminal; identical lines are counted in the caption, not listed.
+
+    Nor are the configurations listed that both runs skipped.
+    """
+    telling = distinguishing(comparison) or ["attack"]
+    table = Table(title=_title(comparison), caption=_caption(comparison), box=SIMPLE_HEAD, collapse_padding=True)
+    table.pad_edge, table.title_justify, table.caption_justify = False, "left", "left"
+    table.add_column(", ".join(telling), overflow="fold", min_width=24)
+    for column in ("A", "B", "B - A", "bytes", "time"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("verdict", overflow="fold")
+    table.add_column("verdict", overflow="fold", min_width=14)
     for line in as_records(comparison):
-        table.add_row(*(_plain(setting_text(line[column])) for column in varying), *_cells(line))
+        if not str(line["verdict"]).startswith(UNLISTED):
+            table.add_row(_plain(", ".join(setting_text(line[column]) for column in telling)), *_cells(line))
     return table
 
 
-def _title(comparison: pd.DataFrame, varying: list[str]) -> str | None:
-    constant = [] if comparison.empty else [column for column in IDENTITY if column not in varying]
-    return _plain(", ".join(f"{column} {setting_text(comparison[column].iloc[0])}" for column in constant)) or None
+def _title(comparison: pd.DataFrame) -> str:
+    constant = [column for column in IDENTITY if len(set(map(setting_text, comparison[column]))) == 1]
+    return _plain(", ".join(f"{column} {setting_text(comparison[column].iloc[0])}" for column in constant))
 
 
 def _caption(comparison: pd.DataFrame) -> str:
     heads = Counter(str(verdict).partition(":")[0] for verdict in comparison["verdict"])
     words = ", ".join(f"{number} {head}" for head, number in heads.most_common()) or "nothing to compare"
-    return _plain(f"{words}. Each interval stands alone: among many lines, some differ by chance.")
+    unlisted = " or ".join(word for word in UNLISTED if heads[word])
+    return (
+        f"{words}{f' (those {unlisted} are not listed)' if unlisted else ''}. B - A is the mean over the seeds "
+        "that finished in both, ± half its interval; each interval stands alone: of many, some leave out zero by "
+        "chance. bytes and time are B / A."
+    )
 
 
 def _cells(line: dict[str, object]) -> list[str]:
     verdict = str(line["verdict"])
-    style = STYLES.get(verdict, "red" if " in B:" in verdict else "")
+    style = STYLES.get(verdict, "red" if "failed in" in verdict else "")
     text = _plain(f"{verdict} ({line['note']})" if line["note"] else verdict)
-    interval = "" if line["low"] is None else f"{line['low']:+.3f} .. {line['high']:+.3f}"
-    numbers = [_number(line[name], form) for name, form in (("accuracy_a", ".3f"), ("accuracy_b", ".3f"))]
+    difference = _number(line["difference"], "+.3f")
+    if line["low"] is not None:
+        difference += f" ±{(cast(float, line['high']) - cast(float, line['low'])) / 2:.3f}"
+    means = [_number(line[name], ".3f") for name in ("accuracy_a", "accuracy_b")]
     ratios = [_number(line[name], ".2f") for name in ("bytes_ratio", "runtime_ratio")]
-    return [*numbers, _number(line["difference"], "+.3f"), interval, *ratios, f"[{style}]{text}[/]" if style else text]
+    return [*means, difference, *ratios, f"[{style}]{text}[/]" if style else text]
 
 
 def _number(value: object, form: str) -> str:

@@ -17,6 +17,7 @@ __all__ = [
     "Difference",
     "Interval",
     "counts",
+    "distinguishing",
     "finished",
     "identity_columns",
     "interval_by",
@@ -112,7 +113,7 @@ def mean_interval(values: Iterable[float], level: float = 0.95) -> Interval:
     given = np.asarray(list(values), dtype=float)
     finite = given[np.isfinite(given)]
     count = len(finite)
-    mean = float(np.mean(finite)) if count else math.nan
+    mean = _mean(finite)
     half = _half_width(float(np.std(finite, ddof=1)) if count > 1 else math.nan, count, level)
     return Interval(mean=mean, low=mean - half, high=mean + half, count=count, missing=len(given) - count, level=level)
 
@@ -209,6 +210,21 @@ def identity_columns(results: pd.DataFrame) -> list[str]:
     return [*(["run"] if "run" in results.columns else []), *IDENTITY]
 
 
+def distinguishing(table: pd.DataFrame, first: Sequence[str] = (), others: Sequence[str] = IDENTITY) -> list[str]:
+    """Return the `others` that tell the lines apart: those that vary and do not follow from the ones before.
+
+    Guarantees:
+        Lines that differ in any of `others` differ in one of `first` or of the returned columns.
+    """
+    texts = pd.DataFrame({column: table[column].map(setting_text) for column in [*first, *others]}, dtype=str)
+    kept: list[str] = []
+    for column in others:
+        known = len(texts[[*first, *kept]].drop_duplicates()) if first or kept else min(len(texts), 1)
+        if len(texts[[*first, *kept, column]].drop_duplicates()) > known:
+            kept.append(column)
+    return kept
+
+
 def setting_text(value: object) -> str:
     """Return a setting as a reader writes it: 20 for 20.0, "not given" for a missing one."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -258,9 +274,23 @@ def summarise(results: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     require_columns(results, ["seed", "accuracy", *MEANS, *SUMMARISED])
     counts(results)
     _refuse_repeats(results, identity)
-    groups = results.groupby(identity, sort=False, dropna=False)
-    lines = [{**dict(zip(identity, cast(tuple, name), strict=True)), **_line(group, level)} for name, group in groups]
-    return pd.DataFrame(lines, columns=[*identity, *_line(results.iloc[:0], level)])
+    # Arrays, because slicing a table once per configuration takes most of the time of a large report.
+    measured = {name: numbers(results, name) for name in ("accuracy", *MEANS, *SUMMARISED[1:])}
+    texts = {name: results[name].to_numpy(dtype=object) for name in ("status", "epsilon", *identity)}
+    code = results.groupby(identity, sort=False, dropna=False).ngroup().to_numpy()
+    lines = []
+    for at in _positions(code):
+        own = {name: values[at] for name, values in measured.items()}
+        settings = {name: texts[name][at[0]] for name in identity}
+        lines.append({**settings, **_line(own, texts["status"][at], texts["epsilon"][at], level)})
+    nothing = {name: np.empty(0) for name in measured}
+    return pd.DataFrame(lines, columns=[*identity, *_line(nothing, np.empty(0), np.empty(0), level)])
+
+
+def _positions(code: np.ndarray) -> list[np.ndarray]:
+    """Return the positions of each code, in the order of the codes."""
+    order = np.argsort(code, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(code[order])) + 1) if len(code) else []
 
 
 def _refuse_repeats(results: pd.DataFrame, identity: list[str]) -> None:
@@ -271,22 +301,30 @@ def _refuse_repeats(results: pd.DataFrame, identity: list[str]) -> None:
         raise CloisterError(f"the results hold two finished trials of {settings}; allowed: one, or a `run` column")
 
 
-def _line(group: pd.DataFrame, level: float) -> dict[str, object]:
-    done = finished(group)
-    found = mean_interval(numbers(done, "accuracy"), level)
-    tainted, tolerated = numbers(done, "tainted_clusters"), numbers(done, "tolerated_clusters")
+def _line(
+    measured: Mapping[str, np.ndarray], status: np.ndarray, epsilon: np.ndarray, level: float
+) -> dict[str, object]:
+    done = status == "ok"
+    own = {name: values[done] for name, values in measured.items()}
+    found = mean_interval(own["accuracy"], level)
+    tainted, tolerated = own["tainted_clusters"], own["tolerated_clusters"]
     return {
         "accuracy": found.mean,
         "accuracy_low": found.low,
         "accuracy_high": found.high,
-        **counts(group),
+        **{word: int(np.sum(status == word)) for word in STATUSES},
         "missing": found.missing,
-        **{column: mean_interval(numbers(done, column)).mean for column in MEANS},
-        "epsilon": worst_epsilon(done["epsilon"]),
-        "clusters": mean_interval(numbers(done, "clusters")).mean,
-        "tainted_clusters": float(np.max(tainted)) if len(done) else math.nan,
-        "tolerated_clusters": float(np.min(tolerated)) if len(done) else math.nan,
+        **{name: _mean(own[name]) for name in MEANS},
+        "epsilon": worst_epsilon(epsilon[done]),
+        "clusters": _mean(own["clusters"]),
+        "tainted_clusters": float(np.max(tainted)) if len(tainted) else math.nan,
+        "tolerated_clusters": float(np.min(tolerated)) if len(tolerated) else math.nan,
         "exceeded": int(np.sum(tainted > tolerated)),
-        "sum_exact": bool(np.all(numbers(group, "sum_exact") != 0)),
-        "diverged": int(np.sum(~np.isnan(numbers(group, "diverged_round")))),
+        "sum_exact": bool(np.all(measured["sum_exact"] != 0)),
+        "diverged": int(np.sum(~np.isnan(measured["diverged_round"]))),
     }
+
+
+def _mean(values: np.ndarray) -> float:
+    finite = values[np.isfinite(values)]
+    return float(np.mean(finite)) if len(finite) else math.nan

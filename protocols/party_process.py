@@ -5,6 +5,7 @@ other only tensors of announced size over their links, and nothing that is recei
 """
 
 import json
+import signal
 import socket
 from multiprocessing.connection import Connection
 from typing import Any
@@ -33,6 +34,7 @@ def receive_json(control: Connection) -> dict[str, Any]:
 
 def serve(control: Connection, rank: int, deadline_s: float) -> None:
     """Run one party until the pool closes the control pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the pool decides what ends
     torch.set_num_threads(1)
     try:
         link, parties = _join(control, rank, deadline_s)
@@ -41,8 +43,8 @@ def serve(control: Connection, rank: int, deadline_s: float) -> None:
         send_json(control, {"ok": True})
         while True:
             _serve_batch(control, link, zero_shares)
-    except (EOFError, ConnectionError, KeyboardInterrupt):
-        return  # the pool has hung up, or is being interrupted and will
+    except (EOFError, ConnectionError):
+        return  # the pool has hung up
 
 
 def _join(control: Connection, rank: int, deadline_s: float) -> tuple[TcpLink, int]:

@@ -24,8 +24,9 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
         "1st-4th 10th Doctorate 5th-6th Preschool",
         "marital-status": "Married-civ-spouse Divorced Never-married Separated Widowed Married-spouse-absent "
         "Married-AF-spouse",
-        "occupation": "Tech-support Craft-repair Other-service Sales Exec-managerial Prof-specialty Handlers-cleaners "
-        "Machine-op-inspct Adm-clerical Farming-fishing Transport-moving Priv-house-serv Protective-serv Armed-Forces ?",
+        "occupation": "Tech-support Craft-repair Other-service Sales Exec-managerial Prof-specialty "
+        "Handlers-cleaners Machine-op-inspct Adm-clerical Farming-fishing Transport-moving Priv-house-serv "
+        "Protective-serv Armed-Forces ?",
         "relationship": "Wife Own-child Husband Not-in-family Other-relative Unmarried",
         "race": "White Asian-Pac-Islander Amer-Indian-Eskimo Other Black",
         "sex": "Female Male",
@@ -51,7 +52,7 @@ _PUBLISHER = Publisher(
 
 
 @datasets.register(
-    source="Kohavi 1996, Scaling Up the Accuracy of Naive-Bayes Classifiers, Section 4; Becker and Kohavi, Adult, UCI",
+    source="Kohavi 1996, Scaling Up the Accuracy of Naive-Bayes Classifiers; Becker and Kohavi, Adult, UCI",
     examples=({}, {"test_fraction": 0.5}),
     facts={"needs_files": True},
 )

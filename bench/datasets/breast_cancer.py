@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from bench.data import Dataset, split_dataset, standardised, stratified_split
 from bench.datasets import datasets
 from protocols.check import fraction
@@ -28,12 +30,12 @@ class BreastCancer:
     def __post_init__(self) -> None:
         fraction(test_fraction=self.test_fraction)
 
-    def load(self, data_dir: Path | None) -> Dataset:
+    def load(self, data_dir: Path | None) -> Dataset:  # noqa: ARG002
         """Return the data set; `data_dir` is not used."""
         # Imported here: scikit-learn takes seconds to import, which listing the data sets should not cost.
-        from sklearn.datasets import load_breast_cancer  # noqa: PLC0415
+        from sklearn.datasets import load_breast_cancer
 
-        features, labels = load_breast_cancer(return_X_y=True)
+        features, labels = (np.asarray(part) for part in load_breast_cancer(return_X_y=True))
         train, test = stratified_split(labels, self.test_fraction)
         return split_dataset(
             name="breast_cancer",

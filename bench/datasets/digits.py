@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from bench.data import Dataset, split_dataset, stratified_split
 from bench.datasets import datasets
 from protocols.check import fraction
@@ -27,11 +29,11 @@ class Digits:
     def __post_init__(self) -> None:
         fraction(test_fraction=self.test_fraction)
 
-    def load(self, data_dir: Path | None) -> Dataset:
+    def load(self, data_dir: Path | None) -> Dataset:  # noqa: ARG002
         """Return the data set; `data_dir` is not used."""
         # Imported here: scikit-learn takes seconds to import, which listing the data sets should not cost.
-        from sklearn.datasets import load_digits  # noqa: PLC0415
+        from sklearn.datasets import load_digits
 
-        pixels, labels = load_digits(return_X_y=True)
+        pixels, labels = (np.asarray(part) for part in load_digits(return_X_y=True))
         train, test = stratified_split(labels, self.test_fraction)
         return split_dataset(name="digits", features=pixels / 16, labels=labels, classes=10, train=train, test=test)

@@ -42,8 +42,8 @@ _PUBLISHER = Publisher(
 
 
 @datasets.register(
-    source="Detrano et al. 1989, International Application of a New Probability Algorithm for the Diagnosis of Coronary "
-    "Artery Disease; Janosi, Steinbrunn, Pfisterer and Detrano, Heart Disease, UCI",
+    source="Detrano et al. 1989, International Application of a New Probability Algorithm for the Diagnosis of "
+    "Coronary Artery Disease; Janosi, Steinbrunn, Pfisterer and Detrano, Heart Disease, UCI",
     examples=({}, {"test_fraction": 0.5}),
     facts={"needs_files": True},
 )

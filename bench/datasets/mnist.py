@@ -28,7 +28,8 @@ _PUBLISHER = Publisher(
 
 
 @datasets.register(
-    source="LeCun, Bottou, Bengio and Haffner 1998, Gradient-Based Learning Applied to Document Recognition, Section III",
+    source="LeCun, Bottou, Bengio and Haffner 1998, Gradient-Based Learning Applied to Document "
+    "Recognition, Section III",
     examples=({}, {"max_train": 1000}),
     facts={"needs_files": True},
 )

@@ -7,7 +7,7 @@ import numpy as np
 from protocols.check import CloisterError, integer_at_least
 from protocols.registry import Registry
 
-__all__ = ["Partition", "apportion", "check_request", "parts_of", "partitions"]
+__all__ = ["Partition", "apportion", "check_request", "partitions", "parts_of"]
 
 
 class Partition(Protocol):
@@ -32,18 +32,18 @@ partitions: Registry[Partition] = Registry("partition", ("bench.partitions",), "
 
 
 def check_request(labels: np.ndarray, groups: np.ndarray | None, n: int, unfit: str | None = None) -> None:
-    """Raise CloisterError if the arrays do not match, there are fewer rows than processes, or for the reason `unfit`."""
+    """Raise CloisterError if the arrays do not match, there are fewer rows than processes, or `unfit` says why not."""
     integer_at_least(1, n=n)
-    if labels.ndim != 1 or labels.dtype.kind != "i":
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise CloisterError(f"labels of shape {labels.shape} and dtype {labels.dtype}; allowed: (rows,) of integers")
-    if groups is not None and (groups.shape != labels.shape or groups.dtype.kind != "i"):
+    if groups is not None and (groups.shape != labels.shape or groups.dtype.kind not in "iu"):
         raise CloisterError(
             f"groups of shape {groups.shape} and dtype {groups.dtype}; allowed: {labels.shape} of integers"
         )
     if n > len(labels):
         raise CloisterError(f"n = {n} processes for {len(labels)} training rows; allowed: at most one process per row")
     if unfit:
-        raise CloisterError(f"the partition does not suit: {unfit}")
+        raise CloisterError(f"the partition does not suit the data: {unfit}")
 
 
 def parts_of(owner: np.ndarray, n: int) -> list[np.ndarray]:

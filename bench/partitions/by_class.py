@@ -45,7 +45,7 @@ class ByClass:
         hands = rng.permutation(n * self.k).reshape(n, self.k)
         return [np.sort(np.concatenate([shards[shard] for shard in hand])).astype(np.int64) for hand in hands]
 
-    def unfit(self, groups_count: int | None, n: int, classes: int) -> str | None:
+    def unfit(self, groups_count: int | None, n: int, classes: int) -> str | None:  # noqa: ARG002
         """Return a reason if there are fewer than k classes, or more than n processes can hold."""
         if self.k > classes:
             return f"by_class with k = {self.k} classes per process needs as many classes, and the data have {classes}"

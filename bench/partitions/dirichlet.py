@@ -54,7 +54,7 @@ class Dirichlet:
         _fill_up(owner, n, self.min_rows)
         return parts_of(owner, n)
 
-    def unfit(self, groups_count: int | None, n: int, classes: int) -> str | None:
+    def unfit(self, groups_count: int | None, n: int, classes: int) -> str | None:  # noqa: ARG002
         """Return None: it suits all data with enough rows."""
         return None
 

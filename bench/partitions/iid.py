@@ -30,6 +30,6 @@ class Iid:
         order = rng.permutation(len(labels)).astype(np.int64)
         return [np.sort(part) for part in np.array_split(order, n)]
 
-    def unfit(self, groups_count: int | None, n: int, classes: int) -> str | None:
+    def unfit(self, groups_count: int | None, n: int, classes: int) -> str | None:  # noqa: ARG002
         """Return None: it suits all data."""
         return None

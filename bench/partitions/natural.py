@@ -38,10 +38,10 @@ class Natural:
             parts += np.array_split(rng.permutation(np.flatnonzero(groups == group)), share)
         return [np.sort(part).astype(np.int64) for part in parts]
 
-    def unfit(self, groups_count: int | None, n: int, classes: int) -> str | None:
+    def unfit(self, groups_count: int | None, n: int, classes: int) -> str | None:  # noqa: ARG002
         """Return a reason if the data have no groups, or more groups than there are processes."""
         if groups_count is None:
             return "natural needs data with natural groups, and these have none"
         if n < groups_count:
-            return f"natural gives each of the {groups_count} groups a process of its own, and n = {n} are too few"
+            return f"natural gives each of the {groups_count} groups a process of its own, so n = {n} is too small"
         return None

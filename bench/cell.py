@@ -1,0 +1,163 @@
+"""One point of the grid: everything that can change a result, and its key."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import attacks
+import bench
+import protocols
+from attacks import attacks as attack_registry
+from bench.datasets import datasets
+from bench.models import models
+from bench.partitions import partitions
+from protocols import check
+from protocols.aggregators import aggregators
+from protocols.check import CloisterError
+from protocols.clustering import clusterings
+from protocols.privacy import mechanisms
+from protocols.registry import Registry, Spec
+from protocols.secure_sum import secure_sums
+
+__all__ = ["NUMBERS", "PLUGINS", "Cell", "cell_key", "config_label", "data_key"]
+
+PLUGINS: Mapping[str, Registry[Any]] = MappingProxyType(
+    {
+        "dataset": datasets,
+        "partition": partitions,
+        "model": models,
+        "attack": attack_registry,
+        "clustering": clusterings,
+        "protocol": secure_sums,
+        "aggregator": aggregators,
+        "privacy": mechanisms,
+    }
+)
+"""The axes whose values are plug-ins, with their registries."""
+
+NUMBERS: Mapping[str, int | float] = MappingProxyType(
+    {
+        "n": 20,
+        "f": 0,
+        "cluster_size": 4,
+        "rounds": 20,
+        "local_steps": 5,
+        "batch_size": 32,
+        "learning_rate": 0.1,
+        "server_learning_rate": 1.0,
+        "evaluate_every": 1,
+        "seed": 0,
+    }
+)
+"""The axes whose values are numbers, with their defaults; an int default means that only integers are allowed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One federated training, wholly described.
+
+    Raises: CloisterError for numbers that make no sense together.
+    """
+
+    dataset: Spec
+    partition: Spec
+    model: Spec
+    attack: Spec
+    clustering: Spec
+    protocol: Spec
+    aggregator: Spec
+    privacy: Spec
+    n: int
+    f: int
+    cluster_size: int
+    rounds: int
+    local_steps: int
+    batch_size: int
+    learning_rate: float
+    server_learning_rate: float
+    evaluate_every: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        check.integer_at_least(1, n=self.n, cluster_size=self.cluster_size, rounds=self.rounds)
+        check.integer_at_least(1, local_steps=self.local_steps, batch_size=self.batch_size)
+        check.integer_at_least(1, evaluate_every=self.evaluate_every)
+        check.integer_at_least(0, f=self.f, seed=self.seed)
+        check.positive(learning_rate=self.learning_rate, server_learning_rate=self.server_learning_rate)
+        if self.f >= self.n:
+            raise CloisterError(
+                f"f = {self.f} faulty of n = {self.n} processes is not allowed; allowed: 0 to {self.n - 1}"
+            )
+        if self.cluster_size > self.n:
+            raise CloisterError(
+                f"cluster_size = {self.cluster_size} does not fit n = {self.n} processes; allowed: 1 to {self.n}"
+            )
+
+    def as_config(self) -> dict[str, Any]:
+        """Return plain values, plug-ins with all their parameters."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {key: value.as_config() if isinstance(value, Spec) else value for key, value in values.items()}
+
+    def labels(self) -> dict[str, Any]:
+        """Return the short names of a report: plug-ins with the parameters that differ from their defaults."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {key: config_label(key, value) if isinstance(value, Spec) else value for key, value in values.items()}
+
+
+def config_label(axis: str, spec: Spec) -> str:
+    """Return a plug-in's name with the parameters that differ from their defaults."""
+    defaults = PLUGINS[axis].entry(spec.name).defaults
+    return str(Spec(name=spec.name, parameters=tuple((k, v) for k, v in spec.parameters if v != defaults.get(k))))
+
+
+def cell_key(cell: Cell, data_fingerprint: str) -> str:
+    """Return the key of a result: a hash of the cell, of the code that computes it and of its data.
+
+    Guarantees:
+        Cells that differ in any value, a plug-in's parameter included, have different keys.
+        A change of a plug-in's file changes the keys of the cells that use it, and of no others.
+    """
+    parts = [json.dumps(cell.as_config(), sort_keys=True), code_fingerprint(cell), data_fingerprint]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+
+
+def data_key(cell: Cell) -> str:
+    """Return what identifies the data set of a cell."""
+    return cell.dataset.canonical()
+
+
+def code_fingerprint(cell: Cell) -> str:
+    """Return a hash of the source files that a cell's result depends on."""
+    used = [PLUGINS[axis].entry(getattr(cell, axis).name).file for axis in PLUGINS]
+    digest = hashlib.sha256(_core_digest().encode())
+    for file in used:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+# What runs a cell, beside plug-ins; reports, the command line and the scheduler cannot change a result.
+_BENCH_CORE = ("cell.py", "data.py", "federation.py", "metrics.py", "round.py", "training.py")
+
+
+@cache
+def _core_digest() -> str:
+    digest = hashlib.sha256()
+    for file in _core_files():
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _core_files() -> list[Path]:
+    plugins = {entry.file for registry in PLUGINS.values() for entry in registry.entries().values()}
+    protocol_files = Path(protocols.__path__[0]).rglob("*.py")
+    core = [file for file in protocol_files if file not in plugins and "testing" not in file.parts]
+    core.append(Path(attacks.__path__[0]) / "api.py")
+    root = Path(bench.__path__[0])
+    core += [root / name for name in _BENCH_CORE]
+    core += [f for room in ("datasets", "models", "partitions") for f in (root / room).glob("_*.py")]
+    return sorted(core)

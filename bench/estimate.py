@@ -1,0 +1,73 @@
+"""How long a plan takes: one round of each kind is tried here, in the clear, and the encrypted sum is priced."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from bench.cell import Cell
+from bench.data import Dataset
+from bench.federation import build
+from bench.metrics import score
+from bench.round import run_round
+from protocols.parties import OpenedSums
+from protocols.registry import Spec
+from protocols.secure_sum import secure_sums
+from protocols.types import Cost
+
+__all__ = ["estimate_s"]
+
+# Orders of magnitude of an encrypted sum between processes on loopback; an estimate needs no more.
+_BATCH_S = 0.006
+_BYTES_PER_S = 1.5e8
+
+
+class _PricedParties:
+    """Adds in the clear and adds up what the encrypted sums would take, by the protocol's cost formula."""
+
+    def __init__(self) -> None:
+        self.priced_s = 0.0
+
+    def open_sums(self, protocol: Spec, words: Tensor) -> OpenedSums:
+        """See Parties.open_sums."""
+        clusters, members, coordinates = words.shape
+        cost = secure_sums.make(protocol).cost(parties=members, clusters=clusters, coordinates=coordinates)
+        self.priced_s += _BATCH_S + cost.wire_bytes / _BYTES_PER_S
+        upload = Cost(payload_bytes=0, wire_bytes=0, messages=0, rounds=0)
+        return OpenedSums(sums=words.sum(dim=1), mpc=cost, upload=upload)
+
+
+def estimate_s(cells: Sequence[Cell], datasets: Sequence[Dataset]) -> float:
+    """Return the seconds that the cells take on one worker, from one timed round of each kind."""
+    seconds: dict[Cell, float] = {}
+    total_s = 0.0
+    for cell, dataset in zip(cells, datasets, strict=True):
+        kind = _kind(cell)
+        if kind not in seconds:
+            seconds[kind] = _round_s(kind, dataset)
+        total_s += cell.rounds * seconds[kind]
+    return total_s
+
+
+def _kind(cell: Cell) -> Cell:
+    """Attack, privacy, rule and seed hardly change the time of a round."""
+    cheap = Spec(name="none")
+    return replace(cell, attack=cheap, privacy=cheap, aggregator=Spec(name="mean"), seed=0, rounds=1)
+
+
+def _round_s(cell: Cell, dataset: Dataset) -> float:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the workers do
+    try:
+        federation = build(cell, dataset)
+        model = torch.zeros(federation.network.dimension)
+        run_round(federation, model, 0, _PricedParties())
+        parties = _PricedParties()
+        started = time.perf_counter()
+        outcome = run_round(federation, model, 1, parties)
+        score(federation.network, outcome.model, dataset, cell.attack)
+        return time.perf_counter() - started + parties.priced_s
+    finally:
+        torch.set_num_threads(threads)

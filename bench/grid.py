@@ -1,0 +1,74 @@
+"""From an experiment to cells, and to skips with their reasons."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from bench.cell import NUMBERS, PLUGINS, Cell
+from bench.data import Dataset
+from bench.experiment import Experiment
+from protocols.check import CloisterError
+
+__all__ = ["Skip", "expand", "skip_reason"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skip:
+    """A cell that is not run, and why."""
+
+    cell: Cell
+    reason: str
+
+
+def expand(experiment: Experiment) -> list[Cell]:
+    """Return the cells of all blocks in order, each once.
+
+    Raises: CloisterError for an unknown plug-in or parameter, or a number that is not allowed.
+    """
+    return list(dict.fromkeys(cell for block in experiment.blocks for cell in _expand_block(block)))
+
+
+def _expand_block(block: Mapping[str, tuple[Any, ...]]) -> Iterator[Cell]:
+    resolved = {axis: [_resolve(axis, value) for value in values] for axis, values in block.items()}
+    for values in product(*resolved.values()):
+        yield _canonical(Cell(**dict(zip(resolved, values, strict=True))))
+
+
+def _canonical(cell: Cell) -> Cell:
+    """Without clusters the cluster size means nothing; one value keeps such cells from being run twice."""
+    size = PLUGINS["clustering"].make(cell.clustering).smallest_cluster(cell.cluster_size)
+    return cell if size == cell.cluster_size else Cell(**{**cell.__dict__, "cluster_size": size})
+
+
+def _resolve(axis: str, value: Any) -> Any:
+    if axis in PLUGINS:
+        if not isinstance(value, str | dict):
+            raise CloisterError(f'{axis} = {value!r} is not allowed; allowed: a name, or {{name = "...", ...}}')
+        return PLUGINS[axis].resolve(value)
+    whole = isinstance(NUMBERS[axis], int)
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        raise CloisterError(f"{axis} = {value!r} is not allowed; allowed: {'an integer' if whole else 'a number'}")
+    return value if whole else float(value)
+
+
+def skip_reason(cell: Cell, dataset: Dataset) -> str | None:
+    """Return why this combination of valid values cannot be run, in words, or None."""
+    groups = len(dataset.group_names) or None
+    clusters = _clusters(cell)
+    most = PLUGINS["aggregator"].make(cell.aggregator).breakdown(clusters)
+    if most < 0:
+        return f"{cell.aggregator.name} is not defined for {clusters} clusters"
+    if cell.n > len(dataset.y_train):
+        return f"n = {cell.n} processes cannot share {len(dataset.y_train)} training rows"
+    return PLUGINS["model"].make(cell.model).unfit(dataset.shape) or PLUGINS["partition"].make(cell.partition).unfit(
+        groups, cell.n, dataset.classes
+    )
+
+
+def _clusters(cell: Cell) -> int:
+    return len(
+        PLUGINS["clustering"]
+        .make(cell.clustering)(n=cell.n, cluster_size=cell.cluster_size, seed=cell.seed, round_index=0)
+        .clusters
+    )

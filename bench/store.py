@@ -1,0 +1,165 @@
+"""A run's directory: one atomic JSON row a cell, and the tables made from them."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.cell import NUMBERS, PLUGINS, Cell
+from protocols.check import CloisterError
+
+__all__ = [
+    "CURVE_COLUMNS",
+    "RESULT_COLUMNS",
+    "Store",
+    "load_environment",
+    "load_results",
+    "load_rounds",
+    "make_row",
+    "write_atomically",
+]
+
+_MEASURED = (
+    "accuracy",
+    "loss",
+    "attack_success",
+    "epsilon",
+    "delta",
+    "tainted_clusters",
+    "tolerated_clusters",
+    "clusters",
+    "parameters",
+    "bytes_total",
+    "bytes_mpc",
+    "bytes_upload",
+    "bytes_per_process_round",
+    "mpc_rounds",
+    "sum_exact",
+    "train_s",
+    "mpc_s",
+    "runtime_s",
+    "diverged_round",
+)
+RESULT_COLUMNS = ("status", "error", *PLUGINS, *NUMBERS, *_MEASURED, "key")
+CURVE_COLUMNS = ("key", *PLUGINS, "seed", "round", "accuracy", "loss", "bytes", "seconds")
+_STATUSES = ("ok", "failed", "skipped")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that it is either there whole or not at all, even when the process is killed."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def make_row(
+    cell: Cell,
+    key: str,
+    *,
+    status: str,
+    error: str = "",
+    metrics: Mapping[str, Any] | None = None,
+    curve: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """Return the row of a cell, ready to be written as JSON."""
+    return {
+        "key": key,
+        "status": status,
+        "error": error,
+        "labels": cell.labels(),
+        "cell": cell.as_config(),
+        "metrics": dict(metrics or {}),
+        "rounds": list(curve),
+    }
+
+
+class Store:
+    """The rows of one run.
+
+    Guarantees:
+        A row that was written survives a kill at any moment.
+        A corrupt row file is refused with its name, and nothing is changed.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._rows_directory = directory / "rows"
+
+    def create(self) -> None:
+        """Make the directories."""
+        self._rows_directory.mkdir(parents=True, exist_ok=True)
+
+    def put(self, row: Mapping[str, Any]) -> None:
+        """Write one row."""
+        write_atomically(self._rows_directory / f"{row['key']}.json", json.dumps(row, indent=1, allow_nan=False))
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """Return all rows by key; CloisterError names a file that is not a row."""
+        files = sorted(self._rows_directory.glob("*.json"))
+        return {row["key"]: row for row in map(_read_row, files)}
+
+    def write_tables(self, keys: Iterable[str]) -> None:
+        """Write results.csv, results.parquet and rounds.csv, one line for each of these keys that has a row."""
+        rows = self.rows()
+        chosen = [rows[key] for key in keys if key in rows]
+        results = pd.DataFrame([_result_line(row) for row in chosen], columns=list(RESULT_COLUMNS))
+        curves = pd.DataFrame([line for row in chosen for line in _curve_lines(row)], columns=list(CURVE_COLUMNS))
+        write_atomically(self.directory / "results.csv", results.to_csv(index=False))
+        write_atomically(self.directory / "rounds.csv", curves.to_csv(index=False))
+        results.to_parquet(self.directory / "results.parquet", index=False)
+
+
+def _read_row(path: Path) -> dict[str, Any]:
+    try:
+        row = json.loads(path.read_text(encoding="utf-8"))
+        valid = row["key"] == path.stem and row["status"] in _STATUSES and isinstance(row["labels"], dict)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CloisterError(_corrupt(path, f"{type(error).__name__}: {error}")) from None
+    if not valid:
+        raise CloisterError(_corrupt(path, "key or status does not fit"))
+    return row
+
+
+def _corrupt(path: Path, reason: str) -> str:
+    return f"row file {str(path)!r} is corrupt ({reason}); delete it and run again with --resume {path.parent.parent}"
+
+
+def _result_line(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row["labels"], **row["metrics"], "status": row["status"], "error": row["error"], "key": row["key"]}
+
+
+def _curve_lines(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    names = {axis: row["labels"][axis] for axis in (*PLUGINS, "seed")}
+    return [{**names, **point, "key": row["key"]} for point in row["rounds"]]
+
+
+def _existing(directory: Path, name: str) -> Path:
+    path = directory / name
+    if not path.is_file():
+        raise CloisterError(f"{str(directory)!r} holds no {name}; allowed: a directory that `bench run` wrote")
+    return path
+
+
+def load_results(directory: Path) -> pd.DataFrame:
+    """Return results.csv of a run with `error` and `epsilon` as text."""
+    table = pd.read_csv(_existing(directory, "results.csv"), dtype={"epsilon": str, "error": str}, keep_default_na=True)
+    # An attack or a mechanism may be called "none"; pandas would read some such words as missing values.
+    for column in PLUGINS:
+        table[column] = table[column].fillna("none")
+    return table.fillna({"error": "", "epsilon": ""})
+
+
+def load_rounds(directory: Path) -> pd.DataFrame:
+    """Return rounds.csv of a run."""
+    return pd.read_csv(_existing(directory, "rounds.csv"))
+
+
+def load_environment(directory: Path) -> dict[str, Any]:
+    """Return environment.json of a run."""
+    return json.loads(_existing(directory, "environment.json").read_text(encoding="utf-8"))
