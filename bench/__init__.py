@@ -1,0 +1,1 @@
+"""The bench: grids of federated trainings, measured and reported."""

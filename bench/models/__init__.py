@@ -8,7 +8,7 @@ from torch import Tensor
 
 from protocols.registry import Registry
 
-__all__ = ["Model", "Network", "accuracy_and_loss", "cross_entropy_sum", "models", "uniform_"]
+__all__ = ["Model", "Network", "accuracy_and_loss", "models", "uniform_"]
 
 
 class Network(Protocol):
@@ -53,12 +53,6 @@ models: Registry[Model] = Registry("model", ("bench.models",), "cloister.models"
 def uniform_(rows: Tensor, fan_in: int, generator: torch.Generator) -> None:
     """Fill with the usual initial weights, uniform within 1 / sqrt(fan_in)."""
     rows.uniform_(-1.0 / math.sqrt(fan_in), 1.0 / math.sqrt(fan_in), generator=generator)
-
-
-def cross_entropy_sum(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the sum over clients of each client's mean cross-entropy, so that one backward serves them all."""
-    batch = labels.shape[1]
-    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum") / batch
 
 
 def accuracy_and_loss(network: Network, parameters: Tensor, inputs: Tensor, labels: Tensor) -> tuple[Tensor, float]:

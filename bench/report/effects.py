@@ -7,18 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from bench.report.study import Study
+from bench.report.study import Study, records
 from bench.statistics import CLEAN, finished, identity_columns, numbers, paired_difference, select, setting_text
 
-__all__ = ["COLUMNS", "effects", "records", "worst_by_mode"]
+__all__ = ["COLUMNS", "effects", "worst_by_mode"]
 
 COLUMNS = ("clean", "difference", "low", "high", "pairs", "prediction", "observation")
 Seeds = dict[int, float]
-
-
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the lines of a table as dicts by column."""
-    return [{str(name): value for name, value in line.items()} for line in table.to_dict("records")]
 
 
 def effects(found: Study) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from bench.report.layout import Sheet, dodge, spread
 from bench.report.sheets import Plan, curve_plan, exchange_plan, heat_plan, privacy_plan, time_plan
-from bench.report.study import SPLIT, Study, curves, exchanges, guarantees, times
+from bench.report.study import SPLIT, Study, curves, exchanges, guarantees, records, times
 from bench.report.theme import DARK, LIGHT, Theme
 from bench.report.wording import human_bytes, human_seconds, log_ticks, short, shown
 from bench.statistics import CLEAN, numbers, select
@@ -109,7 +109,7 @@ def _say_nothing_finished(axes: Axes, theme: Theme) -> None:
 
 
 def _legends(figure: Figure, plan: Plan, groups: Sequence[Sequence[Line2D | Patch]]) -> None:
-    for (_, labels), spot, handles in zip(plan.legends, plan.spots, groups, strict=True):
+    for labels, spot, handles in zip(plan.legends, plan.spots, groups, strict=True):
         figure.legend(
             handles=list(handles),
             labels=list(labels),
@@ -129,7 +129,7 @@ def _heat_map(found: Study, theme: Theme) -> Figure:
     figure = _open(plan.sheet)
     lines = {
         tuple(line[name] for name in ("block", "privacy", "attack", "clustering")): line
-        for line in _records(found.drawn)
+        for line in records(found.drawn)
     }
     for place, block in enumerate(found.blocks):
         for number, privacy in enumerate(found.privacies):
@@ -144,12 +144,10 @@ def _heat_map(found: Study, theme: Theme) -> Figure:
             axes.set_yticks(np.arange(len(plan.beside)) + 0.5, plan.beside, linespacing=1.1)
             axes.tick_params(labelleft=plan.sheet.first(place, column))
     _colour_scale(figure, plan.sheet)
-    figure.text(*plan.sheet.point(plan.sheet.left, 0.17), _heat_notes(found), va="center", color=theme.soft)
+    figure.text(
+        *plan.sheet.point(plan.sheet.left, plan.sheet.legend - 0.35), _heat_notes(found), va="center", color=theme.soft
+    )
     return figure
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in line.items()} for line in table.to_dict("records")]
 
 
 def _heat_notes(found: Study) -> str:
@@ -295,7 +293,7 @@ def _communication(found: Study, theme: Theme) -> Figure:
         _byte_axis(axes, span)
         _accuracy_axis(axes, column == 0)
         places = spread(np.log10(numbers(own, "bytes")).tolist(), 0.035 * (axes.get_xlim()[1] - axes.get_xlim()[0]))
-        for x, line in zip(places, _records(own), strict=True):
+        for x, line in zip(places, records(own), strict=True):
             _exchange(axes, x, line, (colours[line["clustering"]], shapes[line["block"]], theme.paper))
     marks = [_mark(theme.soft, mark) for mark in shapes.values()] if any(found.blocks) else []
     meanings = [_mark(theme.soft, "o"), Line2D([], [], color=theme.soft, marker="o", mfc=theme.paper, linestyle="")]
@@ -326,7 +324,7 @@ def _exchange(axes: Axes, x: float, line: Mapping[str, Any], style: tuple[str, s
 
 def _runtime(found: Study, theme: Theme) -> Figure:
     """Seconds of one trial: stacked bars of training, secure sum and the rest."""
-    table = _records(times(found))
+    table = records(times(found))
     plan = time_plan([(line["block"], line["clustering"], line["privacy"]) for line in table])
     figure = _open(plan.sheet)
     colours = [*list(_colours(["training", "sum"], theme).values())[1:], theme.soft]
@@ -393,7 +391,7 @@ def _privacy(found: Study, theme: Theme) -> Figure:
                 _say_nothing_finished(axes, theme)
             infinity, reach = _epsilon_axis(axes, (float(np.min(logs)), float(np.max(logs))))
             _accuracy_axis(axes, plan.sheet.first(place, column))
-            for line in _records(own):
+            for line in records(own):
                 offset = dodge(found.attacks.index(line["attack"]), len(attacks), 0.03 * reach)
                 x = offset + (math.log10(line["epsilon"]) if math.isfinite(line["epsilon"]) else infinity)
                 _guarantee(axes, x, line, (attacks[line["attack"]].get_color(), shapes[line["mechanism"]]))

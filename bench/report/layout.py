@@ -86,11 +86,11 @@ def fit(
     height: float,
     gap: tuple[float, float],
     margins: tuple[float, float, float, float],
-    legend: float,
 ) -> Sheet:
-    """Return a sheet with as many blocks side by side as fit.
+    """Return a sheet with as many blocks side by side as fit, without room for a legend.
 
     Panels are as wide as the sheet allows, within the two bounds of `width`; margins are left, right, top, bottom.
+    A sheet narrower than half of the full width gets more margin at the right, for the legend.
     """
     left, right, top, bottom = margins
     room = WIDTH - left - right
@@ -98,7 +98,9 @@ def fit(
     across = max(1, min(len(titles), int((room + 2 * gap[0]) / (narrow + 2 * gap[0]))))
     spare = room - (across - 1) * 2 * gap[0] - across * (columns - 1) * gap[0]
     wide = min(max(spare / (across * columns), width[0]), width[1])
-    folded = tuple(_fold_title(title, columns * wide + (columns - 1) * gap[0]) for title in titles)
+    block = columns * wide + (columns - 1) * gap[0]
+    used = left + across * block + (across - 1) * 2 * gap[0]
+    folded = tuple(_fold_title(title, block) for title in titles)
     return Sheet(
         titles=folded,
         rows=rows,
@@ -107,11 +109,11 @@ def fit(
         panel=(wide, height),
         gap=gap,
         left=left,
-        right=right,
+        right=max(right, WIDTH / 2 - used),
         top=top,
         bottom=bottom,
         heading=lines(folded) * LINE * 1.15 + 0.14 if any(folded) else 0.0,
-        legend=legend,
+        legend=0.0,
     )
 
 
@@ -129,24 +131,18 @@ class Spot:
     columns: int
 
 
-def flow(groups: Sequence[tuple[str, Sequence[str]]], width: float = WIDTH) -> tuple[list[Spot], float]:
-    """Return a spot for each legend group (title, labels), set like words on lines, and the height of them all."""
+def flow(groups: Sequence[Sequence[str]], width: float) -> tuple[list[Spot], float]:
+    """Return a spot for each group of legend labels, set like words on lines, and the height of them all."""
     spots: list[Spot] = []
     x, y, height = 0.0, 0.06, 0
-    for title, labels in groups:
-        whole = _title_room(title) + sum(text_width([label]) + HANDLE for label in labels)
+    for labels in groups:
+        whole = sum(text_width([label]) + HANDLE for label in labels)
         if x > 0 and x + whole > width:
             x, y, height = 0.0, y + height * 0.22, 0
-        entry = text_width(labels) + HANDLE
-        fits = whole <= width
-        columns = len(labels) if fits else max(1, int((width - _title_room(title)) / entry))
+        columns = len(labels) if whole <= width else max(1, int(width / (text_width(labels) + HANDLE)))
         spots.append(Spot(x=x, y=y, columns=columns))
         x, height = x + whole + 0.25, max(height, math.ceil(len(labels) / columns))
-    return spots, y + height * 0.22 + 0.1 if groups else 0.0
-
-
-def _title_room(title: str) -> float:
-    return text_width([title]) + 0.12 if title else 0.0
+    return spots, y + height * 0.22 + 0.1
 
 
 def break_label(text: str, width: float) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.report.layout import LINE, Sheet, Spot, break_label, fit, flow, lines, text_width
 from bench.report.study import Study
@@ -25,7 +25,7 @@ class Plan:
     above: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
     below: tuple[str, ...] = ()
-    legends: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    legends: tuple[tuple[str, ...], ...] = ()
     spots: tuple[Spot, ...] = ()
 
 
@@ -37,6 +37,12 @@ def _title_room(above: Sequence[str]) -> float:
     return lines(above) * LINE + 0.1
 
 
+def _with_legends(plan: Plan) -> Plan:
+    """Return the plan with its legends set into the sheet's width and the room they take."""
+    spots, height = flow(plan.legends, plan.sheet.size[0] - plan.sheet.left)
+    return replace(plan, sheet=replace(plan.sheet, legend=height), spots=tuple(spots))
+
+
 def heat_plan(found: Study) -> Plan:
     """Return the plan of the heat map: one panel for each privacy mode, attacks beside, clusterings below."""
     count = len(found.clusterings)
@@ -45,7 +51,7 @@ def heat_plan(found: Study) -> Plan:
     cell = min(max(10.2 / (columns * count), 0.62), 1.05)
     below = _broken("clustering", found.clusterings, cell)
     above = _broken("privacy", found.privacies, max(cell * count, 1.5))
-    top, bottom = _title_room(above), lines(below) * LINE + 0.26
+    top, bottom = _title_room(above), lines(below) * LINE + 0.14
     sheet = fit(
         titles=found.blocks,
         rows=math.ceil(len(found.privacies) / columns),
@@ -54,16 +60,16 @@ def heat_plan(found: Study) -> Plan:
         height=len(beside) * 0.44,
         gap=(0.18, top + bottom),
         margins=(text_width(beside) + 0.15, 0.12, top, bottom),
-        legend=0.52,
     )
-    return Plan(sheet=sheet, above=above, beside=beside, below=below)
+    # On a narrow sheet, the notes stand below the colour scale.
+    legend = 0.52 if sheet.size[0] > 8.4 else 0.8
+    return Plan(sheet=replace(sheet, legend=legend), above=above, beside=beside, below=below)
 
 
 def curve_plan(found: Study) -> Plan:
     """Return the plan of the learning curves: clusterings across, privacy modes down."""
     above = _broken("clustering", found.clusterings, 1.5)
-    legends = (("", tuple(shown("attack", name) for name in found.attacks)),)
-    spots, legend = flow(legends)
+    legends = (tuple(shown("attack", name) for name in found.attacks),)
     beside = _broken("privacy", found.privacies, 1.25)
     sheet = fit(
         titles=found.blocks,
@@ -72,10 +78,9 @@ def curve_plan(found: Study) -> Plan:
         width=(1.5, 3.2),
         height=1.2,
         gap=(0.24, 0.16),
-        margins=(0.6, lines(beside) * LINE + 0.15, _title_room(above), 0.6),
-        legend=legend,
+        margins=(0.6, lines(beside) * LINE + 0.15, _title_room(above), 0.5),
     )
-    return Plan(sheet=sheet, above=above, beside=beside, legends=legends, spots=tuple(spots))
+    return _with_legends(Plan(sheet=sheet, above=above, beside=beside, legends=legends))
 
 
 def exchange_plan(found: Study) -> Plan:
@@ -83,31 +88,28 @@ def exchange_plan(found: Study) -> Plan:
     columns = min(len(found.privacies), MOST_COLUMNS)
     above = _broken("privacy", found.privacies, 2.6)
     groups = (
-        ("", tuple(shown("clustering", name) for name in found.clusterings)),
-        ("", found.blocks if any(found.blocks) else ()),
-        ("", ("without attack", "under the worst attack")),
+        tuple(shown("clustering", name) for name in found.clusterings),
+        found.blocks if any(found.blocks) else (),
+        ("without attack", "under the worst attack"),
     )
-    legends = tuple(group for group in groups if group[1])
-    spots, legend = flow(legends)
+    legends = tuple(group for group in groups if group)
     sheet = fit(
         titles=("",),
         rows=math.ceil(len(found.privacies) / columns),
         columns=columns,
         width=(2.4, 3.6),
         height=2.5,
-        gap=(0.2, _title_room(above) + 0.6),
-        margins=(0.6, 0.15, _title_room(above), 0.6),
-        legend=legend + 0.05,
+        gap=(0.2, _title_room(above) + 0.5),
+        margins=(0.6, 0.15, _title_room(above), 0.5),
     )
-    return Plan(sheet=sheet, above=above, legends=legends, spots=tuple(spots))
+    return _with_legends(Plan(sheet=sheet, above=above, legends=legends))
 
 
 def time_plan(bars: Sequence[tuple[str, str, str]]) -> Plan:
     """Return the plan of the run time for bars of (block, clustering, privacy): one panel for each block."""
     titles = tuple(dict.fromkeys(block for block, _, _ in bars))
     tallest = max(sum(block == title for block, _, _ in bars) for title in titles)
-    legends = (("", ("local training", "secure sum (MPC)", "everything else")),)
-    spots, legend = flow(legends)
+    legends = (("local training", "secure sum (MPC)", "everything else"),)
     names = text_width(shown("clustering", name) for _, name, _ in bars)
     modes = text_width(shown("privacy", name) for _, _, name in bars)
     sheet = fit(
@@ -117,20 +119,18 @@ def time_plan(bars: Sequence[tuple[str, str, str]]) -> Plan:
         width=(3.2, 7.0),
         height=tallest * 0.25 + 0.1,
         gap=(0.2, 0.3),
-        margins=(names + modes + 0.5, 0.3, 0.05, 0.6),
-        legend=legend,
+        margins=(0.92 * (names + modes) + 0.4, 0.3, 0.05, 0.5),
     )
-    return Plan(sheet=sheet, legends=legends, spots=tuple(spots))
+    return _with_legends(Plan(sheet=sheet, legends=legends))
 
 
 def privacy_plan(found: Study, mechanisms: Sequence[str]) -> Plan:
     """Return the plan of accuracy by epsilon: clusterings across."""
     above = _broken("clustering", found.clusterings, 1.9)
     legends = (
-        ("", tuple(shown("attack", name) for name in found.attacks)),
-        ("", tuple(shown("privacy", name) for name in mechanisms)),
+        tuple(shown("attack", name) for name in found.attacks),
+        tuple(shown("privacy", name) for name in mechanisms),
     )
-    spots, legend = flow(legends)
     sheet = fit(
         titles=found.blocks,
         rows=1,
@@ -138,7 +138,6 @@ def privacy_plan(found: Study, mechanisms: Sequence[str]) -> Plan:
         width=(2.0, 3.7),
         height=1.8,
         gap=(0.2, 0.2),
-        margins=(0.6, 0.15, _title_room(above), 0.6),
-        legend=legend,
+        margins=(0.6, 0.15, _title_room(above), 0.5),
     )
-    return Plan(sheet=sheet, above=above, legends=legends, spots=tuple(spots))
+    return _with_legends(Plan(sheet=sheet, above=above, legends=legends))

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ from bench.statistics import (
 )
 from protocols.check import CloisterError
 
-__all__ = ["Study", "curves", "exchanges", "guarantees", "inexact", "study", "times"]
+__all__ = ["Study", "curves", "exchanges", "guarantees", "inexact", "records", "study", "times"]
 
 AXES = ("attack", "clustering", "privacy")
 # In the order in which a difference is told: the rule first, the name of the run only where nothing else differs.
@@ -197,6 +197,11 @@ def guarantees(found: Study) -> pd.DataFrame:
     values = pd.to_numeric(cast(pd.Series, ready["epsilon"]), errors="coerce")
     ready = ready.assign(epsilon=values, mechanism=[str(name).partition("(")[0] for name in ready["privacy"]])
     return select(ready, ready["epsilon"] > 0)
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the lines of a table as dicts by column."""
+    return [{str(name): value for name, value in line.items()} for line in table.to_dict("records")]
 
 
 def inexact(results: pd.DataFrame) -> pd.DataFrame:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.report.effects import records
-from bench.report.study import Study, curves, exchanges, guarantees, inexact, times
+from bench.report.study import Study, curves, exchanges, guarantees, inexact, records, times
 from bench.report.wording import human_bytes, human_seconds, percent, plural, shown
 from bench.statistics import CLEAN, numbers, select, setting_text
 
@@ -26,7 +25,7 @@ class Story:
     absent: str = ""
 
 
-def place(found: Study, line: Mapping[str, Any], *, privacy: bool = True, attack: bool = False) -> str:
+def place(line: Mapping[str, Any], *, privacy: bool = True, attack: bool = False) -> str:
     """Return the words for a configuration: its axes and the settings that tell it apart."""
     axes = [shown("attack", line["attack"])] if attack else []
     axes += [shown("clustering", line["clustering"])]
@@ -46,7 +45,7 @@ def alarms(found: Study) -> list[str]:
     wrong = inexact(found.results)
     if wrong.empty:
         return []
-    where = list(dict.fromkeys(place(found, line, attack=True) for line in records(wrong)))
+    where = list(dict.fromkeys(place(line, attack=True) for line in records(wrong)))
     more = f" and {len(where) - 8} more configurations" if len(where) > 8 else ""
     return [
         f"The encrypted sum differed from the plain sum in {plural(len(wrong), 'trial')}: do not trust their results "
@@ -64,8 +63,8 @@ def headline(found: Study, attacked: pd.DataFrame) -> list[str]:
         f"{number['ok']} of {plural(total, 'trial')} finished, {number['failed']} failed, {number['skipped']} skipped "
         f"({plural(len(found.summary), 'configuration')}).",
         *_clean(found),
-        *_broken(found, attacked),
-        *_success(found, attacked),
+        *_broken(attacked),
+        *_success(attacked),
         *_diverged(found),
     ]
 
@@ -77,23 +76,23 @@ def _clean(found: Study) -> list[str]:
     for dataset in datasets:
         own = sorted(records(select(clean, clean["dataset"] == dataset)), key=lambda line: line["accuracy"])
         where = f" on {dataset}" if len(datasets) > 1 else ""
-        best = f"{percent(own[-1]['accuracy'])} ({place(found, own[-1])})"
+        best = f"{percent(own[-1]['accuracy'])} ({place(own[-1])})"
         if len(own) == 1:
             sentences.append(f"Without attack, accuracy{where} is {best}.")
         else:
-            worst = f"{percent(own[0]['accuracy'])} ({place(found, own[0])})"
+            worst = f"{percent(own[0]['accuracy'])} ({place(own[0])})"
             sentences.append(f"Without attack, mean accuracy{where} is between {worst} and {best}.")
     return sentences or ["No trial without attack finished, so there is no accuracy to compare attacks with."]
 
 
-def _broken(found: Study, attacked: pd.DataFrame) -> list[str]:
+def _broken(attacked: pd.DataFrame) -> list[str]:
     measured = [line for line in records(attacked) if line["prediction"] != "unknown"]
     if not measured:
         return []
     over = [line for line in measured if line["prediction"] == "exceeds"]
     if not over:
         return ["In no configuration did an attack taint more clusters than the rule tolerates."]
-    where = list(dict.fromkeys(place(found, line, privacy=False) for line in over))
+    where = list(dict.fromkeys(place(line, privacy=False) for line in over))
     more = f" and {len(where) - 8} more" if len(where) > 8 else ""
     return [
         f"In {len(over)} of {plural(len(measured), 'configuration')} under attack, more clusters were tainted than the "
@@ -101,12 +100,12 @@ def _broken(found: Study, attacked: pd.DataFrame) -> list[str]:
     ]
 
 
-def _success(found: Study, attacked: pd.DataFrame) -> list[str]:
+def _success(attacked: pd.DataFrame) -> list[str]:
     lines = [line for line in records(attacked) if not math.isnan(line["attack_success"])]
     if not lines:
         return []
     top = max(lines, key=lambda line: line["attack_success"])
-    return [f"The highest attack success is {percent(top['attack_success'])}: {place(found, top, attack=True)}."]
+    return [f"The highest attack success is {percent(top['attack_success'])}: {place(top, attack=True)}."]
 
 
 def _diverged(found: Study) -> list[str]:
@@ -175,7 +174,7 @@ def _heat_story(found: Study) -> Story:
         caption="Read each column downwards: a defence that holds keeps the colour of its first line. Dark cells are "
         f"broken by the attack. {_seeds(found)} A small number with ✗ counts failed seeds of a cell that has others.",
         alt=f"Heat map of mean accuracy for {_axes(found)}. Highest {percent(high['accuracy'])} "
-        f"({place(found, high, attack=True)}), lowest {percent(low['accuracy'])} ({place(found, low, attack=True)}).",
+        f"({place(high, attack=True)}), lowest {percent(low['accuracy'])} ({place(low, attack=True)}).",
     )
 
 
@@ -184,7 +183,7 @@ def _curve_story(found: Study) -> Story:
     if not found.counts["ok"]:
         return Story(title=title, caption="", alt="", absent="No trial finished, so there are no learning curves.")
     table = curves(found)
-    if table["mean"].notna().sum() == 0:
+    if np.isnan(numbers(table, "mean")).all():
         return Story(title=title, caption="", alt="", absent="No finished trial recorded its accuracy by round.")
     failed = found.counts["failed"]
     return Story(

@@ -1,0 +1,228 @@
+"""The command `bench`: run, report, compare, list, new, peers.
+
+Exit codes: 0 all well; 1 a cell failed; 2 a mistake in what was asked, said in one line; 130 interrupted.
+"""
+
+import json
+import sys
+import warnings
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from protocols.check import CloisterError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Private and robust federated learning, measured: attack x clustering x privacy.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+new_app = typer.Typer(help="Write a working plug-in to start from.", no_args_is_help=True)
+peers_app = typer.Typer(help="Time ours against a peer's code, in turns, in one process.", no_args_is_help=True)
+app.add_typer(new_app, name="new")
+app.add_typer(peers_app, name="peers")
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+DataDir = Annotated[
+    Path | None, typer.Option(envvar="CLOISTER_DATA", help="Folder with data sets in their publishers' layouts.")
+]
+
+
+def main() -> None:
+    """Run the command line; every mistake of the user's is one line and exit code 2."""
+    # Libraries warn about themselves; what matters to the user is an error or a column of the report.
+    warnings.simplefilter("ignore")
+    try:
+        app()
+    except CloisterError as error:
+        print(f"bench: error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+
+
+@app.command()
+def run(  # noqa: PLR0917 - the options of one command
+    experiment: Annotated[str, typer.Argument(help="A preset's name, or a TOML file.")] = "quick",
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="AXIS=VALUE[,VALUE]", help="Replace an axis; repeatable.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write; default reports/<preset>-<time>.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Run what is missing or failed in this directory.")] = None,
+    jobs: Annotated[int, typer.Option(help="Worker processes, each with its own parties.")] = 1,
+    data_dir: DataDir = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds of every cell.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Seeds, such as 0,1,2.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print cells, skips and an estimate; run nothing.")
+    ] = False,
+    deadline: Annotated[float, typer.Option(help="Seconds that a party waits for another one.")] = 60.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run a grid of federated trainings and write its report."""
+    # The grid, torch and pandas take seconds to import, which `bench list` and errors should not wait for.
+    from bench import run as job
+    from protocols import check
+
+    check.integer_at_least(1, jobs=jobs)
+    check.positive(deadline=deadline)
+    chosen = _experiment(experiment, resume, out, setting or [], rounds, seeds)
+    plan = job.plan_experiment(chosen, data_dir)
+    if dry_run:
+        print(job.describe_plan(plan, jobs))
+        return
+    directory = resume or out or Path("reports") / f"{chosen.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    if resume is None and directory.exists() and any(directory.iterdir()):
+        raise CloisterError(f"out = {str(directory)!r} is not empty; allowed: a new folder, or --resume {directory}")
+    try:
+        summary = job.execute_plan(
+            plan, directory, workers=jobs, deadline_s=deadline, data_dir=data_dir, as_json=as_json
+        )
+    except KeyboardInterrupt:
+        print(f"interrupted; finished cells are kept: bench run --resume {directory}", file=sys.stderr)
+        sys.exit(130)
+    report = _write_report([directory], directory)
+    _print_summary(asdict(summary), directory, report, as_json)
+    if summary.failed or summary.missing:
+        sys.exit(1)
+
+
+def _experiment(  # noqa: PLR0917 - the options that choose it
+    name: str, resume: Path | None, out: Path | None, settings: list[str], rounds: int | None, seeds: str | None
+) -> Any:
+    from bench.experiment import load_experiment, parse_setting
+
+    if resume is not None:
+        if settings or rounds is not None or seeds is not None or out is not None:
+            raise CloisterError("--resume runs what the directory's experiment.toml says; not with --set, --out, ...")
+        if not (resume / "experiment.toml").is_file():
+            raise CloisterError(f"resume = {str(resume)!r} holds no experiment.toml; allowed: a directory of a run")
+        return load_experiment(str(resume / "experiment.toml"))
+    changed = dict(parse_setting(text) for text in settings)
+    if rounds is not None:
+        changed["rounds"] = [rounds]
+    if seeds is not None:
+        changed["seed"] = parse_setting(f"seed={seeds}")[1]
+    return load_experiment(name).with_settings(changed)
+
+
+def _print_summary(summary: dict[str, Any], directory: Path, report: Path, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"event": "done", **summary, "directory": str(directory), "report": str(report)}))
+        return
+    print(
+        f"{summary['ok']} ok, {summary['failed']} failed, {summary['skipped']} skipped "
+        f"({summary['reused']} already there) in {summary['wall_s']:.0f} s"
+    )
+    print(f"tables: {directory / 'results.csv'}")
+    print(f"report: {report}")
+
+
+def _write_report(directories: list[Path], out: Path) -> Path:
+    import pandas as pd
+
+    from bench.report import write_report
+    from bench.store import load_environment, load_results, load_rounds
+
+    results = [load_results(directory).assign(run=directory.name) for directory in directories]
+    rounds = [load_rounds(directory).assign(run=directory.name) for directory in directories]
+    if len(directories) == 1:
+        results, rounds = ([table.drop(columns="run") for table in tables] for tables in (results, rounds))
+    experiments = [(directory / "experiment.toml").read_text(encoding="utf-8") for directory in directories]
+    return write_report(
+        out,
+        pd.concat(results, ignore_index=True),
+        pd.concat(rounds, ignore_index=True),
+        [load_environment(directory) for directory in directories],
+        experiments,
+    )
+
+
+@app.command()
+def report(
+    directories: Annotated[list[Path], typer.Argument(help="Directories that `bench run` wrote.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write; default: the first directory.")] = None,
+) -> None:
+    """Write the report of a run again, or one report of several runs together."""
+    for directory in directories:
+        _check_run(directory)
+    target = out or directories[0]
+    target.mkdir(parents=True, exist_ok=True)
+    print(f"report: {_write_report(directories, target)}")
+
+
+def _check_run(directory: Path) -> None:
+    for name in ("results.csv", "rounds.csv", "environment.json", "experiment.toml"):
+        if not (directory / name).is_file():
+            raise CloisterError(f"{str(directory)!r} holds no {name}; allowed: a directory that `bench run` wrote")
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="The run to compare with.")],
+    b: Annotated[Path, typer.Argument(help="The run that may differ.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Show what changed between two runs, cell by cell, with intervals over seeds."""
+    from bench.compare import as_records, render
+    from bench.compare import compare as compare_results
+    from bench.store import load_results
+
+    comparison = compare_results(load_results(a), load_results(b))
+    if as_json:
+        print(json.dumps(as_records(comparison)))
+    else:
+        Console().print(render(comparison))
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str | None, typer.Argument(help="attacks, clusterings, protocols, ...; default: all.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show what there is to choose from, with parameters and sources."""
+    from bench.catalogue import KINDS, describe, print_catalogue
+
+    if as_json:
+        described = describe(kind) if kind else {name: describe(name) for name in KINDS}
+        print(json.dumps(described, indent=1))
+    else:
+        print_catalogue((kind,) if kind else KINDS, Console())
+
+
+@new_app.command("attack")
+def new_attack(
+    name: Annotated[str, typer.Argument(help="A lower-case Python name; the attack's name in grids and reports.")],
+    directory: Annotated[Path | None, typer.Option("--into", help="Folder; default: attacks/update.")] = None,
+) -> None:
+    """Write a working attack on updates, found by `bench list` and tested by the conformance kit."""
+    from bench import scaffold
+
+    print(f"attack: {scaffold.new_attack(name, directory)}")
+
+
+@peers_app.command("training")
+def peers_training(
+    turns: Annotated[int, typer.Option(help="Timed turns of each.")] = 15, as_json: JsonFlag = False
+) -> None:
+    """Local training of 100 clients at once against a plain loop over clients: one thread, equal gradients."""
+    from bench.peers.training import compare_training
+    from protocols import check
+
+    check.integer_at_least(1, turns=turns)
+    rows = [asdict(comparison) for comparison in compare_training(turns=turns)]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    table = Table("name", "peer", "ours ms", "peer ms", "ratio")
+    for row in rows:
+        times = [f"{row['ours_s'] * 1e3:.2f}", f"{row['peer_s'] * 1e3:.2f}", f"{row['ratio']:.1f}x"]
+        table.add_row(row["name"], row["peer"], *times)
+    Console().print(table)
