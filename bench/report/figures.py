@@ -202,7 +202,7 @@ def _full_cell(axes: Axes, place: tuple[int, int], line: Mapping[str, Any]) -> N
 
 def _colour_scale(figure: Figure, sheet: Sheet) -> None:
     width, height = sheet.size
-    end = width - sheet.right - 0.03
+    end = max(width - sheet.right - 0.03, 3.0)
     x, y = sheet.point(end - 2, 0.22)
     axes = figure.add_axes((x, y, 2 / width, 0.11 / height))
     axes.pcolormesh(np.linspace(0, 1, 129), [0, 1], np.linspace(0, 1, 128)[None, :], cmap=SCALE, rasterized=True)
@@ -392,7 +392,9 @@ def _privacy(found: Study, theme: Theme) -> Figure:
             infinity, reach = _epsilon_axis(axes, (float(np.min(logs)), float(np.max(logs))))
             _accuracy_axis(axes, plan.sheet.first(place, column))
             for line in records(own):
-                offset = dodge(found.attacks.index(line["attack"]), len(attacks), 0.03 * reach)
+                offset = dodge(
+                    found.attacks.index(line["attack"]), len(attacks), min(0.03, 0.22 / len(attacks)) * reach
+                )
                 x = offset + (math.log10(line["epsilon"]) if math.isfinite(line["epsilon"]) else infinity)
                 _guarantee(axes, x, line, (attacks[line["attack"]].get_color(), shapes[line["mechanism"]]))
     _legends(figure, plan, [list(attacks.values()), [_mark(theme.soft, mark) for mark in shapes.values()]])
@@ -401,8 +403,9 @@ def _privacy(found: Study, theme: Theme) -> Figure:
 
 def _epsilon_axis(axes: Axes, span: tuple[float, float]) -> tuple[float, float]:
     """Draw the logarithmic axis and return where infinity stands and how far the finite part reaches."""
-    reach = max(span[1] - span[0], 0.4)
-    low, high = span[0] - 0.14 * reach, span[1] + 0.14 * reach
+    reach = max(span[1] - span[0], 0.6)
+    middle = (span[0] + span[1]) / 2
+    low, high = middle - 0.64 * reach, middle + 0.64 * reach
     infinity = high + 0.22 * reach
     ticks = log_ticks(10**low, 10**high)
     axes.axvline(high + 0.06 * reach, color=axes.spines["left"].get_edgecolor(), linewidth=0.8)

@@ -83,6 +83,7 @@ def write_report(
         not_finished=tables.not_finished(found),
         configurations=tables.configurations(found),
         results=tables.all_results(found),
+        total=len(results),
         origins=_origins(found, [environments] if isinstance(environments, Mapping) else environments, files),
         light=LIGHT,
         dark=DARK,

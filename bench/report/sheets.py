@@ -46,7 +46,7 @@ def _with_legends(plan: Plan) -> Plan:
 def heat_plan(found: Study) -> Plan:
     """Return the plan of the heat map: one panel for each privacy mode, attacks beside, clusterings below."""
     count = len(found.clusterings)
-    beside = _broken("attack", found.attacks, 1.5)
+    beside = _broken("attack", found.attacks, 1.9)
     columns = min(len(found.privacies), max(1, int(10.6 / max(count * 0.68, 1.5))))
     cell = min(max(10.2 / (columns * count), 0.62), 1.05)
     below = _broken("clustering", found.clusterings, cell)
@@ -57,7 +57,7 @@ def heat_plan(found: Study) -> Plan:
         rows=math.ceil(len(found.privacies) / columns),
         columns=columns,
         width=(max(count * 0.62, 1.5), max(count * 1.05, 1.5)),
-        height=len(beside) * 0.44,
+        height=len(beside) * max(0.44, lines(beside) * LINE + 0.08),
         gap=(0.18, top + bottom),
         margins=(text_width(beside) + 0.15, 0.12, top, bottom),
     )

@@ -39,6 +39,7 @@ SETTINGS = (
 )
 NUMBERS = ("n", "f", "cluster_size", "rounds")
 MAX_BLOCKS = 6
+MAX_PANELS = 96
 SPLIT = ("train_s", "mpc_s", "other_s")
 
 
@@ -47,8 +48,9 @@ class Study:
     """The results of one report with what its figures share.
 
     A block is one combination of the settings that are no axis (attack, clustering, privacy) and that vary; its
-    title stands in the column `block` of `results`, `rounds` and `summary`. At most six blocks are drawn:
-    `hidden` counts the others. `follows` names the settings that vary with the axes, hence in no title.
+    title stands in the column `block` of `results`, `rounds` and `summary`. At most six blocks are drawn,
+    fewer where they have many panels: `hidden` counts the others. `follows` names the settings that vary with the
+    axes, hence stand in no title; `telling` names those that do.
     """
 
     results: pd.DataFrame
@@ -92,15 +94,17 @@ def study(results: pd.DataFrame, rounds: pd.DataFrame) -> Study:
     results = results.assign(block=_titles(results, telling))
     summary = summary.assign(block=_titles(summary, telling))
     blocks = tuple(dict.fromkeys(summary["block"]))
+    clusterings, privacies = _ordered(summary["clustering"]), _ordered(summary["privacy"])
+    drawn = max(1, min(MAX_BLOCKS, MAX_PANELS // max(len(clusterings) * len(privacies), 1)))
     return Study(
         results=results,
         rounds=_with_settings(rounds, results),
         summary=summary,
         attacks=_ordered(summary["attack"]),
-        clusterings=_ordered(summary["clustering"]),
-        privacies=_ordered(summary["privacy"]),
-        blocks=blocks[:MAX_BLOCKS],
-        hidden=max(len(blocks) - MAX_BLOCKS, 0),
+        clusterings=clusterings,
+        privacies=privacies,
+        blocks=blocks[:drawn],
+        hidden=max(len(blocks) - drawn, 0),
         follows=tuple(name for name in varying if name not in telling),
         telling=tuple(telling),
         counts=counts(results),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.report.effects import worst_by_mode
@@ -13,11 +14,12 @@ from bench.report.layout import break_label
 from bench.report.study import Study, records
 from bench.report.wording import human_bytes, human_seconds, percent, plural, shown
 from bench.report.words import place
-from bench.statistics import CLEAN, select, setting_text
+from bench.statistics import CLEAN, numbers, select, setting_text
 
 __all__ = ["Cell", "Table", "all_results", "configurations", "not_finished", "outcomes", "tainted", "worst_attacks"]
 
 NONE = "–"
+MAX_LINES = 2000  # of the results: a browser shows more of them only slowly
 NUMERIC = ("n", "f", "cluster_size", "rounds")
 
 
@@ -110,6 +112,8 @@ def _prediction(line: dict[str, Any]) -> Cell:
 def tainted(found: Study, attacked: pd.DataFrame) -> Table:
     """Return tainted and tolerated clusters of each clustering and setting beside the worst accuracy by privacy."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    if np.isnan(numbers(attacked, "accuracy")).all():
+        return Table(columns=(), lines=())
     for line in records(attacked):
         groups[line["block"], line["clustering"]].append(line)
     names = ("clustering", *_names(found.telling), "clusters", "tainted / tolerated")
@@ -221,8 +225,8 @@ def _bytes(number: float) -> str:
 
 
 def all_results(found: Study) -> Table:
-    """Return every line of the results as it was stored."""
-    table = found.results.drop(columns=["block"])
+    """Return the results as they were stored, at most MAX_LINES of them."""
+    table = found.results.drop(columns=["block"]).head(MAX_LINES)
     numeric = {str(name): bool(pd.api.types.is_numeric_dtype(table[name])) for name in table.columns}
     lines = tuple(
         tuple(Cell(text=_plain(value), number=numeric[name]) for name, value in line.items()) for line in records(table)

@@ -44,7 +44,7 @@ def human_seconds(number: float) -> str:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Return at most six round numbers from low to high (both > 0), at least two where round ones exist.
+    """Return at most four round numbers from low to high (both > 0), at least two where round ones exist.
 
     Guarantees:
         Every tick lies between low and high.
@@ -53,5 +53,5 @@ def log_ticks(low: float, high: float) -> list[float]:
     for steps in ((1,), (1, 3), (1, 2, 5), tuple(range(1, 10)), tuple(number / 10 for number in range(10, 100))):
         inside = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
         if len(inside) >= 2:
-            return inside[:: math.ceil(len(inside) / 6)]
+            return inside[:: math.ceil(len(inside) / 4)]
     return []

@@ -1,0 +1,25 @@
+"""Hypothesis profiles and the party processes that tests share."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+from protocols.party_pool import PartyPool
+
+# Machines are shared and noisy: no test depends on time.
+settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
+settings.register_profile("nightly", settings.get_profile("dev"), max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[PartyPool]:
+    """Eight party processes over TCP, started once."""
+    with PartyPool(8, deadline_s=120.0) as started:
+        yield started
