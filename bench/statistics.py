@@ -1,7 +1,7 @@
 """Means, intervals and paired differences over seeds, in which a failed trial is always counted."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -130,28 +130,27 @@ def paired_difference(
         Seeds that only one side has are counted as unpaired and do not enter the mean.
         Differences that are all zero have p = 1; equal differences other than zero have p = 0.
     """
-    left, right = (_by_seed(side, name) for side, name in ((a, "a"), (b, "b")))
-    seeds = left.index.union(right.index)
-    deltas = (right.reindex(seeds) - left.reindex(seeds)).to_numpy(dtype=float)
+    left, right = _by_seed(a, "a"), _by_seed(b, "b")
+    deltas = [right.get(seed, math.nan) - left.get(seed, math.nan) for seed in {**left, **right}]
     found = mean_interval(deltas, level)
     return Difference(
         mean=found.mean,
         low=found.low,
         high=found.high,
-        p=_p_value(deltas[np.isfinite(deltas)]),
+        p=_p_value(np.array([delta for delta in deltas if math.isfinite(delta)])),
         pairs=found.count,
         unpaired=found.missing,
         level=level,
     )
 
 
-def _by_seed(values: Mapping[int, float] | pd.Series, name: str) -> pd.Series:
-    series = values if isinstance(values, pd.Series) else pd.Series(dict(values), dtype=float)
-    series = series.astype(float)
-    twice = series.index[series.index.duplicated()]
-    if len(twice):
-        raise CloisterError(f"{name} has seed {twice[0]!r} twice; allowed: one value for each seed")
-    return series.where(np.isfinite(series))
+def _by_seed(values: Mapping[int, float] | pd.Series, name: str) -> dict[Hashable, float]:
+    found: dict[Hashable, float] = {}
+    for seed, value in values.items():
+        if seed in found:
+            raise CloisterError(f"{name} has seed {seed!r} twice; allowed: one value for each seed")
+        found[seed] = float(value)
+    return found
 
 
 def _p_value(deltas: np.ndarray) -> float:

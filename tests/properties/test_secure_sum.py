@@ -125,10 +125,10 @@ class TestAdditive:
         A 64-bit mask is zero in a given place with probability 2^-64; one run compares fewer than 2^12 words
         in each of 100 examples, so a false alarm has probability below 2^-45.
         """
-        clusters, members, coordinates = words.shape
+        members = words.shape[1]
         if members < 2:
-            return
-        seen: list[torch.Tensor] = []
+            return  # a lone member's sum is its update
+        seen: list[tuple[int, torch.Tensor]] = []
         original = crypten_engine.LinkCommunicator.all_reduce
 
         def spy(self: crypten_engine.LinkCommunicator, share: torch.Tensor) -> torch.Tensor:

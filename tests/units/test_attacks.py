@@ -1,0 +1,135 @@
+"""Every attack under the conformance kit, the kit under planted bugs, and each attack's own formula."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+
+import attacks.testing as kit
+from attacks import OwnView, attacks, update_attack
+from attacks.api import DataView, HonestView
+from protocols.check import CloisterError
+from protocols.registry import Spec
+
+EXAMPLES = kit.example_specs()
+
+
+@pytest.mark.parametrize(
+    ("spec", "check"),
+    [(spec, check) for spec in EXAMPLES for check in kit.conformance_checks(spec)],
+    ids=lambda given: str(given) if isinstance(given, Spec) else given.__name__,
+)
+def test_every_attack_conforms(spec: Spec, check: Callable[[Spec], None]) -> None:
+    check(spec)
+
+
+def test_every_registered_attack_is_tried_with_its_defaults() -> None:
+    assert {spec.name for spec in EXAMPLES} == set(attacks.entries())
+
+
+class TestTheKitSeesPlantedBugs:
+    def plant(self, monkeypatch: pytest.MonkeyPatch, call: Callable[[object], object], name: str = "sign_flip") -> Spec:
+        monkeypatch.setattr(attacks.entry(name).factory, "__call__", lambda self, view: call(view))
+        return attacks.resolve(name)
+
+    @pytest.mark.parametrize(
+        ("bug", "call", "check"),
+        [
+            ("one row for all", lambda view: -view.own[:1], kit.sends_one_finite_row_per_byzantine_process),
+            ("float32", lambda view: -view.own.float(), kit.sends_one_finite_row_per_byzantine_process),
+            ("not finite", lambda view: view.own / 0.0, kit.sends_one_finite_row_per_byzantine_process),
+            ("global randomness", lambda view: torch.randn(view.own.shape).double(), kit.update_attack_is_repeatable),
+            ("changes its view", lambda view: view.own.mul_(-1.0), kit.update_attack_leaves_its_view_alone),
+        ],
+    )
+    def test_in_an_update_attack(
+        self, monkeypatch: pytest.MonkeyPatch, bug: str, call: Callable, check: Callable[[Spec], None]
+    ) -> None:
+        with pytest.raises(AssertionError):
+            check(self.plant(monkeypatch, call))
+
+    def test_in_what_it_reads(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with pytest.raises(AttributeError, match="honest"):
+            kit.update_attack_reads_only_what_it_declared(self.plant(monkeypatch, lambda view: -view.honest))
+
+    @pytest.mark.parametrize(
+        ("bug", "call"),
+        [
+            ("labels outside", lambda view: (view.inputs, view.labels + view.classes)),
+            ("rows lost", lambda view: (view.inputs[1:], view.labels[1:])),
+            ("type changed", lambda view: (view.inputs.double(), view.labels)),
+        ],
+    )
+    def test_in_a_data_attack(self, monkeypatch: pytest.MonkeyPatch, bug: str, call: Callable) -> None:
+        with pytest.raises(AssertionError):
+            kit.keeps_the_shapes_of_the_data(self.plant(monkeypatch, call, "label_flip"))
+
+    def test_in_its_documentation(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(attacks.entry("ipm").factory, "__doc__", "Ipm(*, tau: float = 1.0) -> None")
+        with pytest.raises(AssertionError, match="no docstring"):
+            kit.is_a_documented_frozen_dataclass(attacks.resolve("ipm"))
+
+
+def sent(name: str, view: object, **parameters: float) -> torch.Tensor:
+    return attacks.make(attacks.resolve({"name": name, **parameters}))(view)
+
+
+VIEW = kit.make_update_view("honest")
+assert isinstance(VIEW, HonestView)
+OWN = OwnView(own=VIEW.own, n=VIEW.n, round_index=0, rng=np.random.default_rng(0))
+
+
+def test_sign_flip_sends_each_own_update_turned_round_and_scaled() -> None:
+    assert torch.equal(sent("sign_flip", OWN, scale=3.0), -3.0 * OWN.own)
+
+
+def test_ipm_points_against_the_honest_mean() -> None:
+    mean = VIEW.honest.mean(dim=0)
+    rows = sent("ipm", VIEW, tau=0.5)
+    assert torch.allclose(rows, (-0.5 * mean).expand_as(rows), rtol=0, atol=1e-15)
+
+
+def test_alie_stays_within_z_standard_deviations_of_each_coordinate() -> None:
+    rows = sent("alie", VIEW, z=1.2)
+    deviation = (rows - VIEW.honest.mean(dim=0)).abs() / VIEW.honest.std(dim=0, correction=0)
+    assert torch.allclose(deviation, torch.full_like(deviation, 1.2))
+
+
+def test_gaussian_rows_differ_between_byzantine_processes() -> None:
+    rows = sent("gaussian", OWN, std=1.0)
+    assert not torch.equal(rows[0], rows[1])
+
+
+def test_label_flip_turns_the_first_label_into_the_last_one() -> None:
+    view = DataView(inputs=torch.zeros(3, 2), labels=torch.tensor([0, 1, 9]), classes=10, rng=np.random.default_rng(0))
+    assert sent("label_flip", view)[1].tolist() == [9, 8, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter"), [("sign_flip", "scale"), ("ipm", "tau"), ("alie", "z"), ("gaussian", "std")]
+)
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_strength_that_is_not_positive_is_refused_by_name(name: str, parameter: str, value: float) -> None:
+    with pytest.raises(CloisterError, match=f"{parameter} = "):
+        attacks.resolve({"name": name, parameter: value})
+
+
+def test_unknown_knowledge_is_refused_with_what_is_allowed() -> None:
+    with pytest.raises(CloisterError, match=r"knowledge = 'owned' is unknown \(did you mean 'own'\?\)"):
+        update_attack(knowledge="owned", source="test")
+
+
+@dataclass
+class Mutable:
+    """An attack that can be changed after it was made."""
+
+    strength: list[float] = field(default_factory=list)
+
+
+def test_an_attack_that_is_not_frozen_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = attacks.entry("ipm")
+    monkeypatch.setitem(attacks._entries, "ipm", type(entry)(**{**entry.__dict__, "factory": Mutable}))
+    with pytest.raises(AssertionError, match="not frozen"):
+        kit.is_a_documented_frozen_dataclass(Spec(name="ipm"))
