@@ -11,10 +11,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from bench.statistics import (
-    IDENTITY,
     counts,
     distinguishing,
     finished,
+    identity_columns,
     mean_interval,
     numbers,
     paired_difference,
@@ -62,23 +62,25 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, level: float = 0.95, margin: float
     """
     non_negative(margin=margin)
     for frame in (a, b):
-        require_columns(frame, ["status", "error", "seed", *IDENTITY, *MEASURED])
+        require_columns(frame, ["status", "error", "seed", *MEASURED])
         counts(frame)
-    sides = {"A": _by_configuration(a), "B": _by_configuration(b)}
+    # Runs are matched whatever their names, by the settings that both of them record.
+    identity = [name for name in identity_columns(a) if name in identity_columns(b) and name != "run"]
+    sides = {"A": _by_configuration(a, identity), "B": _by_configuration(b, identity)}
     names = list(dict.fromkeys([*sides["A"], *sides["B"]]))
     lines = [
         {
-            **dict(zip(IDENTITY, name, strict=True)),
+            **dict(zip(identity, name, strict=True)),
             **_line(sides["A"].get(name), sides["B"].get(name), level, margin),
         }
         for name in names
     ]
-    return pd.DataFrame(lines, columns=[*IDENTITY, *COLUMNS])
+    return pd.DataFrame(lines, columns=[*identity, *COLUMNS])
 
 
-def _by_configuration(results: pd.DataFrame) -> dict[tuple, pd.DataFrame]:
+def _by_configuration(results: pd.DataFrame, identity: list[str]) -> dict[tuple, pd.DataFrame]:
     # A setting that was not given is NaN, and NaN differs from NaN: None matches None.
-    groups = results.groupby(list(IDENTITY), sort=False, dropna=False)
+    groups = results.groupby(identity, sort=False, dropna=False)
     return {
         tuple(None if isinstance(part, float) and math.isnan(part) else part for part in cast(tuple, name)): group
         for name, group in groups
@@ -113,7 +115,7 @@ def _finished(side: pd.DataFrame | None, name: str) -> dict[str, dict[int, float
     done = finished(side)
     seeds = [int(seed) for seed in numbers(done, "seed")]
     if len(set(seeds)) < len(seeds):
-        settings = ", ".join(f"{column}={setting_text(side.iloc[0][column])}" for column in IDENTITY)
+        settings = ", ".join(f"{column}={setting_text(side.iloc[0][column])}" for column in identity_columns(side))
         raise CloisterError(f"run {name} holds two finished trials of one seed for {settings}; allowed: one")
     return {column: dict(zip(seeds, numbers(done, column).tolist(), strict=True)) for column in MEASURED}
 
@@ -178,7 +180,7 @@ def render(comparison: pd.DataFrame) -> Table:
 
     Nor are the configurations listed that both runs skipped.
     """
-    telling = distinguishing(comparison) or ["attack"]
+    telling = distinguishing(comparison, others=identity_columns(comparison)) or ["attack"]
     table = Table(title=_title(comparison), caption=_caption(comparison), box=SIMPLE_HEAD, collapse_padding=True)
     table.pad_edge, table.title_justify, table.caption_justify = False, "left", "left"
     table.add_column(", ".join(telling), overflow="fold", min_width=24)
@@ -192,7 +194,9 @@ def render(comparison: pd.DataFrame) -> Table:
 
 
 def _title(comparison: pd.DataFrame) -> str:
-    constant = [column for column in IDENTITY if len(set(map(setting_text, comparison[column]))) == 1]
+    constant = [
+        column for column in identity_columns(comparison) if len(set(map(setting_text, comparison[column]))) == 1
+    ]
     return _plain(", ".join(f"{column} {setting_text(comparison[column].iloc[0])}" for column in constant))
 
 

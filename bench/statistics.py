@@ -45,6 +45,7 @@ IDENTITY = (
     "cluster_size",
     "rounds",
 )
+TRAINING = ("local_steps", "batch_size", "learning_rate", "server_learning_rate", "evaluate_every")
 CLEAN = "none"
 STATUSES = ("ok", "failed", "skipped")
 MEANS = (
@@ -204,9 +205,12 @@ def require_columns(frame: pd.DataFrame, columns: Iterable[str]) -> None:
 
 
 def identity_columns(results: pd.DataFrame) -> list[str]:
-    """Return the columns that name a configuration: the settings without the seed, after `run` where there is one."""
+    """Return the columns that name a configuration: the settings but the seed.
+
+    The settings of training and the name of the run belong to them where the results have such columns.
+    """
     require_columns(results, IDENTITY)
-    return [*(["run"] if "run" in results.columns else []), *IDENTITY]
+    return [*IDENTITY, *(name for name in (*TRAINING, "run") if name in results.columns)]
 
 
 def distinguishing(table: pd.DataFrame, first: Sequence[str] = (), others: Sequence[str] = IDENTITY) -> list[str]:
@@ -226,7 +230,7 @@ def distinguishing(table: pd.DataFrame, first: Sequence[str] = (), others: Seque
 
 def setting_text(value: object) -> str:
     """Return a setting as a reader writes it: 20 for 20.0, "not given" for a missing one."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return "not given"
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 

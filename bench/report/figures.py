@@ -132,15 +132,19 @@ def _heat_map(found: Study, theme: Theme) -> Figure:
         for line in records(found.drawn)
     }
     for place, block in enumerate(found.blocks):
-        for number, privacy in enumerate(found.privacies):
+        modes = [privacy for privacy in found.privacies if found.has(block, privacy)]
+        for number, privacy in enumerate(modes):
             row, column = divmod(number, plan.sheet.columns)
-            axes = _panel(figure, plan.sheet, (place, row, column), plan.above[number])
+            title = plan.above[found.privacies.index(privacy)]
+            axes = _panel(figure, plan.sheet, (place, row, column), title)
             grid = [
                 [lines.get((block, privacy, attack, name), {}) for name in found.clusterings]
                 for attack in found.attacks
             ]
             _heat_panel(axes, grid, theme)
-            axes.set_xticks(np.arange(len(plan.below)) + 0.5, plan.below, linespacing=1.1)
+            own = [found.has(block, privacy, name) for name in found.clusterings]
+            below = [label if has else "" for label, has in zip(plan.below, own, strict=True)]
+            axes.set_xticks(np.arange(len(below)) + 0.5, below, linespacing=1.1)
             axes.set_yticks(np.arange(len(plan.beside)) + 0.5, plan.beside, linespacing=1.1)
             axes.tick_params(labelleft=plan.sheet.first(place, column))
     _colour_scale(figure, plan.sheet)
@@ -178,12 +182,13 @@ def _heat_panel(axes: Axes, grid: Sequence[Sequence[Mapping[str, Any]]], theme: 
 
 
 def _empty_cell(axes: Axes, place: tuple[int, int], line: Mapping[str, Any], theme: Theme) -> None:
+    if not line:  # not part of the experiment
+        return
     corner = (place[0] + 0.03, place[1] + 0.03)
     axes.add_patch(Rectangle(corner, 0.94, 0.94, facecolor=theme.paper, edgecolor=theme.rule, hatch="////"))
-    if line:
-        mark = "✗" if line["failed"] or line["ok"] else "–"
-        box = {"facecolor": theme.paper, "edgecolor": "none", "pad": 1.5}
-        axes.text(place[0] + 0.5, place[1] + 0.5, mark, ha="center", va="center", size=11, weight="bold", bbox=box)
+    mark = "✗" if line["failed"] or line["ok"] else "–"
+    box = {"facecolor": theme.paper, "edgecolor": "none", "pad": 1.5}
+    axes.text(place[0] + 0.5, place[1] + 0.5, mark, ha="center", va="center", size=11, weight="bold", bbox=box)
 
 
 def _full_cell(axes: Axes, place: tuple[int, int], line: Mapping[str, Any]) -> None:
@@ -216,35 +221,45 @@ def _colour_scale(figure: Figure, sheet: Sheet) -> None:
 def _learning_curves(found: Study, theme: Theme) -> Figure:
     """Accuracy by round: clustering across, privacy mode down, colour by attack."""
     plan, table = curve_plan(found), curves(found)
-    sheet = plan.sheet
-    figure = _open(sheet)
+    figure = _open(plan.sheet)
     attacks = _attack_lines(found, theme)
-    end = max(np.max(numbers(table, "round")), 1)
+    end = max(float(np.max(numbers(table, "round"))), 1)
     for place, block in enumerate(found.blocks):
-        for row, privacy in enumerate(found.privacies):
-            for column, clustering in enumerate(found.clusterings):
-                axes = _panel(figure, sheet, (place, row, column), "" if row else plan.above[column])
-                own = _where(table, block=block, privacy=privacy, clustering=clustering)
-                _curve_panel(axes, own, attacks, theme)
-                _accuracy_axis(axes, sheet.first(place, column))
-                axes.set_xlim(0, end)
-                axes.locator_params(axis="x", nbins=4, integer=True)
-                axes.tick_params(axis="x", labelbottom=row == sheet.rows - 1)
-                if row == sheet.rows - 1:
-                    axes.set_xlabel("round", labelpad=2)
-                if sheet.last(place, column):
-                    axes.annotate(
-                        plan.beside[row],
-                        (1, 0.5),
-                        xytext=(7, 0),
-                        xycoords="axes fraction",
-                        textcoords="offset points",
-                        rotation=270,
-                        va="center",
-                        linespacing=1.1,
-                    )
+        for row, column in (places := _places(found, block)):
+            axes = _panel(figure, plan.sheet, (place, row, column))
+            privacy, clustering = found.privacies[row], found.clusterings[column]
+            _curve_panel(axes, _where(table, block=block, privacy=privacy, clustering=clustering), attacks, theme)
+            axes.set_xlim(0, end)
+            axes.locator_params(axis="x", nbins=4, integer=True)
+            axes.tick_params(axis="x", labelbottom=False)
+            leftmost = column == min(across for down, across in places if down == row)
+            _accuracy_axis(axes, leftmost and plan.sheet.first(place, 0))
+            if row == min(down for down, across in places if across == column):
+                axes.set_title(plan.above[column], loc="left", pad=5, linespacing=1.15)
+            if row == max(down for down, across in places if across == column):
+                axes.tick_params(axis="x", labelbottom=True)
+                axes.set_xlabel("round", labelpad=2)
+        if plan.sheet.last(place, plan.sheet.columns - 1):
+            _side_titles(figure, plan, place)
     _legends(figure, plan, [list(attacks.values())])
     return figure
+
+
+def _places(found: Study, block: str) -> list[tuple[int, int]]:
+    """Return the rows (privacy modes) and columns (clusterings) that a block has panels for."""
+    return [
+        (row, column)
+        for row, privacy in enumerate(found.privacies)
+        for column, clustering in enumerate(found.clusterings)
+        if found.has(block, privacy, clustering)
+    ]
+
+
+def _side_titles(figure: Figure, plan: Plan, block: int) -> None:
+    for row, label in enumerate(plan.beside):
+        left, bottom, width, height = plan.sheet.panel_at(block, row, plan.sheet.columns - 1)
+        x = left + width + 0.1 / plan.sheet.size[0]
+        figure.text(x, bottom + height / 2, label, rotation=270, va="center", linespacing=1.1)
 
 
 def _where(
@@ -325,27 +340,37 @@ def _exchange(axes: Axes, x: float, line: Mapping[str, Any], style: tuple[str, s
 def _runtime(found: Study, theme: Theme) -> Figure:
     """Seconds of one trial: stacked bars of training, secure sum and the rest."""
     table = records(times(found))
-    plan = time_plan([(line["block"], line["clustering"], line["privacy"]) for line in table])
+    # All blocks share the lines, so that the labels at the left edge hold for each of them.
+    names = sorted(
+        dict.fromkeys((line["clustering"], line["privacy"]) for line in table),
+        key=lambda name: (found.clusterings.index(name[0]), (*found.privacies, "").index(name[1])),
+    )
+    blocks = [block for block in found.blocks if any(line["block"] == block for line in table)]
+    plan = time_plan(blocks, names)
     figure = _open(plan.sheet)
     colours = [*list(_colours(["training", "sum"], theme).values())[1:], theme.soft]
     longest = max(sum(line[part] for part in SPLIT) for line in table) or 1.0
-    for place, block in enumerate(block for block in found.blocks if any(line["block"] == block for line in table)):
+    for place, block in enumerate(blocks):
         axes = _panel(figure, plan.sheet, (place, 0, 0))
-        own = [line for line in table if line["block"] == block]
+        own = {names.index((line["clustering"], line["privacy"])): line for line in table if line["block"] == block}
         _time_panel(axes, own, colours, longest)
-        axes.set_ylim((plan.sheet.panel[1] - 0.1) / 0.25 - 0.4, -0.6)
-        _time_labels(axes, own, plan.sheet.first(place, 0), plan.sheet.left - 0.1)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        first = plan.sheet.first(place, 0)
+        axes.set_yticks(range(len(names)), [shown("privacy", name) if name else "" for _, name in names])
+        axes.tick_params(axis="y", length=0, labelleft=first)
+        if first:
+            _group_labels(axes, [name for name, _ in names], plan.sheet.left - 0.1)
     _legends(figure, plan, [[Patch(color=colour) for colour in colours]])
     return figure
 
 
-def _time_panel(axes: Axes, lines: Sequence[Mapping[str, Any]], colours: Sequence[str], longest: float) -> None:
+def _time_panel(axes: Axes, lines: Mapping[int, Mapping[str, Any]], colours: Sequence[str], longest: float) -> None:
     start = np.zeros(len(lines))
     for part, colour in zip(SPLIT, colours, strict=True):
-        widths = np.array([line[part] for line in lines])
-        axes.barh(range(len(lines)), widths, left=start, color=colour, height=0.7, linewidth=0)
+        widths = np.array([line[part] for line in lines.values()])
+        axes.barh(list(lines), widths, left=start, color=colour, height=0.7, linewidth=0)
         start += widths
-    for place, total in enumerate(start.tolist()):
+    for place, total in zip(lines, start.tolist(), strict=True):
         axes.text(total + longest * 0.012, place, human_seconds(total), va="center", size=8)
     axes.set_xlim(0, longest * 1.16)
     axes.grid(visible=False, axis="y")
@@ -353,16 +378,12 @@ def _time_panel(axes: Axes, lines: Sequence[Mapping[str, Any]], colours: Sequenc
     axes.set_xlabel("seconds per trial", labelpad=2)
 
 
-def _time_labels(axes: Axes, lines: Sequence[Mapping[str, Any]], first: bool, room: float) -> None:
-    """Label the bars with the privacy mode, and each group of bars with its clustering at the left edge."""
-    axes.set_yticks(range(len(lines)), [shown("privacy", line["privacy"]) for line in lines])
-    axes.tick_params(axis="y", length=0, labelleft=first)
-    if not first:
-        return
-    for place, line in enumerate(lines):
-        if place == 0 or lines[place - 1]["clustering"] != line["clustering"]:
+def _group_labels(axes: Axes, names: Sequence[str], room: float) -> None:
+    """Write each clustering beside the first of its bars, `room` inches to the left of the panel."""
+    for place, name in enumerate(names):
+        if name not in names[:place]:
             axes.annotate(
-                shown("clustering", line["clustering"]),
+                shown("clustering", name),
                 (0, place),
                 xytext=(-72 * room, 0),
                 xycoords=("axes fraction", "data"),
@@ -384,13 +405,15 @@ def _privacy(found: Study, theme: Theme) -> Figure:
     epsilons = numbers(table, "epsilon")
     logs = np.log10(epsilons[np.isfinite(epsilons)])
     for place, block in enumerate(found.blocks):
-        for column, clustering in enumerate(found.clusterings):
+        columns = [column for column, name in enumerate(found.clusterings) if found.has(block, clustering=name)]
+        for column in columns:
+            clustering = found.clusterings[column]
             axes = _panel(figure, plan.sheet, (place, 0, column), plan.above[column])
             own = _where(table, block=block, clustering=clustering)
             if own.empty:
                 _say_nothing_finished(axes, theme)
             infinity, reach = _epsilon_axis(axes, (float(np.min(logs)), float(np.max(logs))))
-            _accuracy_axis(axes, plan.sheet.first(place, column))
+            _accuracy_axis(axes, column == columns[0] and plan.sheet.first(place, 0))
             for line in records(own):
                 offset = dodge(
                     found.attacks.index(line["attack"]), len(attacks), min(0.03, 0.22 / len(attacks)) * reach

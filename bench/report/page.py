@@ -71,7 +71,8 @@ def write_report(
     attacked = effects(found)
     files = [experiments] if isinstance(experiments, str) else list(experiments)
     page = _template().render(
-        title=_title(files),
+        title=" + ".join(_said(files, "title", "name")) or "Results",
+        descriptions=_said(files, "description"),
         settings=settings_line(found),
         alarms=alarms(found),
         headline=headline(found, attacked),
@@ -117,18 +118,17 @@ def _uri(image: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(image).decode('ascii')}"
 
 
-def _title(experiments: Sequence[str]) -> str:
-    names = list(dict.fromkeys(name for name in map(_experiment_name, experiments) if name))
-    return f"Cloister report: {', '.join(names)}" if names else "Cloister report"
-
-
-def _experiment_name(text: str) -> str:
-    try:
-        name = tomllib.loads(text).get("name", "")
-    except tomllib.TOMLDecodeError:
-        # The page shows the file as it is; a name is only a convenience.
-        return ""
-    return name if isinstance(name, str) else ""
+def _said(experiments: Sequence[str], *names: str) -> list[str]:
+    """Return what the experiment files say under the first of these names that they have, each text once."""
+    texts = []
+    for experiment in experiments:
+        try:
+            known = tomllib.loads(experiment)
+        except tomllib.TOMLDecodeError:
+            # The page shows the file as it is; its title is only a convenience.
+            continue
+        texts.append(next((known[name].strip() for name in names if isinstance(known.get(name), str)), ""))
+    return list(dict.fromkeys(text for text in texts if text))
 
 
 def _origins(found: Study, environments: Sequence[Mapping[str, Any]], experiments: Sequence[str]) -> list[Origin]:

@@ -105,19 +105,17 @@ def exchange_plan(found: Study) -> Plan:
     return _with_legends(Plan(sheet=sheet, above=above, legends=legends))
 
 
-def time_plan(bars: Sequence[tuple[str, str, str]]) -> Plan:
-    """Return the plan of the run time for bars of (block, clustering, privacy): one panel for each block."""
-    titles = tuple(dict.fromkeys(block for block, _, _ in bars))
-    tallest = max(sum(block == title for block, _, _ in bars) for title in titles)
+def time_plan(blocks: Sequence[str], lines: Sequence[tuple[str, str]]) -> Plan:
+    """Return the plan of the run time: one panel for each block, one bar for each line (clustering, privacy)."""
     legends = (("local training", "secure sum (MPC)", "everything else"),)
-    names = text_width(shown("clustering", name) for _, name, _ in bars)
-    modes = text_width(shown("privacy", name) for _, _, name in bars)
+    names = text_width(shown("clustering", name) for name, _ in lines)
+    modes = text_width(shown("privacy", name) for _, name in lines)
     sheet = fit(
-        titles=titles,
+        titles=blocks,
         rows=1,
         columns=1,
         width=(3.2, 7.0),
-        height=tallest * 0.25 + 0.1,
+        height=len(lines) * 0.25 + 0.1,
         gap=(0.2, 0.3),
         margins=(0.92 * (names + modes) + 0.4, 0.3, 0.05, 0.5),
     )

@@ -13,6 +13,7 @@ from bench.statistics import (
     counts,
     distinguishing,
     finished,
+    identity_columns,
     interval_by,
     numbers,
     require_columns,
@@ -22,22 +23,11 @@ from bench.statistics import (
 )
 from protocols.check import CloisterError
 
-__all__ = ["Study", "curves", "exchanges", "guarantees", "inexact", "records", "study", "times"]
+__all__ = ["AXES", "SPLIT", "Study", "curves", "exchanges", "guarantees", "inexact", "records", "study", "times"]
 
 AXES = ("attack", "clustering", "privacy")
-# In the order in which a difference is told: the rule first, the name of the run only where nothing else differs.
-SETTINGS = (
-    "dataset",
-    "model",
-    "aggregator",
-    "protocol",
-    "partition",
-    "n",
-    "f",
-    "cluster_size",
-    "rounds",
-)
-NUMBERS = ("n", "f", "cluster_size", "rounds")
+# In the order in which a difference is told: the name of the run only where nothing else differs.
+TOLD_FIRST = ("dataset", "model", "aggregator", "protocol")
 MAX_BLOCKS = 6
 MAX_PANELS = 96
 SPLIT = ("train_s", "mpc_s", "other_s")
@@ -70,6 +60,14 @@ class Study:
         """The configurations of the blocks that are drawn."""
         return select(self.summary, self.summary["block"].isin(self.blocks))
 
+    def has(self, block: str, privacy: str | None = None, clustering: str | None = None) -> bool:
+        """Return whether a block has any configuration with that privacy mode and clustering."""
+        wanted = {"block": block, "privacy": privacy, "clustering": clustering}
+        mask = np.ones(len(self.summary), dtype=bool)
+        for name, value in wanted.items():
+            mask &= True if value is None else (self.summary[name] == value).to_numpy()
+        return bool(mask.any())
+
     @property
     def seeds(self) -> tuple[int, int]:
         """The smallest and largest number of finished seeds among the configurations with any."""
@@ -88,7 +86,8 @@ def study(results: pd.DataFrame, rounds: pd.DataFrame) -> Study:
     require_columns(rounds, ["key", "round", "accuracy"])
     results = results.assign(**{axis: [setting_text(value) for value in results[axis]] for axis in AXES})
     summary = summarise(results)
-    others = [*SETTINGS, *(["run"] if "run" in results.columns else [])]
+    settings = [name for name in identity_columns(results) if name not in AXES]
+    others = [*TOLD_FIRST, *(name for name in settings if name not in TOLD_FIRST)]
     telling = distinguishing(summary, AXES, others)
     varying = [name for name in others if len(set(map(setting_text, summary[name]))) > 1]
     results = results.assign(block=_titles(results, telling))
@@ -114,7 +113,7 @@ def study(results: pd.DataFrame, rounds: pd.DataFrame) -> Study:
 def _titles(table: pd.DataFrame, telling: Iterable[str]) -> list[str]:
     titles = [""] * len(table)
     for name in telling:
-        equals = " = " if name in NUMBERS else " "
+        equals = " = " if pd.api.types.is_numeric_dtype(table[name]) else " "
         parts = [f"{name.replace('_', ' ')}{equals}{setting_text(value)}" for value in table[name]]
         titles = [f"{title} · {part}" if title else part for title, part in zip(titles, parts, strict=True)]
     return titles

@@ -20,7 +20,6 @@ __all__ = ["Cell", "Table", "all_results", "configurations", "not_finished", "ou
 
 NONE = "–"
 MAX_LINES = 2000  # of the results: a browser shows more of them only slowly
-NUMERIC = ("n", "f", "cluster_size", "rounds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +70,7 @@ def _accuracy(line: dict[str, Any]) -> Cell:
 def _settings(found: Study, line: dict[str, Any]) -> list[Cell]:
     return [
         Cell(text=shown("clustering", line["clustering"])),
-        *(Cell(text=setting_text(line[name]), number=name in NUMERIC) for name in found.telling),
+        *(Cell(text=setting_text(line[name]), number=isinstance(line[name], int | float)) for name in found.telling),
     ]
 
 
@@ -188,8 +187,10 @@ def not_finished(found: Study) -> Table:
     return Table(columns=("status", "configuration", "seeds", "reason"), lines=lines)
 
 
-def _seed(value: float) -> str:
-    return "all" if math.isnan(value) else setting_text(float(value))
+def _seed(value: object) -> str:
+    # A cell that is skipped as a whole has no seed.
+    text = setting_text(value)
+    return "all" if text == "not given" else text
 
 
 def configurations(found: Study) -> Table:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.report.study import Study, curves, exchanges, guarantees, inexact, records, times
+from bench.report.study import AXES, Study, curves, exchanges, guarantees, inexact, records, times
 from bench.report.wording import human_bytes, human_seconds, percent, plural, shown
-from bench.statistics import CLEAN, numbers, select, setting_text
+from bench.statistics import CLEAN, identity_columns, numbers, select, setting_text
 
 __all__ = ["Story", "alarms", "headline", "place", "settings_line", "stories"]
 
@@ -35,7 +35,7 @@ def place(line: Mapping[str, Any], *, privacy: bool = True, attack: bool = False
 
 def settings_line(found: Study) -> str:
     """Return the settings that all configurations share."""
-    names = ("dataset", "partition", "model", "aggregator", "protocol", "n", "f", "cluster_size", "rounds")
+    names = [name for name in identity_columns(found.summary) if name not in {*AXES, "run"}]
     shared = {name: {setting_text(value) for value in found.summary[name]} for name in names}
     return " · ".join(f"{name.replace('_', ' ')} {values.pop()}" for name, values in shared.items() if len(values) == 1)
 
@@ -113,25 +113,28 @@ def _diverged(found: Study) -> list[str]:
     return [f"Training diverged in {plural(number, 'trial')}."] if number else []
 
 
-def _seeds(found: Study) -> str:
+def _seeds(found: Study, mark: str = "") -> str:
+    """Say how many seeds there are and what kind of interval; `mark` names what shows it."""
     low, high = found.seeds
     if high == 1:
         return "One seed, so there are no intervals."
     count = f"{low} to {high}" if low < high else f"{high}"
-    return f"{count} finished seeds per configuration; intervals are 95 % Student-t intervals over them."
+    alone = ", where there is more than one" if low == 1 else ""
+    shows = f"{mark} show" if mark else "Intervals are"
+    return f"{count} finished seeds per configuration. {shows} 95 % Student-t intervals over them{alone}."
 
 
-def _left_out(found: Study) -> str:
-    """Say which settings no title names and which combinations are not drawn."""
-    parts = []
-    if found.follows:
-        names = " and ".join(name.replace("_", " ") for name in found.follows)
-        parts.append(f"No title names {names}: they change with the other settings.")
-    if found.hidden:
-        parts.append(
-            f"{plural(found.hidden, 'more combination')} of settings not drawn; the table of configurations has all."
-        )
-    return " ".join(parts)
+def _follows(found: Study) -> str:
+    if not found.follows:
+        return ""
+    names = " and ".join(name.replace("_", " ") for name in found.follows)
+    return f"No title names {names}: what they are follows from the other settings."
+
+
+def _hidden(found: Study) -> str:
+    if not found.hidden:
+        return ""
+    return f"{plural(found.hidden, 'more combination')} of settings not drawn: the table of configurations has all."
 
 
 def stories(found: Study) -> dict[str, Story]:
@@ -146,7 +149,7 @@ def stories(found: Study) -> dict[str, Story]:
     return {
         name: Story(
             title=story.title,
-            caption=" ".join(part for part in (story.caption, _left_out(found)) if part),
+            caption=" ".join(part for part in (story.caption, _hidden(found)) if part),
             alt=story.alt,
             absent=story.absent,
         )
@@ -171,11 +174,16 @@ def _heat_story(found: Study) -> Story:
     low, high = measured[0], measured[-1]
     return Story(
         title=title,
-        caption="Read each column downwards: a defence that holds keeps the colour of its first line. Dark cells are "
-        f"broken by the attack. {_seeds(found)} A small number with ✗ counts failed seeds of a cell that has others.",
+        caption="Read each column downwards: a defence that holds keeps the colour of its first line; a cell "
+        f"much darker than that is broken. {_seeds(found, 'The numbers after ±')} {_partly(found)}{_follows(found)}",
         alt=f"Heat map of mean accuracy for {_axes(found)}. Highest {percent(high['accuracy'])} "
         f"({place(high, attack=True)}), lowest {percent(low['accuracy'])} ({place(low, attack=True)}).",
     )
+
+
+def _partly(found: Study) -> str:
+    partly = any(line["ok"] and line["failed"] for line in records(found.drawn))
+    return "A small number with ✗ counts the failed seeds of a cell that has others. " if partly else ""
 
 
 def _curve_story(found: Study) -> Story:
@@ -188,8 +196,8 @@ def _curve_story(found: Study) -> Story:
     failed = found.counts["failed"]
     return Story(
         title=title,
-        caption="A curve that leaves the one without attack shows when the attack takes hold; bands are the intervals. "
-        + _seeds(found)
+        caption="A curve that leaves the one without attack shows when the attack takes hold. "
+        + _seeds(found, "Bands")
         + (f" {plural(failed, 'failed trial')} not drawn." if failed else ""),
         alt=f"Lines of mean accuracy over {int(np.max(numbers(table, 'round')))} rounds, one colour for each attack, "
         f"for {_axes(found)}.",
@@ -207,7 +215,7 @@ def _exchange_story(found: Study) -> Story:
         title=title,
         caption="What the extra bytes buy: the shorter the line from the filled mark (without attack) to the hollow "
         "one (under the attack with the lowest mean accuracy), the more robust. Marks that would overlap stand "
-        f"slightly aside. Means over seeds; their intervals are in the heat map. {_seeds(found)}",
+        f"slightly aside. Marks are means, with the intervals of the heat map. {_seeds(found)}",
         alt=f"Marks of accuracy without and under the worst attack by bytes sent per process and round, from "
         f"{human_bytes(float(np.min(sent)))} to {human_bytes(float(np.max(sent)))}.",
     )
@@ -243,7 +251,7 @@ def _privacy_story(found: Study) -> Story:
     return Story(
         title=title,
         caption="To the left is more privacy, upwards more accuracy; ∞ is no differential privacy. Attacks of one "
-        f"epsilon stand side by side, vertical lines are the intervals. {_seeds(found)} {omitted}".strip(),
+        f"epsilon stand side by side. {_seeds(found, 'Vertical lines')} {omitted}".strip(),
         alt=f"Marks of mean accuracy by epsilon, from {np.min(finite):.3g} to {np.max(finite):.3g} and infinity, one "
         "colour for each attack.",
     )

@@ -1,0 +1,331 @@
+"""The installed command `bench`, as a user runs it: to the end, killed, interrupted, resumed, and asked wrongly."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(sys.executable).with_name("bench")
+# Four short cells over two clusters of three, two Byzantine of six processes.
+TINY = """
+title = "tiny"
+seeds = [0, 1]
+
+[[grid]]
+n = 6
+f = 1
+cluster_size = 3
+rounds = 3
+local_steps = 1
+attack = ["none", "sign_flip"]
+aggregator = "mean"
+"""
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("experiment") / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+def bench(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [BENCH, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def lines_of(directory: Path) -> list[dict[str, str]]:
+    with (directory / "results.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def accuracies(directory: Path) -> dict[str, tuple[str, str]]:
+    return {line["key"]: (line["accuracy"], line["loss"]) for line in lines_of(directory)}
+
+
+@pytest.fixture(scope="module")
+def finished(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One whole run, which several tests look at and none changes."""
+    out = tmp_path_factory.mktemp("run") / "whole"
+    ended = bench("run", tiny, "--out", out, "--json")
+    assert ended.returncode == 0, ended.stderr
+    events = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [event["event"] for event in events].count("finished") == 4
+    assert events[-1]["ok"] == 4
+    assert events[-1]["report"] == str(out / "report.html")
+    return out
+
+
+def test_a_run_writes_every_promised_file(finished: Path) -> None:
+    names = {"experiment.toml", "environment.json", "results.csv", "results.parquet", "rounds.csv", "report.html"}
+    assert names <= {path.name for path in finished.iterdir()}
+    assert len(list((finished / "rows").glob("*.json"))) == 4
+    assert list((finished / "figures").glob("*.png"))
+    assert list((finished / "figures").glob("*.svg"))
+    environment = json.loads((finished / "environment.json").read_text())
+    assert environment["packages"]["crypten"] == "0.4.1"
+    assert environment["command"].startswith("bench run")
+
+
+def test_every_line_is_measured_on_encrypted_sums(finished: Path) -> None:
+    """2 rounds of messages an aggregation; bytes by the closed form with the uploads of the opened sums."""
+    for line in lines_of(finished):
+        assert line["status"] == "ok"
+        assert line["protocol"] == "additive"
+        assert line["sum_exact"] == "True"
+        assert line["epsilon"] == "inf"
+        assert int(line["mpc_rounds"]) == 3 * 2
+        d, clusters, members = int(line["parameters"]), 2, 3
+        sums = 2 * (members - 1) * clusters * d * 8 + 2 * members * (members - 1) * 16
+        uploads = clusters * d * 8 + (members - 1) * 32 + members * 16
+        assert int(line["bytes_total"]) == 3 * (sums + uploads)
+        assert float(line["bytes_per_process_round"]) == pytest.approx((sums + uploads) / 6)
+
+
+def test_the_report_is_one_file_that_needs_no_network(finished: Path) -> None:
+    html = (finished / "report.html").read_text()
+    assert not re.search(r"""(src|href)=["']?https?:|url\(["']?https?:|@import""", html)
+    assert "sign_flip" in html
+
+
+def test_running_the_written_experiment_again_gives_the_same_accuracies(finished: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    assert bench("run", finished / "experiment.toml", "--out", again, "--jobs", 2).returncode == 0
+    assert accuracies(again) == accuracies(finished)
+
+
+def test_a_killed_run_keeps_its_finished_cells_and_resumes_to_the_same_results(
+    tiny: Path, finished: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    running = subprocess.Popen(
+        [BENCH, "run", tiny, "--out", out, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert running.stdout is not None
+    for line in running.stdout:
+        if json.loads(line)["event"] == "finished":
+            running.send_signal(signal.SIGKILL)
+            break
+    running.communicate()
+    kept = {path.name: path.read_bytes() for path in (out / "rows").glob("*.json")}
+    assert 1 <= len(kept) < 4
+    assert not (out / "results.csv").exists()
+
+    ended = bench("run", "--resume", out, "--json")
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout.splitlines()[-1])["reused"] == len(kept)
+    assert accuracies(out) == accuracies(finished)
+    assert {name: (out / "rows" / name).read_bytes() for name in kept} == kept
+
+
+def test_ctrl_c_writes_the_tables_of_what_is_finished_and_says_how_to_go_on(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "interrupted"
+    running = subprocess.Popen(
+        [BENCH, "run", tiny, "--out", out, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert running.stdout is not None
+    for line in running.stdout:
+        if json.loads(line)["event"] == "finished":
+            running.send_signal(signal.SIGINT)
+            break
+    _, errors = running.communicate()
+    assert running.returncode == 130
+    assert f"bench run --resume {out}" in errors
+    assert "Traceback" not in errors
+    assert 1 <= len(lines_of(out)) <= 4
+
+
+def test_a_cell_that_raises_is_a_failed_line_and_the_run_goes_on(tiny: Path, tmp_path: Path) -> None:
+    """The noise is finer than the ring's grid, which only the running cell can tell."""
+    out = tmp_path / "failing"
+    setting = 'privacy=none,{name="local",noise_multiplier=1e-9}'
+    ended = bench("run", tiny, "--out", out, "--seeds", "0", "--set", "attack=none", "--set", setting)
+    assert ended.returncode == 1
+    assert "1 ok, 1 failed" in ended.stdout
+    (failed,) = [line for line in lines_of(out) if line["status"] == "failed"]
+    assert "does not fit the ring" in failed["error"]
+    assert "does not fit the ring" in (out / "report.html").read_text()
+
+
+def test_a_dry_run_names_cells_skips_and_an_estimate_and_writes_nothing(tiny: Path, tmp_path: Path) -> None:
+    ended = bench("run", tiny, "--dry-run", "--set", "model=mlp,cnn", cwd=tmp_path)
+    assert ended.returncode == 0
+    assert "4 cells to run, 4 skipped" in ended.stdout
+    assert "cnn needs square images" in ended.stdout
+    assert re.search(r"estimate: about \d+ s", ended.stdout)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "quik"], "did you mean 'quick'"),
+        (["run", "--set", "attack=sign_flop"], "did you mean 'sign_flip'"),
+        (["run", "--set", "atack=ipm"], "did you mean 'attack'"),
+        (["run", "--set", "f=20"], "allowed: 0 to 19"),
+        (["run", "--set", "cluster_size=21"], "allowed: 1 to 20"),
+        (["run", "--set", 'privacy={name="local",noise_multiplier=-1.0}'], "noise_multiplier = -1.0 is not allowed"),
+        (["run", "--set", "dataset=mnist", "--data-dir", "/nowhere"], "--data-dir DIR"),
+        (["run", "--set", "model=cnn"], "nothing to run"),
+        (["run", "--jobs", "0"], "jobs = 0 is not allowed"),
+        (["run", "--seeds", "a"], "allowed: a number"),
+        (["run", "--resume", "/nowhere"], "holds no experiment.toml"),
+        (["list", "attack"], "did you mean 'attacks'"),
+        (["report", "/nowhere"], "holds no results.csv"),
+        (["compare", "/nowhere", "/nowhere"], "holds no results.csv"),
+        (["new", "attack", "ipm"], "is taken"),
+        (["new", "attack", "My-Attack"], "allowed: a lower-case Python name"),
+    ],
+    ids=lambda given: " ".join(given) if isinstance(given, list) else None,
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
+    ended = bench(*arguments, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert message in ended.stderr
+    assert ended.stderr.startswith("bench: error: ")
+    assert ended.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_corrupt_row_stops_a_resume_with_its_name_and_nothing_is_lost(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "corrupt"
+    shutil.copytree(finished, out)
+    rows = sorted((out / "rows").glob("*.json"))
+    rows[0].write_text("{")
+    ended = bench("run", "--resume", out)
+    assert ended.returncode == 2
+    assert rows[0].name in ended.stderr
+    assert [path.read_bytes() for path in rows[1:]] == [
+        (finished / "rows" / path.name).read_bytes() for path in rows[1:]
+    ]
+
+
+def test_a_run_into_a_folder_that_is_not_empty_is_refused(finished: Path, tiny: Path) -> None:
+    ended = bench("run", tiny, "--out", finished)
+    assert ended.returncode == 2
+    assert "--resume" in ended.stderr
+
+
+def test_a_report_of_two_runs_together_is_written_where_asked(finished: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(finished, other)
+    ended = bench("report", finished, other, "--out", tmp_path / "both")
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "both" / "report.html").is_file()
+
+
+def test_comparing_a_run_with_itself_finds_it_identical(finished: Path) -> None:
+    ended = bench("compare", finished, finished, "--json")
+    assert ended.returncode == 0, ended.stderr
+    assert {record["verdict"] for record in json.loads(ended.stdout)} == {"identical"}
+
+
+@pytest.mark.parametrize(
+    "kind", ["attacks", "clusterings", "protocols", "aggregators", "privacy", "datasets", "models", "presets"]
+)
+def test_what_there_is_to_choose_from_is_listed_for_machines(kind: str) -> None:
+    listed = json.loads(bench("list", kind, "--json").stdout)
+    assert listed
+    assert all(set(item) == {"name", "summary", "parameters", "source"} for item in listed)
+    assert all(item["summary"] and item["source"] for item in listed)
+
+
+class TestExtending:
+    ATTACK = '''
+from dataclasses import dataclass
+from torch import Tensor
+from attacks import OwnView, update_attack
+
+@update_attack(knowledge="own", source="a test", name="third_party", examples=({"scale": 2.0},))
+@dataclass(frozen=True, kw_only=True)
+class ThirdParty:
+    """Sends its own update times -scale."""
+
+    scale: float = 1.0
+
+    def __call__(self, view: OwnView) -> Tensor:
+        return -self.scale * view.own
+'''
+
+    def install(self, folder: Path, source: str) -> None:
+        """What pip writes for a package with an entry point, as far as Python looks at it."""
+        (folder / "third_party_attack.py").write_text(source)
+        info = folder / "third_party-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: third-party\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text("[cloister.attacks]\nthird_party = third_party_attack\n")
+
+    def test_a_third_partys_attack_is_listed_and_run_by_its_entry_point(self, tiny: Path, tmp_path: Path) -> None:
+        self.install(tmp_path, self.ATTACK)
+        listed = json.loads(bench("list", "attacks", "--json", PYTHONPATH=str(tmp_path)).stdout)
+        assert "third_party" in {item["name"] for item in listed}
+        out = tmp_path / "out"
+        setting = 'attack={name="third_party", scale=3.0}'
+        ended = bench("run", tiny, "--seeds", 0, "--set", setting, "--out", out, PYTHONPATH=str(tmp_path))
+        assert ended.returncode == 0, ended.stderr
+        assert lines_of(out)[0]["attack"] == "third_party(scale=3.0)"
+
+    def test_a_broken_third_partys_attack_is_named_with_its_reason(self, tmp_path: Path) -> None:
+        self.install(tmp_path, "import does_not_exist")
+        ended = bench("list", "attacks", PYTHONPATH=str(tmp_path))
+        assert ended.returncode == 2
+        assert "third_party" in ended.stderr
+        assert "No module named 'does_not_exist'" in ended.stderr
+        assert ended.stderr.count("\n") == 1
+
+    def test_a_new_attack_works_as_it_is_written(self, tiny: Path, tmp_path: Path) -> None:
+        """Written beside a third party's package, named by its entry point, run in a grid."""
+        assert bench("new", "attack", "third_party_attack", "--into", tmp_path).returncode == 0
+        source = (tmp_path / "third_party_attack.py").read_text()
+        (tmp_path / "third_party_attack.py").unlink()
+        self.install(tmp_path, source.replace("@update_attack(", '@update_attack(name="third_party", '))
+        assert len(source.splitlines()) < 40
+        out = tmp_path / "out"
+        ended = bench("run", tiny, "--seeds", 0, "--set", "attack=third_party", "--out", out, PYTHONPATH=str(tmp_path))
+        assert ended.returncode == 0, ended.stderr
+
+    def test_a_new_attack_in_the_package_conforms_without_another_line(self, tmp_path: Path) -> None:
+        """In a copy of the attack package, so that the real one is left alone."""
+        root = Path(__file__).parents[2]
+        for package in ("protocols", "attacks", "bench"):
+            shutil.copytree(root / package, tmp_path / package)
+        there = {"cwd": tmp_path, "PYTHONPATH": str(tmp_path)}
+        script = "import attacks, bench.cli, sys; sys.argv = ['bench', *sys.argv[1:]]; bench.cli.main()"
+        command = [sys.executable, "-c", script, "new", "attack", "mine"]
+        made = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)}, check=False)
+        assert made.returncode == 0
+        assert (tmp_path / "attacks" / "update" / "mine.py").is_file()
+        check = (
+            "from attacks.testing import conformance_checks, example_specs\n"
+            "specs = [spec for spec in example_specs() if spec.name == 'mine']\n"
+            "assert len(specs) == 2, specs\n"
+            "[check(spec) for spec in specs for check in conformance_checks(spec)]\n"
+        )
+        subprocess.run(
+            [sys.executable, "-c", check],
+            cwd=there["cwd"],
+            env={**os.environ, **{"PYTHONPATH": there["PYTHONPATH"]}},
+            check=True,
+        )
+
+
+def test_the_written_experiment_names_every_axis_with_its_value(finished: Path) -> None:
+    written = tomllib.loads((finished / "experiment.toml").read_text())
+    assert written["title"] == "tiny"
+    (block,) = written["grid"]
+    assert block["attack"] == ["none", "sign_flip"]
+    assert block["learning_rate"] == [0.1]
