@@ -103,19 +103,26 @@ def view_class(knowledge: str) -> type:
 
 
 def update_attack(
-    *, knowledge: str, source: str, examples: tuple[Mapping[str, Any], ...] = ({},), name: str | None = None
+    *,
+    knowledge: str,
+    source: str,
+    examples: tuple[Mapping[str, Any], ...] = ({},),
+    name: str | None = None,
+    adds_noise: bool = False,
 ) -> Callable[[Factory], Factory]:
     """Register a frozen dataclass as an attack on updates; `knowledge` is "own" or "honest".
 
-    `examples` are parameter sets that the conformance tests try. Raises: CloisterError for unknown knowledge.
+    `examples` are parameter sets that the conformance tests try. Processes under an update attack omit the
+    privacy noise that they ought to add, unless `adds_noise`. Raises: CloisterError for unknown knowledge.
     """
     one_of(_VIEWS.keys(), knowledge=knowledge)
-    facts = {"surface": "update", "knowledge": knowledge}
+    facts = {"surface": "update", "knowledge": knowledge, "adds_noise": adds_noise}
     return attacks.register(source=source, examples=examples, name=name, facts=facts)
 
 
 def data_attack(
     *, source: str, examples: tuple[Mapping[str, Any], ...] = ({},), name: str | None = None
 ) -> Callable[[Factory], Factory]:
-    """Register a frozen dataclass as an attack on training data."""
-    return attacks.register(source=source, examples=examples, name=name, facts={"surface": "data"})
+    """Register a frozen dataclass as an attack on training data; apart from its data a process is honest."""
+    facts = {"surface": "data", "adds_noise": True}
+    return attacks.register(source=source, examples=examples, name=name, facts=facts)

@@ -1,9 +1,10 @@
 """Two runs side by side: matched by configuration, paired by seed, each difference with its interval."""
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
-from typing import cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -13,13 +14,10 @@ from rich.table import Table
 from bench.statistics import (
     counts,
     distinguishing,
-    finished,
     identity_columns,
     mean_interval,
-    numbers,
     paired_difference,
     require_columns,
-    select,
     setting_text,
 )
 from protocols.check import CloisterError, non_negative
@@ -66,58 +64,77 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, level: float = 0.95, margin: float
         counts(frame)
     # Runs are matched whatever their names, by the settings that both of them record.
     identity = [name for name in identity_columns(a) if name in identity_columns(b) and name != "run"]
-    sides = {"A": _by_configuration(a, identity), "B": _by_configuration(b, identity)}
-    names = list(dict.fromkeys([*sides["A"], *sides["B"]]))
+    sides = {"A": _by_configuration(a, identity, "A"), "B": _by_configuration(b, identity, "B")}
     lines = [
         {
             **dict(zip(identity, name, strict=True)),
             **_line(sides["A"].get(name), sides["B"].get(name), level, margin),
         }
-        for name in names
+        for name in {**sides["A"], **sides["B"]}
     ]
     return pd.DataFrame(lines, columns=[*identity, *COLUMNS])
 
 
-def _by_configuration(results: pd.DataFrame, identity: list[str]) -> dict[tuple, pd.DataFrame]:
-    # A setting that was not given is NaN, and NaN differs from NaN: None matches None.
-    groups = results.groupby(identity, sort=False, dropna=False)
+@dataclass(frozen=True, kw_only=True)
+class _Trials:
+    """The trials of one configuration in one run: how many of each status, why they were lost, what was measured."""
+
+    counts: Mapping[str, int]
+    reasons: Mapping[str, str]
+    seeds: frozenset[float]
+    measured: Mapping[str, Mapping[int, float]]
+
+
+def _by_configuration(results: pd.DataFrame, identity: list[str], side: str) -> dict[tuple, _Trials]:
+    groups: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
+    for line in results.to_dict("records"):
+        groups[tuple(None if pd.isna(line[name]) else line[name] for name in identity)].append(cast(dict, line))
+    return {name: _trials(lines, dict(zip(identity, name, strict=True)), side) for name, lines in groups.items()}
+
+
+def _trials(lines: list[dict[str, Any]], settings: Mapping[str, object], side: str) -> _Trials:
+    done = [line for line in lines if line["status"] == "ok"]
+    seeds = [int(line["seed"]) for line in done]
+    if len(set(seeds)) < len(seeds):
+        words = ", ".join(f"{name}={setting_text(value)}" for name, value in settings.items())
+        raise CloisterError(f"run {side} holds two finished trials of one seed for {words}; allowed: one")
+    reasons: dict[str, str] = {}
+    for line in lines:
+        if isinstance(line["error"], str) and line["error"]:
+            reasons.setdefault(line["status"], line["error"])
+    return _Trials(
+        counts=Counter(line["status"] for line in lines),
+        reasons=reasons,
+        seeds=frozenset(float(line["seed"]) for line in lines if not pd.isna(line["seed"])),
+        measured={
+            name: {seed: _float(line[name]) for seed, line in zip(seeds, done, strict=True)} for name in MEASURED
+        },
+    )
+
+
+def _float(value: Any) -> float:
+    return math.nan if pd.isna(value) else float(value)
+
+
+def _line(a: _Trials | None, b: _Trials | None, level: float, margin: float) -> dict[str, object]:
+    nothing: Mapping[str, Mapping[int, float]] = {name: {} for name in MEASURED}
+    own, other = (side.measured if side else nothing for side in (a, b))
+    difference = paired_difference(own["accuracy"], other["accuracy"], level)
+    missing = _missing(a, b)
+    identical = not missing and _equal(own, other)
     return {
-        tuple(None if isinstance(part, float) and math.isnan(part) else part for part in cast(tuple, name)): group
-        for name, group in groups
-    }
-
-
-def _line(a: pd.DataFrame | None, b: pd.DataFrame | None, level: float, margin: float) -> dict[str, object]:
-    done_a, done_b = _finished(a, "A"), _finished(b, "B")
-    difference = paired_difference(done_a["accuracy"], done_b["accuracy"], level)
-    line: dict[str, object] = {
-        "accuracy_a": mean_interval(done_a["accuracy"].values()).mean,
-        "accuracy_b": mean_interval(done_b["accuracy"].values()).mean,
+        "accuracy_a": mean_interval(own["accuracy"].values()).mean,
+        "accuracy_b": mean_interval(other["accuracy"].values()).mean,
         "difference": difference.mean,
         "low": difference.low,
         "high": difference.high,
         "p": difference.p,
         "pairs": difference.pairs,
+        "verdict": "identical" if identical else missing or _verdict(difference.low, difference.high, margin),
         "note": _note(a, b),
-        "bytes_ratio": _ratio(done_a["bytes_total"], done_b["bytes_total"]),
-        "runtime_ratio": _ratio(done_a["runtime_s"], done_b["runtime_s"]),
+        "bytes_ratio": _ratio(own["bytes_total"], other["bytes_total"]),
+        "runtime_ratio": _ratio(own["runtime_s"], other["runtime_s"]),
     }
-    missing = _missing(a, b)
-    identical = not missing and _equal(done_a, done_b)
-    verdict = "identical" if identical else missing or _verdict(difference.low, difference.high, margin)
-    return {**line, "verdict": verdict}
-
-
-def _finished(side: pd.DataFrame | None, name: str) -> dict[str, dict[int, float]]:
-    """Return each measured column of the finished trials by seed."""
-    if side is None:
-        return {column: {} for column in MEASURED}
-    done = finished(side)
-    seeds = [int(seed) for seed in numbers(done, "seed")]
-    if len(set(seeds)) < len(seeds):
-        settings = ", ".join(f"{column}={setting_text(side.iloc[0][column])}" for column in identity_columns(side))
-        raise CloisterError(f"run {name} holds two finished trials of one seed for {settings}; allowed: one")
-    return {column: dict(zip(seeds, numbers(done, column).tolist(), strict=True)) for column in MEASURED}
 
 
 def _ratio(a: Mapping[int, float], b: Mapping[int, float]) -> float:
@@ -128,43 +145,39 @@ def _ratio(a: Mapping[int, float], b: Mapping[int, float]) -> float:
 
 def _equal(a: Mapping[str, Mapping[int, float]], b: Mapping[str, Mapping[int, float]]) -> bool:
     # The text of a float is exact, and unlike the float, NaN equals NaN.
-    return all(repr(sorted(a[column].items())) == repr(sorted(b[column].items())) for column in ("accuracy", "loss"))
+    return all(repr(sorted(a[name].items())) == repr(sorted(b[name].items())) for name in ("accuracy", "loss"))
 
 
-def _missing(a: pd.DataFrame | None, b: pd.DataFrame | None) -> str:
+def _missing(a: _Trials | None, b: _Trials | None) -> str:
     """Say why no trial of the configuration finished on one side; an empty text where both sides have one."""
     if b is None:
         return "only in A"
     if a is None:
         return "only in B"
-    reasons = {name: _reason(side) for name, side in (("A", a), ("B", b)) if not counts(side)["ok"]}
+    reasons = {name: _reason(side) for name, side in (("A", a), ("B", b)) if not side.counts.get("ok")}
     if len(set(reasons.values())) == 1 < len(reasons):
         status, text = reasons["A"]
         return f"{status} in both: {text}"
     return "; ".join(f"{status} in {name}: {text}" for name, (status, text) in reasons.items())
 
 
-def _reason(side: pd.DataFrame) -> tuple[str, str]:
-    status = "failed" if counts(side)["failed"] else "skipped"
-    texts = [str(text) for text in select(side, side["status"] == status)["error"] if isinstance(text, str) and text]
-    return status, texts[0] if texts else "no reason given"
+def _reason(side: _Trials) -> tuple[str, str]:
+    status = "failed" if side.counts.get("failed") else "skipped"
+    return status, side.reasons.get(status, "no reason given")
 
 
-def _note(a: pd.DataFrame | None, b: pd.DataFrame | None) -> str:
+def _note(a: _Trials | None, b: _Trials | None) -> str:
     """Count the trials that have no partner."""
     sides = {name: side for name, side in (("A", a), ("B", b)) if side is not None}
     parts: list[str] = []
     for name, side in sides.items():
-        words = counts(side)
-        parts += [f"{words[status]} {status} in {name}" for status in ("failed", "skipped") if words[status]]
-        silent = int(np.sum(~np.isfinite(numbers(finished(side), "accuracy"))))
+        words = ("failed", "skipped")
+        parts += [f"{side.counts[word]} {word} in {name}" for word in words if side.counts.get(word)]
+        silent = sum(not math.isfinite(value) for value in side.measured["accuracy"].values())
         parts += [f"{silent} without an accuracy in {name}"] if silent else []
-    seeds = {
-        name: {seed for seed in numbers(side, "seed").tolist() if not math.isnan(seed)} for name, side in sides.items()
-    }
-    shared = set.intersection(*seeds.values())
-    more = {name: len(own - shared) for name, own in seeds.items()}
-    return ", ".join([*parts, *(f"{number} more seeds in {name}" for name, number in more.items() if number)])
+    shared = frozenset.intersection(*(side.seeds for side in sides.values()))
+    more = {name: len(side.seeds - shared) for name, side in sides.items()}
+    return ", ".join([*parts, *(f"{plural(number, 'seed')} more in {name}" for name, number in more.items() if number)])
 
 
 def _verdict(low: float, high: float, margin: float) -> str:

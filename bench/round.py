@@ -157,7 +157,7 @@ def _view(
 
 
 def _words(federation: Federation, sent: Tensor, clustering: Clustering, round_index: int) -> Tensor:
-    """Return the int64 words (n, d) that enter the sums: encoded updates plus the honest members' noise."""
+    """Return the int64 words (n, d) that enter the sums: encoded updates plus the noise of those who add theirs."""
     terms = _terms(clustering)
     faulty = torch.from_numpy(federation.faulty)
     possible = sent.clone()
@@ -165,7 +165,8 @@ def _words(federation: Federation, sent: Tensor, clustering: Clustering, round_i
     words = federation.ring.encode(possible, terms=terms)
     noise = _noise_words(federation, clustering, round_index, terms)
     if noise is not None:
-        noise[faulty] = 0  # who cheats does not add noise
+        if not attacks.entry(federation.attack.name).facts["adds_noise"]:
+            noise[faulty] = 0
         words += noise
     return words
 

@@ -7,10 +7,10 @@ from torch import Tensor
 from attacks.api import OwnView, update_attack
 
 
-@update_attack(knowledge="own", source="baseline")
+@update_attack(knowledge="own", source="baseline", adds_noise=True)
 @dataclass(frozen=True, kw_only=True)
 class NoAttack:
-    """Byzantine processes send their honest updates."""
+    """Faulty processes behave like honest ones."""
 
     def __call__(self, view: OwnView) -> Tensor:
         return view.own

@@ -9,9 +9,13 @@ import signal
 import subprocess
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 
 import pytest
+
+from bench.catalogue import KINDS, describe
+from bench.cli import main
 
 BENCH = Path(sys.executable).with_name("bench")
 # Four short cells over two clusters of three, two Byzantine of six processes.
@@ -192,13 +196,31 @@ def test_a_dry_run_names_cells_skips_and_an_estimate_and_writes_nothing(tiny: Pa
     ],
     ids=lambda given: " ".join(given) if isinstance(given, list) else None,
 )
-def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
-    ended = bench(*arguments, cwd=tmp_path)
-    assert ended.returncode == 2
-    assert message in ended.stderr
-    assert ended.stderr.startswith("bench: error: ")
-    assert ended.stderr.count("\n") == 1
+def test_a_mistake_is_one_line_and_exit_code_2(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By the command's own entry function; the tests around it start the installed command itself."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["bench", *arguments])
+    with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
+        main()
+    errors = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert message in errors
+    assert errors.startswith("bench: error: ")
+    assert errors.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_mistake_ends_the_installed_command_the_same_way(tmp_path: Path) -> None:
+    ended = bench("run", "quik", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("bench: error: preset = 'quik' is unknown (did you mean 'quick'?)")
+    assert ended.stderr.count("\n") == 1
 
 
 def test_a_corrupt_row_stops_a_resume_with_its_name_and_nothing_is_lost(finished: Path, tmp_path: Path) -> None:
@@ -234,14 +256,19 @@ def test_comparing_a_run_with_itself_finds_it_identical(finished: Path) -> None:
     assert {record["verdict"] for record in json.loads(ended.stdout)} == {"identical"}
 
 
-@pytest.mark.parametrize(
-    "kind", ["attacks", "clusterings", "protocols", "aggregators", "privacy", "datasets", "models", "presets"]
-)
-def test_what_there_is_to_choose_from_is_listed_for_machines(kind: str) -> None:
-    listed = json.loads(bench("list", kind, "--json").stdout)
+@pytest.mark.parametrize("kind", KINDS)
+def test_everything_there_is_to_choose_from_has_a_summary_and_a_source(kind: str) -> None:
+    listed = describe(kind)
     assert listed
     assert all(set(item) == {"name", "summary", "parameters", "source"} for item in listed)
     assert all(item["summary"] and item["source"] for item in listed)
+
+
+def test_a_list_for_machines_is_a_list_of_objects() -> None:
+    listed = json.loads(bench("list", "attacks", "--json").stdout)
+    assert {item["name"] for item in listed} >= {"none", "sign_flip", "ipm", "label_flip"}
+    (ipm,) = [item for item in listed if item["name"] == "ipm"]
+    assert ipm["parameters"] == {"tau": 1.0}
 
 
 class TestExtending:

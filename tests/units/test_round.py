@@ -127,9 +127,13 @@ class _Recorder:
         return self.inner.open_sums(protocol, words)
 
 
-def residual_noise(digits: Dataset, parties: InProcessParties, privacy: str, f: int) -> tuple[Federation, torch.Tensor]:
+def residual_noise(
+    digits: Dataset, parties: InProcessParties, privacy: str, f: int, attack: str = "sign_flip"
+) -> tuple[Federation, torch.Tensor]:
     """The noise in the opened sums of one round: with noise minus without, in floating point, (clusters, d)."""
-    cell = one_cell(f"n = 12\nf = {f}\ncluster_size = 4\nclustering = 'round_robin'\nprivacy = {privacy}")
+    cell = one_cell(
+        f"n = 12\nf = {f}\ncluster_size = 4\nclustering = 'round_robin'\nprivacy = {privacy}\nattack = '{attack}'"
+    )
     federation = build(cell, digits)
     recorders = _Recorder(parties), _Recorder(parties)
     model = start(federation)
@@ -196,6 +200,14 @@ class TestNoise:
             for process in adders:
                 expected = 0.5 * math.sqrt(len(adders) / 4) / slack
                 assert outcome.multipliers[process] == pytest.approx(expected, rel=1e-12)
+
+    @pytest.mark.parametrize("attack", ["none", "label_flip"])
+    def test_faulty_processes_that_follow_the_protocol_add_theirs(
+        self, digits: Dataset, parties: InProcessParties, attack: str
+    ) -> None:
+        privacy = "{name = 'distributed', noise_multiplier = 0.5}"
+        _, noise = residual_noise(digits, parties, privacy, f=5, attack=attack)
+        assert bool((noise.abs().sum(dim=2) > 0).all())
 
     def test_two_rounds_and_two_members_never_share_their_noise(
         self, digits: Dataset, parties: InProcessParties

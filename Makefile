@@ -1,0 +1,34 @@
+# Everything is set up in .venv by the first target that needs it; nothing else on the machine is touched.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: bench test lint reference clean
+
+bench: .venv/installed
+	$(BIN)/bench run quick
+
+test: .venv/installed
+	$(BIN)/pytest -n auto
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+# The committed reference report is this command's output, less the rows and all but two figures.
+reference: .venv/installed
+	rm -rf reports/reference-run
+	$(BIN)/bench run quick --out reports/reference-run
+	mkdir -p reports/reference/figures
+	cp reports/reference-run/results.csv reports/reference-run/experiment.toml reports/reference-run/environment.json reports/reference/
+	cp reports/reference-run/figures/accuracy-by-attack.png reports/reference-run/figures/accuracy-by-epsilon.png reports/reference/figures/
+	rm -rf reports/reference-run
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Cloister needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info
