@@ -1,0 +1,66 @@
+"""What the documents say is there is there."""
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from bench.catalogue import describe
+from bench.cli import app
+from bench.experiment import load_experiment, parse_experiment, parse_setting, preset_names
+from bench.grid import expand
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "reports/README.md"])
+def test_every_linked_file_exists(document: str) -> None:
+    path = ROOT / document
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
+        assert target.startswith("http") or (path.parent / target).exists(), f"{document} links to {target}"
+
+
+def test_the_experiment_in_the_readme_runs_as_it_stands() -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
+    assert len(expand(parse_experiment(text, name="readme"))) > 1
+
+
+def test_every_command_in_the_readme_exists_with_its_options() -> None:
+    block = next(text for text in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) if "bench run " in text)
+    names = {command.name or command.callback.__name__ for command in app.registered_commands}
+    names |= {group.name for group in app.registered_groups}
+    lines = [shlex.split(line, comments=True) for line in block.splitlines()]
+    assert len(lines) > 5
+    for words in lines:
+        assert words[0] == "bench"
+        assert words[1] in names
+        settings = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+        for setting in settings:
+            parse_setting(setting)
+        if words[1] == "run" and len(words) > 2 and words[2] in preset_names():
+            load_experiment(words[2])
+
+
+def test_the_code_of_an_attack_in_the_readme_is_at_most_ten_lines() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+
+
+def test_every_plug_in_is_in_the_changelog() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    for kind in ("attacks", "clusterings", "protocols", "aggregators", "privacy", "datasets", "partitions", "models"):
+        for item in describe(kind):
+            assert f"`{item['name']}`" in changelog, f"{item['name']} of {kind} is not in CHANGELOG.md"
+
+
+def test_the_ci_runs_the_readmes_test_command() -> None:
+    assert re.search(r"^make test\b", README, flags=re.MULTILINE)
+    assert "README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_the_versions_agree() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert f"version: {version}" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
