@@ -76,7 +76,7 @@ def run(  # noqa: PLR0917 - the options of one command
     chosen = _experiment(experiment, resume, out, setting or [], rounds, seeds)
     plan = job.plan_experiment(chosen, data_dir)
     if dry_run:
-        print(job.describe_plan(plan, jobs))
+        print(json.dumps(job.plan_as_json(plan, jobs)) if as_json else job.describe_plan(plan, jobs))
         return
     directory = resume or out or Path("reports") / f"{chosen.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     if resume is None and directory.exists() and any(directory.iterdir()):

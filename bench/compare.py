@@ -88,7 +88,7 @@ class _Trials:
 def _by_configuration(results: pd.DataFrame, identity: list[str], side: str) -> dict[tuple, _Trials]:
     groups: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
     for line in results.to_dict("records"):
-        groups[tuple(None if pd.isna(line[name]) else line[name] for name in identity)].append(cast(dict, line))
+        groups[tuple(None if pd.isna(line[name]) else line[name] for name in identity)].append(line)
     return {name: _trials(lines, dict(zip(identity, name, strict=True)), side) for name, lines in groups.items()}
 
 
@@ -177,7 +177,7 @@ def _note(a: _Trials | None, b: _Trials | None) -> str:
         parts += [f"{silent} without an accuracy in {name}"] if silent else []
     shared = frozenset.intersection(*(side.seeds for side in sides.values()))
     more = {name: len(side.seeds - shared) for name, side in sides.items()}
-    return ", ".join([*parts, *(f"{plural(number, 'seed')} more in {name}" for name, number in more.items() if number)])
+    return ", ".join([*parts, *(f"seeds only in {name}: {number}" for name, number in more.items() if number)])
 
 
 def _verdict(low: float, high: float, margin: float) -> str:

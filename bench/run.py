@@ -20,7 +20,7 @@ from bench.store import Store, make_row, write_atomically
 from bench.worker import DatasetCache
 from protocols.check import CloisterError
 
-__all__ = ["Plan", "Summary", "describe_plan", "execute_plan", "plan_experiment"]
+__all__ = ["Plan", "Summary", "describe_plan", "execute_plan", "plan_as_json", "plan_experiment"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,18 +132,35 @@ def _command() -> list[str]:
     return [Path(sys.argv[0]).name, *sys.argv[1:]]
 
 
+def plan_estimate_s(plan: Plan, workers: int) -> float:
+    """Return about how many seconds the plan takes on so many workers, without their start."""
+    cells = [job.cell for job in plan.jobs]
+    return estimate_s(cells, [plan.data.get(cell.dataset) for cell in cells]) / workers
+
+
+def plan_as_json(plan: Plan, workers: int) -> dict[str, Any]:
+    """Return the cells, the skips with their reasons, and an estimate, for machines."""
+    return {
+        "title": plan.experiment.title,
+        "cells": [{"key": job.key, **job.cell.as_config()} for job in plan.jobs],
+        "skips": [{"key": job.key, **job.cell.as_config(), "reason": reason} for job, reason in plan.skips],
+        "estimate_s": plan_estimate_s(plan, workers),
+    }
+
+
 def describe_plan(plan: Plan, workers: int) -> str:
     """Return the cells, the skips with their reasons, and an estimate, as `--dry-run` prints them."""
-    lines = [f"{plan.experiment.title}: {len(plan.jobs)} cells to run, {len(plan.skips)} skipped"]
     axes = [field.name for field in fields(Cell)]
     varying = [axis for axis in axes if len({getattr(job.cell, axis) for job in plan.jobs}) > 1]
     fixed = plan.jobs[0].cell.labels()
-    lines.append("same in all: " + ", ".join(f"{axis}={fixed[axis]}" for axis in fixed if axis not in varying))
+    lines = [
+        f"{plan.experiment.title}: {len(plan.jobs)} cells to run, {len(plan.skips)} skipped",
+        "same in all: " + ", ".join(f"{axis}={fixed[axis]}" for axis in axes if axis not in varying),
+    ]
     for job in plan.jobs:
         labels = job.cell.labels()
         lines.append("  run   " + " ".join(f"{axis}={labels[axis]}" for axis in varying))
     lines += [f"  skip  {short_name(job.cell)}: {reason}" for job, reason in plan.skips]
-    cells = [job.cell for job in plan.jobs]
-    seconds = estimate_s(cells, [plan.data.get(cell.dataset) for cell in cells]) / workers
+    seconds = plan_estimate_s(plan, workers)
     lines.append(f"estimate: about {seconds:.0f} s on {workers} worker{'s' if workers > 1 else ''}, plus start-up")
     return "\n".join(lines)

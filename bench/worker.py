@@ -17,6 +17,7 @@ from bench.cell import Cell
 from bench.data import Dataset
 from bench.datasets import datasets
 from bench.federation import run_cell
+from bench.memory import keep_freed_memory
 from bench.store import make_row
 from protocols.check import CloisterError
 from protocols.network import NetworkError
@@ -84,6 +85,7 @@ def start_worker(parties: int, deadline_s: float, data_dir: Path | None) -> None
     """Prepare this process, once, before its first cell."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which then ends the workers
     _end_with_parent()
+    keep_freed_memory()
     worker = Worker(parties=parties, deadline_s=deadline_s, data_dir=data_dir)
     with contextlib.suppress(NetworkError):  # the first cell tries again and reports the reason in its row
         worker.start()

@@ -145,7 +145,10 @@ class PartyPool:
             for child in self._children:
                 send_json(child.control, start)
             listener.settimeout(self._deadline_s)
-            sockets = dict(accept_party(listener, token, deadline_s=self._deadline_s) for _ in ports)
+            try:
+                sockets = dict(accept_party(listener, token, deadline_s=self._deadline_s) for _ in ports)
+            except TimeoutError:
+                raise PartyTimeoutError(f"not all parties connected within {self._deadline_s} s") from None
         board = TcpLink(BOARD, sockets, deadline_s=self._deadline_s)
         self._replies(self._children)
         return board

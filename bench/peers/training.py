@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from bench.memory import keep_freed_memory
 from bench.models import Network
 from bench.models.cnn import Cnn
 from bench.models.logistic import Logistic
@@ -68,6 +69,7 @@ def compare_training(*, n: int = 100, batch: int = 32, turns: int = 15) -> list[
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as in the workers; it is one process, so it serves the peer as well
     try:
         return [_compare(case, n, batch, turns) for case in cases()]
     finally:

@@ -169,6 +169,7 @@ def test_a_dry_run_names_cells_skips_and_an_estimate_and_writes_nothing(tiny: Pa
     ended = bench("run", tiny, "--dry-run", "--set", "model=mlp,cnn", cwd=tmp_path)
     assert ended.returncode == 0
     assert "4 cells to run, 4 skipped" in ended.stdout
+    assert ended.stdout.count("\n  run   ") == ended.stdout.count("\n  skip  ") == 4
     assert "cnn needs square images" in ended.stdout
     assert re.search(r"estimate: about \d+ s", ended.stdout)
     assert not list(tmp_path.iterdir())
