@@ -24,7 +24,7 @@ _PACKAGES = (
 
 
 def describe_environment(command: Sequence[str]) -> dict[str, Any]:
-    """Return what a reader needs to judge or repeat a run; no path and no user name."""
+    """Return what a reader needs to judge or repeat a run: the command as it was given, versions, processor, commit."""
     return {
         "command": " ".join(command),
         "python": platform.python_version(),

@@ -129,7 +129,7 @@ def _summary(plan: Plan, rows: Mapping[str, Mapping[str, Any]], *, reused: int, 
 
 
 def _command() -> list[str]:
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+    return ["bench", *sys.argv[1:]]
 
 
 def plan_estimate_s(plan: Plan, workers: int) -> float:

@@ -6,7 +6,7 @@ import contextvars
 import importlib
 import sys
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import cast
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from protocols.network import Link
 
-__all__ = ["LinkCommunicator", "reveal", "world"]
+__all__ = ["LinkCommunicator", "reveal", "stock_sum", "world"]
 
 
 def _alias_moved_module() -> None:
@@ -30,6 +30,7 @@ def _alias_moved_module() -> None:
 _alias_moved_module()
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # deprecations inside CrypTen's own imports
+    import crypten
     import crypten.communicator
     from crypten.mpc.primitives import ArithmeticSharedTensor
 
@@ -53,6 +54,24 @@ class LinkCommunicator:
     def get_world_size(self) -> int:
         """Return the number of parties."""
         return self._parties
+
+    def isend(self, tensor: Tensor, dst: int) -> "_Pending":
+        """Send at once; CrypTen uses it for seeds, which no socket buffer is too small for."""
+        self._link.exchange({dst: tensor.view(-1)}, {})
+        return _Pending(lambda: None)
+
+    def irecv(self, tensor: Tensor, src: int) -> "_Pending":
+        """Fill the tensor when it is waited for."""
+        return _Pending(lambda: self._link.exchange({}, {src: tensor.view(-1)}))
+
+    def broadcast(self, tensor: Tensor, src: int) -> Tensor:
+        """Return the tensor of party `src` at every party."""
+        flat = tensor.view(-1)
+        if self._link.rank == src:
+            self._link.exchange(dict.fromkeys(self._peers(), flat), {})
+        else:
+            self._link.exchange({}, {src: flat})
+        return tensor
 
     def all_reduce(self, words: Tensor) -> Tensor:
         """Return the sum over parties of int64 words of shape (clusters, coordinates).
@@ -83,6 +102,33 @@ class LinkCommunicator:
         return torch.cat(gathered, dim=-1)
 
 
+class _Pending:
+    """What isend and irecv return."""
+
+    def __init__(self, finish: Callable[[], None]) -> None:
+        self._finish = finish
+
+    def wait(self) -> None:
+        """Block until the message is sent or received."""
+        self._finish()
+
+
+class _Generators:
+    """CrypTen's table of generators, one table a party where CrypTen has one a process.
+
+    Parties that are threads of one process would otherwise draw from each other's generators, and their shares
+    of zero would not add up to zero.
+    """
+
+    def keys(self) -> list[str]:
+        """The names of CrypTen's generators."""
+        return list(_tables.get())
+
+    def __getitem__(self, name: str) -> dict[torch.device, torch.Generator]:
+        return _tables.get()[name]
+
+
+_tables: contextvars.ContextVar[dict[str, dict[torch.device, torch.Generator]]] = contextvars.ContextVar("generators")
 _current: contextvars.ContextVar[LinkCommunicator | None] = contextvars.ContextVar("communicator", default=None)
 
 
@@ -96,16 +142,19 @@ def _get() -> LinkCommunicator:
 # CrypTen asks its module for the communicator at each use; a context variable gives every thread its own,
 # where CrypTen's own global would be shared by all parties of one process.
 crypten.communicator.get = _get
+crypten.generators = _Generators()
 
 
 @contextmanager
 def world(link: Link, parties: int) -> Generator[None, None, None]:
     """Let CrypTen's collectives of this thread run over the link, among the parties 0..parties-1."""
-    token = _current.set(LinkCommunicator(link, parties))
+    communicator = _current.set(LinkCommunicator(link, parties))
+    generators = _tables.set({name: {} for name in ("prev", "next", "local", "global")})
     try:
         yield
     finally:
-        _current.reset(token)
+        _tables.reset(generators)
+        _current.reset(communicator)
 
 
 def reveal(link: Link, parties: int, share: Tensor, *, fraction_bits: int) -> Tensor:
@@ -115,4 +164,19 @@ def reveal(link: Link, parties: int, share: Tensor, *, fraction_bits: int) -> Te
     """
     with world(link, parties):
         opened = ArithmeticSharedTensor.from_shares(share, precision=fraction_bits).reveal()
+    return cast(Tensor, opened)
+
+
+def stock_sum(link: Link, parties: int, words: Tensor) -> Tensor:
+    """Return the sum of all parties' int64 words as CrypTen adds them by itself: its seeds, its shares of zero.
+
+    Each party's words are shared in turn by that party, the shares are added, and the sum is opened.
+    """
+    with world(link, parties):
+        crypten._setup_prng()  # pyright: ignore[reportPrivateUsage] - what crypten.init() does after connecting
+        shared = [
+            ArithmeticSharedTensor(words if link.rank == owner else None, words.shape, precision=0, src=owner)
+            for owner in range(parties)
+        ]
+        opened = sum(shared[1:], start=shared[0]).reveal()
     return cast(Tensor, opened)

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from bench.report.layout import Sheet, dodge, spread
+from bench.report.layout import Sheet, spread
 from bench.report.sheets import Plan, curve_plan, exchange_plan, heat_plan, privacy_plan, time_plan
 from bench.report.study import SPLIT, Study, curves, exchanges, guarantees, records, times
 from bench.report.theme import DARK, LIGHT, Theme
@@ -132,9 +132,8 @@ def _heat_map(found: Study, theme: Theme) -> Figure:
         for line in records(found.drawn)
     }
     for place, block in enumerate(found.blocks):
-        modes = [privacy for privacy in found.privacies if found.has(block, privacy)]
-        for number, privacy in enumerate(modes):
-            row, column = divmod(number, plan.sheet.columns)
+        for number, privacy in enumerate(found.within(block, "privacy")):
+            row, column = divmod(number, plan.sheet.columns[place])
             title = plan.above[found.privacies.index(privacy)]
             axes = _panel(figure, plan.sheet, (place, row, column), title)
             grid = [
@@ -146,7 +145,7 @@ def _heat_map(found: Study, theme: Theme) -> Figure:
             below = [label if has else "" for label, has in zip(plan.below, own, strict=True)]
             axes.set_xticks(np.arange(len(below)) + 0.5, below, linespacing=1.1)
             axes.set_yticks(np.arange(len(plan.beside)) + 0.5, plan.beside, linespacing=1.1)
-            axes.tick_params(labelleft=plan.sheet.first(place, column))
+            axes.tick_params(labelleft=column == 0 and plan.sheet.leads(place))
     _colour_scale(figure, plan.sheet)
     figure.text(
         *plan.sheet.point(plan.sheet.left, plan.sheet.legend - 0.35), _heat_notes(found), va="center", color=theme.soft
@@ -223,41 +222,36 @@ def _learning_curves(found: Study, theme: Theme) -> Figure:
     plan, table = curve_plan(found), curves(found)
     figure = _open(plan.sheet)
     attacks = _attack_lines(found, theme)
-    end = max(float(np.max(numbers(table, "round"))), 1)
     for place, block in enumerate(found.blocks):
-        for row, column in (places := _places(found, block)):
-            axes = _panel(figure, plan.sheet, (place, row, column))
-            privacy, clustering = found.privacies[row], found.clusterings[column]
-            _curve_panel(axes, _where(table, block=block, privacy=privacy, clustering=clustering), attacks, theme)
-            axes.set_xlim(0, end)
-            axes.locator_params(axis="x", nbins=4, integer=True)
-            axes.tick_params(axis="x", labelbottom=False)
-            leftmost = column == min(across for down, across in places if down == row)
-            _accuracy_axis(axes, leftmost and plan.sheet.first(place, 0))
-            if row == min(down for down, across in places if across == column):
-                axes.set_title(plan.above[column], loc="left", pad=5, linespacing=1.15)
-            if row == max(down for down, across in places if across == column):
-                axes.tick_params(axis="x", labelbottom=True)
-                axes.set_xlabel("round", labelpad=2)
-        if plan.sheet.last(place, plan.sheet.columns - 1):
+        for column, clustering in enumerate(found.within(block, "clustering")):
+            rows = [row for row, privacy in enumerate(found.privacies) if found.has(block, privacy, clustering)]
+            for row in rows:
+                axes = _panel(figure, plan.sheet, (place, row, column))
+                own = _where(table, block=block, privacy=found.privacies[row], clustering=clustering)
+                _curve_panel(axes, own, attacks, theme)
+                _round_axis(axes, numbers(table, "round"), labelled=row == rows[-1])
+                _accuracy_axis(axes, column == 0 and plan.sheet.leads(place))
+                if row == rows[0]:
+                    title = plan.above[found.clusterings.index(clustering)]
+                    axes.set_title(title, loc="left", pad=5, linespacing=1.15)
+        if plan.sheet.ends(place):
             _side_titles(figure, plan, place)
     _legends(figure, plan, [list(attacks.values())])
     return figure
 
 
-def _places(found: Study, block: str) -> list[tuple[int, int]]:
-    """Return the rows (privacy modes) and columns (clusterings) that a block has panels for."""
-    return [
-        (row, column)
-        for row, privacy in enumerate(found.privacies)
-        for column, clustering in enumerate(found.clusterings)
-        if found.has(block, privacy, clustering)
-    ]
+def _round_axis(axes: Axes, rounds: np.ndarray, *, labelled: bool) -> None:
+    start, end = float(np.min(rounds)), float(np.max(rounds))
+    axes.set_xlim(start, max(end, start + 1))
+    axes.locator_params(axis="x", nbins=4, integer=True)
+    axes.tick_params(axis="x", labelbottom=labelled)
+    if labelled:
+        axes.set_xlabel("round", labelpad=2)
 
 
 def _side_titles(figure: Figure, plan: Plan, block: int) -> None:
     for row, label in enumerate(plan.beside):
-        left, bottom, width, height = plan.sheet.panel_at(block, row, plan.sheet.columns - 1)
+        left, bottom, width, height = plan.sheet.panel_at(block, row, plan.sheet.columns[block] - 1)
         x = left + width + 0.1 / plan.sheet.size[0]
         figure.text(x, bottom + height / 2, label, rotation=270, va="center", linespacing=1.1)
 
@@ -286,7 +280,7 @@ def _curve_panel(axes: Axes, table: pd.DataFrame, attacks: Mapping[str, Line2D],
     for attack, line in attacks.items():
         own = select(table, table["attack"] == attack)
         rounds, mean, low, high = (numbers(own, name) for name in ("round", "mean", "low", "high"))
-        axes.fill_between(rounds, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
+        axes.fill_between(rounds, low, high, color=line.get_color(), alpha=0.14, linewidth=0)
         axes.plot(rounds, mean, color=line.get_color(), linestyle=line.get_linestyle(), linewidth=1.5)
 
 
@@ -300,7 +294,7 @@ def _communication(found: Study, theme: Theme) -> Figure:
     logs = np.log10(numbers(table, "bytes"))
     span = (float(np.min(logs)), float(np.max(logs)))
     for number, privacy in enumerate(found.privacies):
-        row, column = divmod(number, plan.sheet.columns)
+        row, column = divmod(number, plan.sheet.columns[0])
         axes = _panel(figure, plan.sheet, (0, row, column), plan.above[number])
         own = select(table, table["privacy"] == privacy)
         if own.empty:
@@ -355,7 +349,7 @@ def _runtime(found: Study, theme: Theme) -> Figure:
         own = {names.index((line["clustering"], line["privacy"])): line for line in table if line["block"] == block}
         _time_panel(axes, own, colours, longest)
         axes.set_ylim(len(names) - 0.4, -0.6)
-        first = plan.sheet.first(place, 0)
+        first = plan.sheet.leads(place)
         axes.set_yticks(range(len(names)), [shown("privacy", name) if name else "" for _, name in names])
         axes.tick_params(axis="y", length=0, labelleft=first)
         if first:
@@ -373,6 +367,8 @@ def _time_panel(axes: Axes, lines: Mapping[int, Mapping[str, Any]], colours: Seq
     for place, total in zip(lines, start.tolist(), strict=True):
         axes.text(total + longest * 0.012, place, human_seconds(total), va="center", size=8)
     axes.set_xlim(0, longest * 1.16)
+    axes.locator_params(axis="x", nbins=5)
+    axes.xaxis.set_major_formatter(lambda tick, _: f"{tick:g}")
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("seconds per trial", labelpad=2)
@@ -405,20 +401,15 @@ def _privacy(found: Study, theme: Theme) -> Figure:
     epsilons = numbers(table, "epsilon")
     logs = np.log10(epsilons[np.isfinite(epsilons)])
     for place, block in enumerate(found.blocks):
-        columns = [column for column, name in enumerate(found.clusterings) if found.has(block, clustering=name)]
-        for column in columns:
-            clustering = found.clusterings[column]
-            axes = _panel(figure, plan.sheet, (place, 0, column), plan.above[column])
-            own = _where(table, block=block, clustering=clustering)
+        for column, clustering in enumerate(found.within(block, "clustering")):
+            title = plan.above[found.clusterings.index(clustering)]
+            axes = _panel(figure, plan.sheet, (place, 0, column), title)
+            own = _where(table, block=block, clustering=clustering).sort_values(["epsilon", "mechanism"], kind="stable")
             if own.empty:
                 _say_nothing_finished(axes, theme)
             infinity, reach = _epsilon_axis(axes, (float(np.min(logs)), float(np.max(logs))))
-            _accuracy_axis(axes, column == columns[0] and plan.sheet.first(place, 0))
-            for line in records(own):
-                offset = dodge(
-                    found.attacks.index(line["attack"]), len(attacks), min(0.03, 0.22 / len(attacks)) * reach
-                )
-                x = offset + (math.log10(line["epsilon"]) if math.isfinite(line["epsilon"]) else infinity)
+            _accuracy_axis(axes, column == 0 and plan.sheet.leads(place))
+            for x, line in zip(_epsilon_places(own, infinity, reach), records(own), strict=True):
                 _guarantee(axes, x, line, (attacks[line["attack"]].get_color(), shapes[line["mechanism"]]))
     _legends(figure, plan, [list(attacks.values()), [_mark(theme.soft, mark) for mark in shapes.values()]])
     return figure
@@ -428,7 +419,7 @@ def _epsilon_axis(axes: Axes, span: tuple[float, float]) -> tuple[float, float]:
     """Draw the logarithmic axis and return where infinity stands and how far the finite part reaches."""
     reach = max(span[1] - span[0], 0.6)
     middle = (span[0] + span[1]) / 2
-    low, high = middle - 0.64 * reach, middle + 0.64 * reach
+    low, high = middle - 0.7 * reach, middle + 0.7 * reach
     infinity = high + 0.22 * reach
     ticks = log_ticks(10**low, 10**high)
     axes.axvline(high + 0.06 * reach, color=axes.spines["left"].get_edgecolor(), linewidth=0.8)
@@ -436,6 +427,16 @@ def _epsilon_axis(axes: Axes, span: tuple[float, float]) -> tuple[float, float]:
     axes.set_xticks([*np.log10(ticks), infinity], [*(f"{tick:g}" for tick in ticks), "∞"])
     axes.set_xlabel("epsilon (smaller is more private)", labelpad=2)
     return infinity, reach
+
+
+def _epsilon_places(table: pd.DataFrame, infinity: float, reach: float) -> list[float]:
+    """Return where the marks stand: at the logarithm of their epsilon, aside where they would overlap."""
+    epsilons = numbers(table, "epsilon")
+    finite = np.log10(epsilons[np.isfinite(epsilons)]).tolist()
+    endless = len(epsilons) - len(finite)
+    # However many marks share one epsilon, they stay inside of the axis.
+    near, far = (min(0.03, room / max(count, 1)) * reach for room, count in ((0.36, len(finite)), (0.24, endless)))
+    return [*spread(finite, near), *spread([infinity] * endless, far)]
 
 
 def _guarantee(axes: Axes, x: float, line: Mapping[str, Any], style: tuple[Any, str]) -> None:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["LINE", "WIDTH", "Sheet", "Spot", "break_label", "dodge", "fit", "flow", "lines", "spread", "text_width"]
+__all__ = ["LINE", "WIDTH", "Sheet", "Spot", "break_label", "fit", "flow", "lines", "spread", "text_width"]
 
 WIDTH = 12.4  # of a full sheet; an inch is 100 px of the page
 LINE = 0.165  # the height of one line of small type
@@ -16,16 +16,17 @@ HANDLE = 0.55  # a legend's mark with the space around it
 
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
-    """A grid of equal panels, repeated for each block, with room for titles and labels.
+    """Blocks of equal panels, set on lines like words, with room for titles and labels.
 
-    A block is one group of panels with its own title; `across` blocks stand side by side. `top` and `bottom` are the
-    room above and below the panels of a block, `gap` the room between panels, `legend` the room above all blocks.
+    A block is one group of panels with its own title: `rows` of panels down, its number of `columns` across. `lines`
+    are the blocks that stand side by side, by number. `top` and `bottom` are the room above and below the panels of
+    a block, `gap` the room between panels, `legend` the room above all blocks.
     """
 
     titles: tuple[str, ...]
+    columns: tuple[int, ...]
+    lines: tuple[tuple[int, ...], ...]
     rows: int
-    columns: int
-    across: int
     panel: tuple[float, float]
     gap: tuple[float, float]
     left: float
@@ -36,23 +37,25 @@ class Sheet:
     legend: float
 
     @property
-    def block(self) -> tuple[float, float]:
-        """Width and height of one block with its heading, titles and labels."""
-        width = self.columns * self.panel[0] + (self.columns - 1) * self.gap[0]
-        height = self.rows * self.panel[1] + (self.rows - 1) * self.gap[1]
-        return width, self.heading + self.top + height + self.bottom
+    def height(self) -> float:
+        """The height of one block with its heading, titles and labels."""
+        panels = self.rows * self.panel[1] + (self.rows - 1) * self.gap[1]
+        return self.heading + self.top + panels + self.bottom
 
     @property
     def size(self) -> tuple[float, float]:
         """Width and height of the whole sheet."""
-        across = min(self.across, len(self.titles))
-        width = self.left + across * self.block[0] + (across - 1) * self.gap[0] * 2 + self.right
-        return width, self.legend + math.ceil(len(self.titles) / self.across) * self.block[1]
+        widths = (
+            _line_width([self.columns[block] for block in line], self.panel[0], self.gap[0]) for line in self.lines
+        )
+        return self.left + max(widths) + self.right, self.legend + len(self.lines) * self.height
 
     def corner(self, block: int) -> tuple[float, float]:
         """Return the left and the upper edge of a block, from the sheet's upper left corner."""
-        line, place = divmod(block, self.across)
-        return self.left + place * (self.block[0] + 2 * self.gap[0]), self.legend + line * self.block[1]
+        number = next(number for number, line in enumerate(self.lines) if block in line)
+        before = [self.columns[other] for other in self.lines[number] if other < block]
+        room = _line_width(before, self.panel[0], self.gap[0]) + 2 * self.gap[0] if before else 0.0
+        return self.left + room, self.legend + number * self.height
 
     def panel_at(self, block: int, row: int, column: int) -> tuple[float, float, float, float]:
         """Return left, bottom, width and height of a panel as fractions of the sheet."""
@@ -67,21 +70,25 @@ class Sheet:
         width, height = self.size
         return x / width, 1 - y / height
 
-    def first(self, block: int, column: int) -> bool:
-        """Return whether a panel stands at the left edge of the sheet."""
-        return column == 0 and block % self.across == 0
+    def leads(self, block: int) -> bool:
+        """Return whether a block stands at the left edge of the sheet."""
+        return any(line[0] == block for line in self.lines)
 
-    def last(self, block: int, column: int) -> bool:
-        """Return whether no panel stands to the right of this one."""
-        at_end = block % self.across == self.across - 1 or block == len(self.titles) - 1
-        return column == self.columns - 1 and at_end
+    def ends(self, block: int) -> bool:
+        """Return whether no block stands to the right of this one."""
+        return any(line[-1] == block for line in self.lines)
+
+
+def _line_width(columns: Sequence[int], panel: float, gap: float) -> float:
+    """Return the width of blocks side by side: one gap between panels, two between blocks."""
+    return sum(columns) * (panel + gap) - gap + (len(columns) - 1) * gap
 
 
 def fit(
     *,
     titles: Sequence[str],
+    columns: Sequence[int],
     rows: int,
-    columns: int,
     width: tuple[float, float],
     height: float,
     gap: tuple[float, float],
@@ -94,27 +101,38 @@ def fit(
     """
     left, right, top, bottom = margins
     room = WIDTH - left - right
-    narrow = columns * width[0] + (columns - 1) * gap[0]
-    across = max(1, min(len(titles), int((room + 2 * gap[0]) / (narrow + 2 * gap[0]))))
-    spare = room - (across - 1) * 2 * gap[0] - across * (columns - 1) * gap[0]
-    wide = min(max(spare / (across * columns), width[0]), width[1])
-    block = columns * wide + (columns - 1) * gap[0]
-    used = left + across * block + (across - 1) * 2 * gap[0]
-    folded = tuple(_fold_title(title, block) for title in titles)
+    lines_ = _pack(columns, width[0], gap[0], room)
+    own = [[columns[block] for block in line] for line in lines_]
+    wide = min((room - _line_width(counts, 0, gap[0])) / sum(counts) for counts in own)
+    wide = min(max(wide, width[0]), width[1])
+    blocks = [_line_width([count], wide, gap[0]) for count in columns]
+    folded = tuple(_fold_title(title, block) for title, block in zip(titles, blocks, strict=True))
     return Sheet(
         titles=folded,
+        columns=tuple(columns),
+        lines=lines_,
         rows=rows,
-        columns=columns,
-        across=across,
         panel=(wide, height),
         gap=gap,
         left=left,
-        right=max(right, WIDTH / 2 - used),
+        right=max(right, WIDTH / 2 - left - max(_line_width(counts, wide, gap[0]) for counts in own)),
         top=top,
         bottom=bottom,
         heading=lines(folded) * LINE * 1.15 + 0.14 if any(folded) else 0.0,
         legend=0.0,
     )
+
+
+def _pack(columns: Sequence[int], panel: float, gap: float, room: float) -> tuple[tuple[int, ...], ...]:
+    """Return the numbers of the blocks on each line, in order, with panels of the given width."""
+    packed: list[list[int]] = []
+    for block, count in enumerate(columns):
+        line = [columns[other] for other in packed[-1]] if packed else []
+        if packed and _line_width([*line, count], panel, gap) <= room + 1e-9:
+            packed[-1].append(block)
+        else:
+            packed.append([block])
+    return tuple(map(tuple, packed))
 
 
 def _fold_title(title: str, width: float) -> str:
@@ -176,11 +194,6 @@ def text_width(texts: Iterable[str]) -> float:
     return max((len(line) for text in texts for line in text.split("\n")), default=0) * CHARACTER
 
 
-def dodge(index: int, count: int, step: float) -> float:
-    """Return the offset of the index-th of `count` marks that stand side by side around one place."""
-    return (index - (count - 1) / 2) * step
-
-
 def spread(places: Sequence[float], step: float) -> list[float]:
     """Return the places, moved as little as needed to be at least `step` apart, in the same order.
 
@@ -195,7 +208,7 @@ def spread(places: Sequence[float], step: float) -> list[float]:
         while len(groups) > 1 and _touch(groups[-2], groups[-1], step):
             (centre, count), (other, more) = groups.pop(-2), groups.pop(-1)
             groups.append([(centre * count + other * more) / (count + more), count + more])
-    moved = [centre + dodge(i, int(count), step) for centre, count in groups for i in range(int(count))]
+    moved = [centre + (i - (count - 1) / 2) * step for centre, count in groups for i in range(int(count))]
     return [moved[order.index(index)] for index in range(len(places))]
 
 

@@ -54,8 +54,8 @@ def heat_plan(found: Study) -> Plan:
     top, bottom = _title_room(above), lines(below) * LINE + 0.14
     sheet = fit(
         titles=found.blocks,
+        columns=[min(columns, len(found.within(block, "privacy"))) for block in found.blocks],
         rows=math.ceil(len(found.privacies) / columns),
-        columns=columns,
         width=(max(count * 0.62, 1.5), max(count * 1.05, 1.5)),
         height=len(beside) * max(0.44, lines(beside) * LINE + 0.08),
         gap=(0.18, top + bottom),
@@ -73,8 +73,8 @@ def curve_plan(found: Study) -> Plan:
     beside = _broken("privacy", found.privacies, 1.25)
     sheet = fit(
         titles=found.blocks,
+        columns=[len(found.within(block, "clustering")) for block in found.blocks],
         rows=len(found.privacies),
-        columns=len(found.clusterings),
         width=(1.5, 3.2),
         height=1.2,
         gap=(0.24, 0.16),
@@ -95,8 +95,8 @@ def exchange_plan(found: Study) -> Plan:
     legends = tuple(group for group in groups if group)
     sheet = fit(
         titles=("",),
+        columns=[columns],
         rows=math.ceil(len(found.privacies) / columns),
-        columns=columns,
         width=(2.4, 3.6),
         height=2.5,
         gap=(0.2, _title_room(above) + 0.5),
@@ -112,8 +112,8 @@ def time_plan(blocks: Sequence[str], lines: Sequence[tuple[str, str]]) -> Plan:
     modes = text_width(shown("privacy", name) for _, name in lines)
     sheet = fit(
         titles=blocks,
+        columns=[1] * len(blocks),
         rows=1,
-        columns=1,
         width=(3.2, 7.0),
         height=len(lines) * 0.25 + 0.1,
         gap=(0.2, 0.3),
@@ -131,8 +131,8 @@ def privacy_plan(found: Study, mechanisms: Sequence[str]) -> Plan:
     )
     sheet = fit(
         titles=found.blocks,
+        columns=[len(found.within(block, "clustering")) for block in found.blocks],
         rows=1,
-        columns=len(found.clusterings),
         width=(2.0, 3.7),
         height=1.8,
         gap=(0.2, 0.2),

@@ -68,6 +68,12 @@ class Study:
             mask &= True if value is None else (self.summary[name] == value).to_numpy()
         return bool(mask.any())
 
+    def within(self, block: str, axis: str) -> tuple[str, ...]:
+        """Return the labels of an axis that a block has any configuration with, in their order."""
+        labels = {"attack": self.attacks, "clustering": self.clusterings, "privacy": self.privacies}[axis]
+        own = set(select(self.summary, self.summary["block"] == block)[axis])
+        return tuple(label for label in labels if label in own)
+
     @property
     def seeds(self) -> tuple[int, int]:
         """The smallest and largest number of finished seeds among the configurations with any."""

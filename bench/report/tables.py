@@ -12,9 +12,9 @@ import pandas as pd
 from bench.report.effects import worst_by_mode
 from bench.report.layout import break_label
 from bench.report.study import Study, records
-from bench.report.wording import human_bytes, human_seconds, percent, plural, shown
+from bench.report.wording import human_bytes, human_seconds, percent, shown
 from bench.report.words import place
-from bench.statistics import CLEAN, numbers, select, setting_text
+from bench.statistics import numbers, select, setting_text
 
 __all__ = ["Cell", "Table", "all_results", "configurations", "not_finished", "outcomes", "tainted", "worst_attacks"]
 
@@ -196,8 +196,8 @@ def _seed(value: object) -> str:
 def configurations(found: Study) -> Table:
     """Return every configuration with its means."""
     names = (
-        *("attack", "clustering", *_names(found.telling), "privacy", "finished", "accuracy", "loss", "attack success"),
-        *("epsilon", "sent per process and round", "sent in all", "time of a trial"),
+        *("attack", "clustering", *_names(found.telling), "privacy", "finished", "accuracy", "loss", "attack\nsuccess"),
+        *("epsilon", "sent per process\nand round", "sent\nin all", "time of\na trial"),
     )
     return Table(columns=names, lines=tuple(_configuration(found, line) for line in records(found.summary)))
 
@@ -208,10 +208,10 @@ def _configuration(found: Study, line: dict[str, Any]) -> tuple[Cell, ...]:
     reasons = [f"{line[word]} {word}" for word in ("failed", "skipped") if line[word]]
     reasons += [f"{line['missing']} without accuracy"] if line["missing"] else []
     return (
-        Cell(text=NONE if line["attack"] == CLEAN else line["attack"]),
+        Cell(text=shown("attack", line["attack"])),
         *_settings(found, line),
         Cell(text=shown("privacy", line["privacy"])),
-        _number(f"{line['ok']} of {plural(total, 'trial')}", ", ".join(reasons), "bad" if short else ""),
+        _number(f"{line['ok']} of {total}", ", ".join(reasons), "bad" if short else ""),
         _accuracy(line),
         _number(NONE if math.isnan(line["loss"]) else f"{line['loss']:.4g}"),
         _number(percent(line["attack_success"])),

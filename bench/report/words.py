@@ -121,14 +121,15 @@ def _seeds(found: Study, mark: str = "") -> str:
     count = f"{low} to {high}" if low < high else f"{high}"
     alone = ", where there is more than one" if low == 1 else ""
     shows = f"{mark} show" if mark else "Intervals are"
-    return f"{count} finished seeds per configuration. {shows} 95 % Student-t intervals over them{alone}."
+    wide = " Two seeds say little: their intervals are very wide." if low == 2 else ""
+    return f"{count} finished seeds per configuration. {shows} 95 % Student-t intervals over them{alone}.{wide}"
 
 
 def _follows(found: Study) -> str:
     if not found.follows:
         return ""
     names = " and ".join(name.replace("_", " ") for name in found.follows)
-    return f"No title names {names}: what they are follows from the other settings."
+    return f"In no title, because it follows from the other settings: {names}."
 
 
 def _hidden(found: Study) -> str:
@@ -250,7 +251,7 @@ def _privacy_story(found: Study) -> Story:
         return Story(title=title, caption="", alt="", absent=f"{absent} {omitted}".strip())
     return Story(
         title=title,
-        caption="To the left is more privacy, upwards more accuracy; ∞ is no differential privacy. Attacks of one "
+        caption="To the left is more privacy, upwards more accuracy; ∞ is no differential privacy. Marks of one "
         f"epsilon stand side by side. {_seeds(found, 'Vertical lines')} {omitted}".strip(),
         alt=f"Marks of mean accuracy by epsilon, from {np.min(finite):.3g} to {np.max(finite):.3g} and infinity, one "
         "colour for each attack.",

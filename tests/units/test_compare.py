@@ -131,7 +131,7 @@ def test_a_single_failed_seed_is_named_in_the_note() -> None:
 
 def test_a_seed_that_only_one_run_has_is_named_in_the_note() -> None:
     found = compare(run({"x": [0.5, 0.6]}), run({"x": [0.5, 0.6, 0.7]})).iloc[0]
-    assert (found["note"], found["verdict"]) == ("1 more seeds in B", "same")
+    assert (found["note"], found["verdict"]) == ("seeds only in B: 1", "same")
 
 
 def test_a_failed_trial_that_only_one_run_has_is_named_too() -> None:
