@@ -9,6 +9,7 @@ import pytest
 from bench.cell import NUMBERS, PLUGINS
 from bench.experiment import parse_experiment
 from bench.grid import expand
+from bench.statistics import IDENTITY, TRAINING
 from bench.store import RESULT_COLUMNS, Store, load_results, load_rounds, make_row, write_atomically
 from protocols.check import CloisterError
 
@@ -92,3 +93,7 @@ def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_rows_hold_no_trace_of_where_they_were_made(tmp_path: Path) -> None:
     store, _ = filled(tmp_path)
     assert str(tmp_path) not in json.dumps(store.rows())
+
+
+def test_the_statistics_tell_configurations_apart_by_every_axis_but_the_seed() -> None:
+    assert {*IDENTITY, *TRAINING, "seed"} == {*PLUGINS, *NUMBERS}
