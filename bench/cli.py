@@ -214,10 +214,28 @@ def peers_training(
 ) -> None:
     """Local training of 100 clients at once against a plain loop over clients: one thread, equal gradients."""
     from bench.peers.training import compare_training
+
+    _check_turns(turns)
+    _print_comparisons(compare_training(turns=turns), as_json)
+
+
+@peers_app.command("sums")
+def peers_sums(turns: Annotated[int, typer.Option(help="Timed turns of each.")] = 7, as_json: JsonFlag = False) -> None:
+    """One encrypted sum of 5 parties, d = 1,000,000, against CrypTen as it comes and against moving its bytes."""
+    from bench.peers.sums import compare_sums
+
+    _check_turns(turns)
+    _print_comparisons(compare_sums(turns=turns), as_json)
+
+
+def _check_turns(turns: int) -> None:
     from protocols import check
 
     check.integer_at_least(1, turns=turns)
-    rows = [asdict(comparison) for comparison in compare_training(turns=turns)]
+
+
+def _print_comparisons(comparisons: list[Any], as_json: bool) -> None:
+    rows = [asdict(comparison) for comparison in comparisons]
     if as_json:
         print(json.dumps(rows, indent=1))
         return

@@ -17,9 +17,9 @@ from bench.cell import Cell
 from bench.data import Dataset
 from bench.datasets import datasets
 from bench.federation import run_cell
-from bench.memory import keep_freed_memory
 from bench.store import make_row
 from protocols.check import CloisterError
+from protocols.memory import keep_freed_memory
 from protocols.network import NetworkError
 from protocols.party_pool import PartyPool
 from protocols.registry import Spec

@@ -79,9 +79,10 @@ class LinkCommunicator:
         Party j collects and adds the j-th part of the coordinates, then hands its part to all: 2 (c - 1) words
         a coordinate in all, where sending every share to every party would take c (c - 1).
         """
-        parts = torch.tensor_split(words, self._parties, dim=-1)
-        mine = self._reduce_scatter(parts)
-        return self._all_gather(mine, parts)
+        mine = self._reduce_scatter(torch.tensor_split(words, self._parties, dim=-1))
+        opened = torch.empty_like(words)
+        self._all_gather(mine, torch.tensor_split(opened, self._parties, dim=-1))
+        return opened
 
     def _peers(self) -> list[int]:
         return [peer for peer in range(self._parties) if peer != self._link.rank]
@@ -94,12 +95,15 @@ class LinkCommunicator:
         self._link.exchange({peer: parts[peer] for peer in peers}, {peer: received[peer] for peer in peers})
         return received.sum(dim=0)
 
-    def _all_gather(self, mine: Tensor, parts: tuple[Tensor, ...]) -> Tensor:
+    def _all_gather(self, mine: Tensor, opened: tuple[Tensor, ...]) -> None:
+        """Fill the parts of the opened words, straight from the wire where a part lies in one piece."""
         peers = self._peers()
-        gathered = [torch.empty(part.shape, dtype=torch.int64) for part in parts]
-        gathered[self._link.rank] = mine
-        self._link.exchange(dict.fromkeys(peers, mine), {peer: gathered[peer] for peer in peers})
-        return torch.cat(gathered, dim=-1)
+        received = {peer: opened[peer].contiguous() for peer in peers}
+        self._link.exchange(dict.fromkeys(peers, mine), received)
+        opened[self._link.rank].copy_(mine)
+        for peer in peers:
+            if received[peer].data_ptr() != opened[peer].data_ptr():
+                opened[peer].copy_(received[peer])
 
 
 class _Pending:

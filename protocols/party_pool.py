@@ -16,6 +16,7 @@ from torch import Tensor
 
 from protocols import check, network, party_process
 from protocols.check import CloisterError
+from protocols.input_memory import InputMemory, SentDescriptor
 from protocols.network import BOARD, NetworkError, PartyCrashedError, PartyTimeoutError, TcpLink, accept_party
 from protocols.parties import OpenedSums, PartyReport, check_words, collect, total
 from protocols.party_process import receive_json, send_json
@@ -34,6 +35,7 @@ _ERRORS: Mapping[str, type[Exception]] = {
 class _Child:
     process: ForkServerProcess
     control: Connection
+    memory: InputMemory
 
 
 class PartyPool:
@@ -87,6 +89,7 @@ class PartyPool:
         for child in self._children:
             child.process.join()
             child.process.close()
+            child.memory.close()
         self._children = []
         if self._board is not None:
             self._board.close()
@@ -115,9 +118,9 @@ class PartyPool:
             "coordinates": coordinates,
         }
         for slot, child in enumerate(children):
+            child.memory.write(words[:, slot])
             with _as_crash(slot):
                 send_json(child.control, batch)
-                child.control.send_bytes(words[:, slot].contiguous().numpy().tobytes())
         reports = [PartyReport.from_json(reply["report"]) for reply in self._replies(children)]
         sums = collect(board, reports, clusters, coordinates)
         uploads = [Cost(**reply["upload"]) for reply in self._replies(children)]
@@ -129,12 +132,16 @@ class PartyPool:
         context.set_forkserver_preload(["protocols.party_process", "protocols.crypten_engine"])
         for rank in range(self.parties):
             ours, theirs = context.Pipe()
+            memory = InputMemory.create()
             process = context.Process(
-                target=party_process.serve, args=(theirs, rank, self._deadline_s), name=f"party-{rank}", daemon=True
+                target=party_process.serve,
+                args=(theirs, SentDescriptor(memory.descriptor), rank, self._deadline_s),
+                name=f"party-{rank}",
+                daemon=True,
             )
             process.start()
             theirs.close()
-            self._children.append(_Child(process=process, control=ours))
+            self._children.append(_Child(process=process, control=ours, memory=memory))
         return self._connect()
 
     def _connect(self) -> TcpLink:

@@ -1,7 +1,7 @@
 """What a party process does: join the mesh of TCP links, agree on keys, then serve batches until the pool hangs up.
 
-The control pipe carries plain JSON and raw words between the pool and its own child; parties send each
-other only tensors of announced size over their links, and nothing that is received is ever unpickled.
+The control pipe carries plain JSON between the pool and its own child, whose words lie in memory that the two
+share; parties send each other only tensors of announced size, and nothing that is received is ever unpickled.
 """
 
 import json
@@ -11,8 +11,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from protocols.input_memory import InputMemory
+from protocols.memory import keep_freed_memory
 from protocols.network import BOARD, TcpLink, connect_mesh
 from protocols.parties import publish, run_party
 from protocols.registry import Spec
@@ -32,17 +33,19 @@ def receive_json(control: Connection) -> dict[str, Any]:
     return json.loads(control.recv_bytes())
 
 
-def serve(control: Connection, rank: int, deadline_s: float) -> None:
-    """Run one party until the pool closes the control pipe."""
+def serve(control: Connection, descriptor: int, rank: int, deadline_s: float) -> None:
+    """Run one party until the pool closes the control pipe; its words come by the memory of that descriptor."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the pool decides what ends
     torch.set_num_threads(1)
+    keep_freed_memory()
     try:
         link, parties = _join(control, rank, deadline_s)
         zero_shares = agree_on_keys(link, parties)
         _warm_up()
         send_json(control, {"ok": True})
+        memory = InputMemory(descriptor)
         while True:
-            _serve_batch(control, link, zero_shares)
+            _serve_batch(control, memory, link, zero_shares)
     except (EOFError, ConnectionError):
         return  # the pool has hung up
 
@@ -65,9 +68,9 @@ def _warm_up() -> None:
     assert crypten_engine.reveal
 
 
-def _serve_batch(control: Connection, link: TcpLink, zero_shares: ZeroShares) -> None:
+def _serve_batch(control: Connection, memory: InputMemory, link: TcpLink, zero_shares: ZeroShares) -> None:
     batch = receive_json(control)
-    words = _receive_words(control, batch["clusters"], batch["coordinates"])
+    words = memory.words(batch["clusters"], batch["coordinates"])
     spec = Spec(name=batch["protocol"], parameters=tuple((key, value) for key, value in batch["parameters"]))
     party = Party(link=link, parties=batch["members"], use=batch["use"], zero_shares=zero_shares)
     try:
@@ -79,7 +82,3 @@ def _serve_batch(control: Connection, link: TcpLink, zero_shares: ZeroShares) ->
     send_json(control, {"ok": True, "report": report.as_json()})
     upload = publish(link, opened)
     send_json(control, {"upload": upload.__dict__})
-
-
-def _receive_words(control: Connection, clusters: int, coordinates: int) -> Tensor:
-    return torch.frombuffer(bytearray(control.recv_bytes()), dtype=torch.int64).view(clusters, coordinates)

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 import torch
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from torch import Tensor
 
 from protocols.check import CloisterError
@@ -15,6 +15,7 @@ __all__ = ["SecretStreams", "public_stream"]
 
 _BLOCK_BYTES = 16
 _WORD_BYTES = 8
+_ZEROS = memoryview(bytes(2**17))
 
 
 def _digest(*parts: object) -> bytes:
@@ -33,6 +34,13 @@ def public_stream(seed: int, *names: object) -> np.random.Generator:
         The same seed and names give the same draws; another seed or name gives an independent stream.
     """
     return np.random.Generator(np.random.Philox(key=int.from_bytes(_digest(seed, *names)[:16], "big")))
+
+
+def _fill(encryptor: CipherContext, target: memoryview, count: int) -> None:
+    """Write `count` bytes of key stream, in pieces that stay in the cache together with the zeros they encrypt."""
+    for start in range(0, count, len(_ZEROS)):
+        piece = _ZEROS[: min(len(_ZEROS), count - start)]
+        encryptor.update_into(piece, target[start:])
 
 
 class SecretStreams:
@@ -74,16 +82,14 @@ class SecretStreams:
         if use <= self._last_use or use >= 2**48:
             raise CloisterError(f"use = {use} of a secret stream is not allowed; allowed: > {self._last_use}, < 2^48")
         self._last_use = use
-        out = torch.empty(lanes, count, dtype=torch.int64)
-        zeros = bytes(count * _WORD_BYTES)
-        # update_into wants one block of slack behind the output, which a row of `out` does not have.
-        buffer = bytearray(count * _WORD_BYTES + _BLOCK_BYTES - 1)
+        lane_bytes = count * _WORD_BYTES
+        # The cipher asks for one block of slack behind what it writes; only the last lane's is really there.
+        buffer = bytearray(lanes * lane_bytes + _BLOCK_BYTES - 1)
         for lane in range(lanes):
             start = use.to_bytes(6, "big") + lane.to_bytes(4, "big") + bytes(6)
-            Cipher(self._algorithm, modes.CTR(start)).encryptor().update_into(zeros, buffer)
-            if count:
-                out[lane] = torch.frombuffer(buffer, dtype=torch.int64, count=count)
-        return out
+            encryptor = Cipher(self._algorithm, modes.CTR(start)).encryptor()
+            _fill(encryptor, memoryview(buffer)[lane * lane_bytes :], lane_bytes)
+        return torch.frombuffer(buffer, dtype=torch.int64, count=lanes * count).view(lanes, count)
 
     def gaussian(self, *, use: int, lanes: int, count: int) -> Tensor:
         """Return standard normal float64 numbers of shape (lanes, count), by the Box-Muller transform.

@@ -41,7 +41,7 @@ class ZeroShares:
             if peer < parties:
                 mask = streams.words(use=use, lanes=clusters, count=coordinates)
                 # The lower rank adds what the higher rank subtracts.
-                share += mask if self._rank < peer else -mask
+                share = share.add_(mask) if self._rank < peer else share.sub_(mask)
         return share
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bench.memory import keep_freed_memory
 from bench.models import Network
 from bench.models.cnn import Cnn
 from bench.models.logistic import Logistic
 from bench.models.mlp import Mlp
 from bench.peers import Comparison, interleave
+from protocols.memory import keep_freed_memory
 
 __all__ = ["GRADIENT_TOLERANCE", "Case", "cases", "compare_training"]
 

@@ -1,0 +1,69 @@
+"""Encrypted sums end to end: ours against CrypTen as it comes, and against moving the same bytes over loopback."""
+
+import socket
+import threading
+
+import torch
+
+from bench.peers import Comparison, interleave
+from protocols.memory import keep_freed_memory
+from protocols.party_pool import PartyPool
+from protocols.randomness import public_stream
+from protocols.secure_sum import secure_sums
+
+__all__ = ["compare_sums"]
+
+_CHUNK_BYTES = 2**18
+
+
+def compare_sums(*, members: int = 5, coordinates: int = 1_000_000, turns: int = 7) -> list[Comparison]:
+    """Return the comparisons of one encrypted sum, from words in this process to the opened sum in this process.
+
+    Every turn runs both on the same words through one pool of party processes; `ratio` is peer / ours.
+    Raises: AssertionError where the opened sums differ.
+    """
+    keep_freed_memory()
+    words = torch.from_numpy(public_stream(0, "peers", "sums").integers(-(2**40), 2**40, (1, members, coordinates)))
+    ours, stock = secure_sums.resolve("additive"), secure_sums.resolve("additive_stock")
+    with PartyPool(members) as pool:
+        opened = pool.open_sums(ours, words)
+        assert torch.equal(opened.sums, words.sum(dim=1)), "additive opened other sums"
+        assert torch.equal(pool.open_sums(stock, words).sums, opened.sums), "additive_stock opened other sums"
+        wire_bytes = opened.mpc.wire_bytes + opened.upload.wire_bytes
+        name = f"additive ({members} parties, d = {coordinates:,})"
+        return [
+            interleave(
+                name,
+                "additive_stock",
+                lambda: pool.open_sums(ours, words),
+                lambda: pool.open_sums(stock, words),
+                turns=turns,
+            ),
+            interleave(
+                name,
+                f"moving {wire_bytes:,} bytes",
+                lambda: pool.open_sums(ours, words),
+                lambda: move_bytes(wire_bytes),
+                turns=turns,
+            ),
+        ]
+
+
+def move_bytes(count: int) -> None:
+    """Send so many bytes through one TCP connection on loopback and receive them all."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        sender = socket.create_connection(listener.getsockname())
+        receiver, _ = listener.accept()
+    with sender, receiver:
+        thread = threading.Thread(target=_send, args=(sender, count))
+        thread.start()
+        buffer, left = bytearray(_CHUNK_BYTES), count
+        while left:
+            left -= receiver.recv_into(buffer, min(left, _CHUNK_BYTES))
+        thread.join()
+
+
+def _send(sender: socket.socket, count: int) -> None:
+    chunk = memoryview(bytes(_CHUNK_BYTES))
+    for start in range(0, count, _CHUNK_BYTES):
+        sender.sendall(chunk[: min(_CHUNK_BYTES, count - start)])

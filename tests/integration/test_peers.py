@@ -1,0 +1,37 @@
+"""The benchmarks against peers measure what they say, at sizes that take no time."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from bench.peers import sums
+from bench.peers.sums import compare_sums, move_bytes
+from protocols.parties import OpenedSums
+from protocols.party_pool import PartyPool
+from protocols.registry import Spec
+
+
+def test_the_sums_are_compared_with_stock_crypten_and_with_the_bytes_they_move() -> None:
+    stock, moving = compare_sums(members=3, coordinates=100, turns=1)
+    assert stock.peer == "additive_stock"
+    wire_bytes = 2 * 2 * 100 * 8 + 2 * 3 * 2 * 16 + 100 * 8 + 2 * 32 + 3 * 16
+    assert moving.peer == f"moving {wire_bytes:,} bytes"
+    assert min(stock.ours_s, stock.peer_s, moving.peer_s) > 0
+
+
+def test_a_protocol_that_opens_other_sums_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = PartyPool.open_sums
+
+    def planted(self: PartyPool, protocol: Spec, words: torch.Tensor) -> OpenedSums:
+        opened = original(self, protocol, words)
+        return dataclasses.replace(opened, sums=opened.sums + 1) if protocol.name == "additive_stock" else opened
+
+    monkeypatch.setattr(sums.PartyPool, "open_sums", planted)
+    with pytest.raises(AssertionError, match="additive_stock opened other sums"):
+        compare_sums(members=2, coordinates=10, turns=1)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2**18, 2**18 + 1])
+def test_all_bytes_are_moved(count: int) -> None:
+    move_bytes(count)
