@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = ("protocols", "attacks", "bench", "tests")
 ONE_PLACE = {
     "crypten": {"protocols/crypten_engine.py"},
-    "seaborn": {"bench/report/figures.py"},
+    "seaborn": {"bench/report/canvas.py"},
     "dp_accounting": {"protocols/privacy/ledger.py"},
     "typer": {"bench/cli.py"},
     "torchvision": set(),
