@@ -46,6 +46,7 @@ NUMBERS: Mapping[str, int | float] = MappingProxyType(
         "f": 0,
         "cluster_size": 4,
         "rounds": 20,
+        "participation": 1.0,
         "local_steps": 5,
         "batch_size": 32,
         "learning_rate": 0.1,
@@ -76,6 +77,7 @@ class Cell:
     f: int
     cluster_size: int
     rounds: int
+    participation: float
     local_steps: int
     batch_size: int
     learning_rate: float
@@ -97,6 +99,17 @@ class Cell:
             raise CloisterError(
                 f"cluster_size = {self.cluster_size} does not fit n = {self.n} processes; allowed: 1 to {self.n}"
             )
+        check.positive(participation=self.participation)
+        if self.participation > 1 or self.participants < self.cluster_size:
+            raise CloisterError(
+                f"participation = {self.participation} of n = {self.n} processes is not allowed with "
+                f"cluster_size = {self.cluster_size}; allowed: {self.cluster_size / self.n:.3g} to 1"
+            )
+
+    @property
+    def participants(self) -> int:
+        """The number of processes that take part in each round: the nearest integer to participation x n."""
+        return round(self.participation * self.n)
 
     def as_config(self) -> dict[str, Any]:
         """Return plain values, plug-ins with all their parameters."""

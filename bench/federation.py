@@ -45,7 +45,7 @@ def place_faults(n: int, f: int, seed: int) -> np.ndarray:
 def largest_cluster(cell: Cell) -> int:
     """Return the size of the largest cluster that the cell forms: how many parties it needs."""
     policy = clusterings.make(cell.clustering)
-    return max(policy(n=cell.n, cluster_size=cell.cluster_size, seed=cell.seed, round_index=0).sizes)
+    return max(policy(n=cell.participants, cluster_size=cell.cluster_size, seed=cell.seed, round_index=0).sizes)
 
 
 def build(cell: Cell, dataset: Dataset) -> Federation:
@@ -65,6 +65,8 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         rule=aggregators.make(cell.aggregator),
         mechanism=mechanisms.make(cell.privacy),
         faulty=faulty,
+        declared_faulty=cell.f,
+        participants=cell.participants,
         noise=SecretStreams.replayable(cell.seed, "privacy noise"),
         seed=cell.seed,
     )

@@ -69,6 +69,6 @@ def skip_reason(cell: Cell, dataset: Dataset) -> str | None:
 def _clusters(cell: Cell) -> int:
     return len(
         PLUGINS["clustering"]
-        .make(cell.clustering)(n=cell.n, cluster_size=cell.cluster_size, seed=cell.seed, round_index=0)
+        .make(cell.clustering)(n=cell.participants, cluster_size=cell.cluster_size, seed=cell.seed, round_index=0)
         .clusters
     )

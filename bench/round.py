@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,8 @@ class Federation:
     rule: Aggregator
     mechanism: Mechanism
     faulty: NDArray[np.bool_]
+    declared_faulty: int
+    participants: int
     noise: SecretStreams
     seed: int
 
@@ -79,8 +81,36 @@ class RoundOutcome:
 def run_round(federation: Federation, model: Tensor, round_index: int, parties: Parties) -> RoundOutcome:
     """Return the outcome of one round from the global model (d,) float32.
 
+    Guarantees:
+        Exactly `participants` processes take part, drawn anew in every round.
+        A process that does not take part trains nothing, sends nothing and loses no privacy.
+
     Raises: DivergedError when honest updates are no longer encodable, NetworkError when a party fails.
     """
+    chosen = _participants(federation, round_index)
+    present = replace(federation, data=federation.data.of(chosen), faulty=federation.faulty[chosen])
+    outcome = _run_present(present, model, round_index, parties)
+    if outcome.multipliers is None:
+        return outcome
+    multipliers = np.full(federation.data.n, np.inf)
+    multipliers[chosen] = outcome.multipliers
+    return replace(outcome, multipliers=multipliers)
+
+
+def _participants(federation: Federation, round_index: int) -> NDArray[np.int64]:
+    """Return the numbers of the processes that take part, in order.
+
+    They are public, as the members of a cluster know each other; so no privacy is gained by drawing them.
+    """
+    n = federation.data.n
+    if federation.participants == n:
+        return np.arange(n)
+    rng = public_stream(federation.seed, "participants", round_index)
+    return np.sort(rng.choice(n, size=federation.participants, replace=False))
+
+
+def _run_present(federation: Federation, model: Tensor, round_index: int, parties: Parties) -> RoundOutcome:
+    """Run a round in which all processes of the federation take part."""
     started = time.perf_counter()
     clustering = federation.policy(
         n=federation.data.n,
@@ -100,8 +130,8 @@ def run_round(federation: Federation, model: Tensor, round_index: int, parties: 
     sizes = torch.tensor(clustering.sizes)
     means = federation.ring.decode(sums) / sizes[:, None]
     tainted = int((clustering.faulty_counts(federation.faulty) > 0).sum())
-    m, f = len(sizes), int(federation.faulty.sum())
-    tolerate = min(f, m, federation.rule.breakdown(m))
+    m = len(sizes)
+    tolerate = min(federation.declared_faulty, m, federation.rule.breakdown(m))
     sensitivity = federation.rule.sensitivity(sizes, tolerate)
     step = federation.rule(means, sizes, tolerate) + _result_noise(federation, sensitivity, round_index)
     return RoundOutcome(

@@ -45,7 +45,7 @@ IDENTITY = (
     "cluster_size",
     "rounds",
 )
-TRAINING = ("local_steps", "batch_size", "learning_rate", "server_learning_rate", "evaluate_every")
+TRAINING = ("participation", "local_steps", "batch_size", "learning_rate", "server_learning_rate", "evaluate_every")
 CLEAN = "none"
 STATUSES = ("ok", "failed", "skipped")
 MEANS = (

@@ -1,6 +1,6 @@
 """Local training of all clients at once: one tensor with a leading client axis, never a loop over clients."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -42,6 +42,11 @@ class ClientData:
     def n(self) -> int:
         """The number of clients."""
         return self.rows.shape[0]
+
+    def of(self, clients: np.ndarray) -> "ClientData":
+        """Return the data of some of the clients, in the order given."""
+        chosen = torch.from_numpy(clients)
+        return replace(self, rows=self.rows[chosen], counts=self.counts[chosen])
 
     def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Return inputs (n, size, *shape) and labels (n, size), drawn with replacement from each client's rows."""

@@ -112,5 +112,5 @@ def total(costs: Sequence[Cost]) -> Cost:
 
 
 def _digest(opened: Tensor) -> Tensor:
-    digest = hashlib.sha256(opened.contiguous().numpy().tobytes()).digest()
+    digest = hashlib.sha256(opened.contiguous().numpy().data).digest()
     return torch.frombuffer(bytearray(digest), dtype=torch.uint8)

@@ -1,8 +1,8 @@
 """Differential privacy mechanisms, one a file: where the noise is added, and how much of it counts.
 
 The unit of privacy is one process in one run: in neighbouring runs one process's clipped update is there or is
-zero, in every round (add or remove one, with the number of processes public). All processes take part in every
-round, so nothing is gained by subsampling.
+zero, in every round (add or remove one, with the number of processes public). Who takes part in a round is
+public, so nothing is gained by subsampling: a process loses privacy in exactly the rounds in which it takes part.
 """
 
 from typing import Protocol

@@ -130,7 +130,8 @@ class TestKeys:
             "privacy": "local",
         }
         changed = {axis: PLUGINS[axis].resolve(name) for axis, name in others.items()}
-        changed |= {axis: getattr(cell, axis) + 1 for axis in NUMBERS}
+        changed |= {axis: getattr(cell, axis) + 1 for axis in NUMBERS if axis != "participation"}
+        changed["participation"] = 0.5
         keys = {cell_key(dataclasses.replace(cell, **{axis: value}), "data") for axis, value in changed.items()}
         assert len(keys) == len(dataclasses.fields(cell)) == len(changed)
         assert cell_key(cell, "data") not in keys

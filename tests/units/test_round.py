@@ -14,7 +14,7 @@ from bench.datasets import datasets
 from bench.experiment import parse_experiment
 from bench.federation import build, place_faults, run_cell
 from bench.grid import expand
-from bench.round import DivergedError, Federation, run_round
+from bench.round import DivergedError, Federation, _participants, run_round
 from bench.training import train_locally
 from protocols.check import CloisterError
 from protocols.in_process import InProcessParties
@@ -285,6 +285,53 @@ def test_the_rule_is_told_of_clusters_not_of_processes(digits: Dataset, parties:
 
     run_round(dataclasses.replace(federation, rule=Spy()), start(federation), 0, parties)
     assert seen == [1]
+
+
+class TestParticipation:
+    TEXT = "n = 12\nf = 4\ncluster_size = 3\nparticipation = 0.5\nprivacy = {name = 'local', noise_multiplier = 1.0}"
+
+    def test_exactly_the_chosen_processes_take_part_drawn_anew_in_every_round(
+        self, digits: Dataset, parties: InProcessParties
+    ) -> None:
+        federation = build(one_cell(self.TEXT), digits)
+        chosen = []
+        for round_index in range(2):
+            recorder = _Recorder(parties)
+            outcome = run_round(federation, start(federation), round_index, recorder)
+            assert recorder.words[0].shape[:2] == (2, 3)
+            assert outcome.clusters == 2
+            chosen.append(tuple(_participants(federation, round_index)))
+        assert chosen[0] != chosen[1]
+        assert len(set(chosen[0])) == 6
+
+    def test_a_process_that_does_not_take_part_loses_no_privacy(
+        self, digits: Dataset, parties: InProcessParties
+    ) -> None:
+        federation = build(one_cell(self.TEXT), digits)
+        outcome = run_round(federation, start(federation), 0, parties)
+        protected = np.isin(np.arange(12), _participants(federation, 0)) & ~federation.faulty
+        assert outcome.multipliers is not None
+        assert (np.isfinite(outcome.multipliers) == protected).all()
+
+    def test_epsilon_counts_the_rounds_of_the_process_that_took_part_most_often(
+        self, digits: Dataset, parties: InProcessParties
+    ) -> None:
+        cell = dataclasses.replace(one_cell(self.TEXT), rounds=9)
+        federation = build(cell, digits)
+        times = sum(np.isin(np.arange(12), _participants(federation, t)) for t in range(9))
+        most = int(np.max(times[~federation.faulty]))
+        always = dataclasses.replace(cell, participation=1.0, rounds=most)
+        found = run_cell(cell, digits, parties).metrics["epsilon"]
+        assert 0 < most < 9
+        assert found == run_cell(always, digits, parties).metrics["epsilon"]
+
+    def test_everybody_takes_part_by_default(self, digits: Dataset) -> None:
+        assert (_participants(build(one_cell(""), digits), 0) == np.arange(20)).all()
+
+    @pytest.mark.parametrize("value", [0.0, -0.5, 1.5, 0.1])
+    def test_a_share_that_fills_no_cluster_is_refused(self, value: float) -> None:
+        with pytest.raises(CloisterError, match="participation = "):
+            one_cell(f"participation = {value}\ncluster_size = 4")
 
 
 class TestDivergence:
