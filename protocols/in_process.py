@@ -1,12 +1,13 @@
 """Parties as threads of this process: the same protocol code and the same bytes, fast to start, for tests."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from torch import Tensor
 
 from protocols import check
+from protocols.faults import Fault, FaultyLink
 from protocols.network import InProcessLink, NetworkError, PartyCrashedError, in_process_links
 from protocols.parties import OpenedSums, PartyReport, check_words, collect, publish, run_party, total
 from protocols.registry import Spec
@@ -27,11 +28,13 @@ class InProcessParties:
         After a failed batch the next one starts with new links and new keys.
     """
 
-    def __init__(self, parties: int, *, deadline_s: float = 60.0) -> None:
+    def __init__(self, parties: int, *, deadline_s: float = 60.0, faults: Mapping[int, Fault] | None = None) -> None:
+        """Start the parties; `faults` are what some ranks do to the messages they send, in every batch."""
         check.integer_at_least(1, parties=parties)
         check.positive(deadline_s=deadline_s)
         self._parties = parties
         self._deadline_s = deadline_s
+        self._faults = faults or {}
         self._start()
 
     def _start(self) -> None:
@@ -45,7 +48,9 @@ class InProcessParties:
         self._use += 1
 
         def work(link: InProcessLink) -> tuple[PartyReport, Cost]:
-            party = Party(link=link, parties=members, use=self._use, zero_shares=self._zero_shares[link.rank])
+            fault = self._faults.get(link.rank)
+            used = link if fault is None else FaultyLink(link, fault)
+            party = Party(link=used, parties=members, use=self._use, zero_shares=self._zero_shares[link.rank])
             report, opened = run_party(protocol, party, words[:, link.rank])
             return report, publish(link, opened)
 

@@ -94,8 +94,15 @@ class Meter:
 class Link(Protocol):
     """One party's connections to its peers."""
 
-    rank: int
-    meter: Meter
+    @property
+    def rank(self) -> int:
+        """This party's number, or BOARD."""
+        ...
+
+    @property
+    def meter(self) -> Meter:
+        """What this party has sent."""
+        ...
 
     def exchange(self, outgoing: Mapping[int, Tensor], incoming: Mapping[int, Tensor]) -> None:
         """Send each outgoing tensor to its peer while filling each contiguous incoming tensor from its peer.
