@@ -307,6 +307,16 @@ class ThirdParty:
         assert ended.returncode == 0, ended.stderr
         assert lines_of(out)[0]["attack"] == "third_party(scale=3.0)"
 
+    def test_an_attack_that_kills_its_worker_costs_its_own_cell_and_no_other(self, tiny: Path, tmp_path: Path) -> None:
+        self.install(tmp_path, self.ATTACK.replace("return -self.scale", "import os; os._exit(1); return -self.scale"))
+        out = tmp_path / "out"
+        setting = "attack=none,third_party,sign_flip"
+        ended = bench("run", tiny, "--seeds", 0, "--set", setting, "--out", out, PYTHONPATH=str(tmp_path))
+        assert ended.returncode == 1, ended.stderr
+        status = {line["attack"]: (line["status"], line["error"]) for line in lines_of(out)}
+        assert status["none"] == status["sign_flip"] == ("ok", "")
+        assert status["third_party"] == ("failed", "the worker process died while it ran this cell")
+
     def test_a_broken_third_partys_attack_is_named_with_its_reason(self, tmp_path: Path) -> None:
         self.install(tmp_path, "import does_not_exist")
         ended = bench("list", "attacks", PYTHONPATH=str(tmp_path))
