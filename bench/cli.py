@@ -244,3 +244,57 @@ def _print_comparisons(comparisons: list[Any], as_json: bool) -> None:
         times = [f"{row['ours_s'] * 1e3:.2f}", f"{row['peer_s'] * 1e3:.2f}", f"{row['ratio']:.1f}x"]
         table.add_row(row["name"], row["peer"], *times)
     Console().print(table)
+
+
+@app.command("tolerance")
+def tolerance(  # noqa: PLR0917 - the options of one command
+    n: Annotated[int, typer.Option("--n", help="Processes.")],
+    faulty: Annotated[str, typer.Option(help="Byzantine processes: a count, or a fraction such as 0.2.")],
+    cluster_size: Annotated[
+        str | None, typer.Option(help="A size, or a range such as 3:101; default: the best one.")
+    ] = None,
+    crash: Annotated[str, typer.Option(help="Crashed processes: a count or a fraction.")] = "0",
+    curious: Annotated[str, typer.Option(help="Curious processes: a count or a fraction.")] = "0",
+    protocol: Annotated[str, typer.Option(help="plaintext, additive, authenticated, shamir or masked.")] = "shamir",
+    mode: Annotated[str | None, typer.Option(help="The protocol's mode, such as vss; default: its first.")] = None,
+    threshold: Annotated[str | None, typer.Option(help="c/2, c/3, 2c/3, c-1, a number, ...")] = None,
+    hidden: Annotated[bool, typer.Option("--hidden", help="Cluster sums stay shared.")] = False,
+    checked_inputs: Annotated[
+        bool, typer.Option("--checked-inputs", help="A Byzantine input cannot move a cluster arbitrarily.")
+    ] = False,
+    policy: Annotated[str, typer.Option(help="How clusters are formed.")] = "random",
+    aggregator: Annotated[str, typer.Option(help="The rule that combines the clusters.")] = "median",
+    target: Annotated[float | None, typer.Option(help="The failure probability to stay below, such as 1e-6.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds, with clusters drawn anew for each.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show how likely a random placement of faulty processes breaks a design, and what is tolerated at worst."""
+    # The rules import torch, which `bench list` and errors should not wait for.
+    from bench import tolerance as job
+    from protocols.tolerance.conditions import conditions_of
+
+    conditions = conditions_of(
+        protocol, mode=mode, threshold=threshold, revealed=not hidden, checked_inputs=checked_inputs
+    )
+    found = job.answers(
+        job.ask(
+            n=n,
+            faulty=faulty,
+            crash=crash,
+            curious=curious,
+            cluster_size=cluster_size,
+            conditions=conditions,
+            policy=policy,
+            aggregator=aggregator,
+            target=target,
+            rounds=rounds,
+        )
+    )
+    is_range = cluster_size is not None and ":" in cluster_size
+    if as_json:
+        records = [answer.as_json() for answer in found]
+        print(json.dumps(records if is_range else records[0]))
+    elif is_range:
+        Console().print(job.tabulate(found))
+    else:
+        print("\n".join(job.describe(found[0])))

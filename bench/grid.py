@@ -43,8 +43,6 @@ def _canonical(cell: Cell) -> Cell:
 
 def _resolve(axis: str, value: Any) -> Any:
     if axis in PLUGINS:
-        if not isinstance(value, str | dict):
-            raise CloisterError(f'{axis} = {value!r} is not allowed; allowed: a name, or {{name = "...", ...}}')
         return PLUGINS[axis].resolve(value)
     whole = isinstance(NUMBERS[axis], int)
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):

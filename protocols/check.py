@@ -34,8 +34,15 @@ def one_of(allowed: Collection[str], **named: str) -> None:
 
 
 def _number(name: str, value: float, ok: bool, allowed: str) -> None:
-    if isinstance(value, bool) or not ok or not math.isfinite(value):
+    if isinstance(value, bool) or not ok or not _finite(value):
         raise CloisterError(f"{name} = {value!r} is not allowed; allowed: {allowed}")
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False
 
 
 def positive(**named: float) -> None:

@@ -5,13 +5,12 @@ loopback interface sees shares and opened sums (masked shares alone reveal only 
 write to it can change them.
 """
 
-import hmac
 import queue
 import selectors
 import socket
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -31,8 +30,6 @@ __all__ = [
     "PartyCrashedError",
     "PartyTimeoutError",
     "TcpLink",
-    "accept_party",
-    "connect_mesh",
     "in_process_links",
 ]
 
@@ -81,7 +78,7 @@ class Meter:
             payload_bytes=payload_bytes,
             wire_bytes=payload_bytes + HEADER_BYTES * messages,
             messages=messages,
-            rounds=self.depth,
+            rounds=min(messages, 1) if board else self.depth,
         )
 
     def reset(self) -> None:
@@ -306,42 +303,3 @@ class TcpLink:
             return  # the kernel changed its mind between select and the call; ask again
         except ConnectionError as error:
             raise PartyCrashedError(f"the connection to party {peer} broke: {error}") from None
-
-
-def connect_mesh(
-    rank: int, listener: socket.socket, ports: Sequence[int], token: bytes, *, deadline_s: float
-) -> dict[int, socket.socket]:
-    """Return a socket to every other party: connect to the lower ranks, accept the higher ones.
-
-    Whoever connects first shows the pool's secret token and its rank, so that a stranger on the machine is refused.
-    """
-    sockets: dict[int, socket.socket] = {}
-    for peer in range(rank):
-        sockets[peer] = socket.create_connection(("127.0.0.1", ports[peer]), timeout=deadline_s)
-        sockets[peer].sendall(token + struct.pack("<i", rank))
-    listener.settimeout(deadline_s)
-    while len(sockets) < len(ports) - 1:
-        peer, other = accept_party(listener, token, deadline_s=deadline_s)
-        sockets[peer] = other
-    return sockets
-
-
-def accept_party(listener: socket.socket, token: bytes, *, deadline_s: float) -> tuple[int, socket.socket]:
-    """Return the rank and socket of the next peer that shows the token; strangers are dropped."""
-    while True:
-        other, _ = listener.accept()
-        other.settimeout(deadline_s)
-        hello = _receive_exactly(other, len(token) + 4)
-        if hmac.compare_digest(hello[: len(token)], token):
-            return struct.unpack("<i", hello[len(token) :])[0], other
-        other.close()
-
-
-def _receive_exactly(peer: socket.socket, count: int) -> bytes:
-    received = b""
-    while len(received) < count:
-        part = peer.recv(count - len(received))
-        if not part:
-            return received.ljust(count, b"\0")
-        received += part
-    return received

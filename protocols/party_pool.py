@@ -17,7 +17,8 @@ from torch import Tensor
 from protocols import check, network, party_process
 from protocols.check import CloisterError
 from protocols.input_memory import InputMemory, SentDescriptor
-from protocols.network import BOARD, NetworkError, PartyCrashedError, PartyTimeoutError, TcpLink, accept_party
+from protocols.mesh import TOKEN_BYTES, accept_parties
+from protocols.network import BOARD, NetworkError, PartyCrashedError, PartyTimeoutError, TcpLink
 from protocols.parties import OpenedSums, PartyReport, check_words, collect, total
 from protocols.party_process import receive_json, send_json
 from protocols.registry import Spec
@@ -145,17 +146,14 @@ class PartyPool:
         return self._connect()
 
     def _connect(self) -> TcpLink:
-        token = secrets.token_bytes(16)
+        token = secrets.token_bytes(TOKEN_BYTES)
         ports = [reply["port"] for reply in self._replies(self._children)]
         with socket.create_server(("127.0.0.1", 0)) as listener:
             start = {"token": token.hex(), "ports": ports, "board_port": listener.getsockname()[1]}
-            for child in self._children:
-                send_json(child.control, start)
-            listener.settimeout(self._deadline_s)
-            try:
-                sockets = dict(accept_party(listener, token, deadline_s=self._deadline_s) for _ in ports)
-            except TimeoutError:
-                raise PartyTimeoutError(f"not all parties connected within {self._deadline_s} s") from None
+            for slot, child in enumerate(self._children):
+                with _as_crash(slot):
+                    send_json(child.control, start)
+            sockets = accept_parties(listener, token, range(len(ports)), deadline_s=self._deadline_s)
         board = TcpLink(BOARD, sockets, deadline_s=self._deadline_s)
         self._replies(self._children)
         return board

@@ -14,7 +14,8 @@ import torch
 
 from protocols.input_memory import InputMemory
 from protocols.memory import keep_freed_memory
-from protocols.network import BOARD, TcpLink, connect_mesh
+from protocols.mesh import connect_mesh, connect_to
+from protocols.network import BOARD, TcpLink
 from protocols.parties import publish, run_party
 from protocols.registry import Spec
 from protocols.secure_sum import Party
@@ -56,8 +57,7 @@ def _join(control: Connection, rank: int, deadline_s: float) -> tuple[TcpLink, i
         start = receive_json(control)
         token = bytes.fromhex(start["token"])
         sockets = connect_mesh(rank, listener, start["ports"], token, deadline_s=deadline_s)
-    board = socket.create_connection(("127.0.0.1", start["board_port"]), timeout=deadline_s)
-    board.sendall(token + rank.to_bytes(4, "little"))
+    board = connect_to(start["board_port"], rank, token, deadline_s=deadline_s)
     return TcpLink(rank, {**sockets, BOARD: board}, deadline_s=deadline_s), len(start["ports"])
 
 

@@ -82,6 +82,8 @@ class SecretStreams:
         if use <= self._last_use or use >= 2**48:
             raise CloisterError(f"use = {use} of a secret stream is not allowed; allowed: > {self._last_use}, < 2^48")
         self._last_use = use
+        if lanes * count == 0:
+            return torch.empty(lanes, count, dtype=torch.int64)
         lane_bytes = count * _WORD_BYTES
         # The cipher asks for one block of slack behind what it writes; only the last lane's is really there.
         buffer = bytearray(lanes * lane_bytes + _BLOCK_BYTES - 1)

@@ -10,6 +10,7 @@ import importlib.metadata
 import inspect
 import json
 import pkgutil
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
@@ -71,6 +72,16 @@ class Entry:
         return {f.name: None if f.default is MISSING else f.default for f in fields(self.factory)}
 
     @property
+    def frozen(self) -> bool:
+        """Whether its parameters stay what they are."""
+        return bool(getattr(self.factory, "__dataclass_params__").frozen)  # noqa: B009 - not in its type
+
+    @property
+    def place(self) -> str:
+        """Where it is defined."""
+        return f"{self.file}:{self.factory.__qualname__}"
+
+    @property
     def file(self) -> Path:
         """The source file, part of the fingerprint of every cell that uses the plug-in."""
         return Path(inspect.getfile(self.factory))
@@ -91,6 +102,7 @@ class Registry(Generic[Plugin]):
         self.group = group
         self._packages = packages
         self._entries: dict[str, Entry] = {}
+        self._lock = threading.RLock()
         self._loaded = False
 
     def register(
@@ -121,9 +133,13 @@ class Registry(Generic[Plugin]):
     def _add(self, entry: Entry) -> None:
         if not is_dataclass(entry.factory):
             raise CloisterError(f"{self.kind} {entry.name!r} is not a dataclass; allowed: a frozen dataclass")
+        if not entry.frozen:
+            raise CloisterError(f"{self.kind} {entry.name!r} can be changed; allowed: a frozen dataclass")
+        if "name" in entry.defaults:
+            raise CloisterError(f"{self.kind} {entry.name!r} has a parameter 'name', which names the plug-in itself")
         known = self._entries.get(entry.name)
-        if known and known.file != entry.file:
-            raise CloisterError(f"{self.kind} {entry.name!r} is registered twice: {known.file} and {entry.file}")
+        if known and known.place != entry.place:
+            raise CloisterError(f"{self.kind} {entry.name!r} is registered twice: {known.place} and {entry.place}")
         self._entries[entry.name] = entry
 
     def entries(self) -> dict[str, Entry]:
@@ -142,14 +158,18 @@ class Registry(Generic[Plugin]):
             )
         return entries[name]
 
-    def resolve(self, config: str | Mapping[str, Any]) -> Spec:
-        """Return the spec with every default filled in, after checking names, types and ranges."""
-        given = {"name": config} if isinstance(config, str) else dict(config)
+    def resolve(self, config: object) -> Spec:
+        """Return the spec of a name or of {name = ..., parameter = ...}, with every default filled in.
+
+        Raises: CloisterError for an unknown name or parameter, a wrong type or a value out of range.
+        """
+        if not isinstance(config, str | Mapping):
+            raise CloisterError(f"{self.kind} = {config!r} is not allowed; allowed: a name, or {{name = ..., ...}}")
+        given = {"name": config} if isinstance(config, str) else dict(cast(Mapping[str, Any], config))
         name = given.pop("name", None)
         if not isinstance(name, str):
             raise CloisterError(f"{self.kind} = {config!r} has no name; allowed: a name, or {{name = ..., ...}}")
         entry = self.entry(name)
-        self._check_parameter_names(entry, given)
         made = self._make(entry, given)
         names = sorted(f.name for f in fields(entry.factory))
         return Spec(name=name, parameters=tuple((key, getattr(made, key)) for key in names))
@@ -168,33 +188,33 @@ class Registry(Generic[Plugin]):
                 )
 
     def _make(self, entry: Entry, given: Mapping[str, Any]) -> Plugin:
+        self._check_parameter_names(entry, given)
         hints = get_type_hints(entry.factory)
         checked = {key: self._typed(entry, key, value, hints[key]) for key, value in given.items()}
         try:
             return cast(Plugin, entry.factory(**checked))
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise CloisterError(f"{self.kind} {entry.name!r}: {error}") from None
 
     def _typed(self, entry: Entry, key: str, value: Any, hint: Any) -> Any:
+        # TOML and JSON know lists only; a frozen plug-in holds tuples.
+        plain = tuple(cast(list[Any], value)) if isinstance(value, list) else value
         try:
-            return TypeAdapter(hint).validate_python(value, strict=True)
+            return TypeAdapter(hint).validate_python(plain, strict=True)
         except ValidationError as error:
             raise CloisterError(
                 f"{self.kind} {entry.name!r}: {key} = {value!r} is not allowed; {error.errors()[0]['msg']}"
             ) from None
 
     def _load(self) -> None:
-        if self._loaded:
-            return
-        self._loaded = True
-        try:
+        with self._lock:
+            if self._loaded:
+                return
             for package in self._packages:
                 self._load_package(package)
             for point in importlib.metadata.entry_points(group=self.group):
                 self._load_entry_point(point)
-        except BaseException:
-            self._loaded = False
-            raise
+            self._loaded = True
 
     def _load_package(self, package: str) -> None:
         for found in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
@@ -202,8 +222,10 @@ class Registry(Generic[Plugin]):
                 self._import(found.name, lambda name=found.name: importlib.import_module(name))
 
     def _load_entry_point(self, point: importlib.metadata.EntryPoint) -> None:
+        before = self._entries.get(point.name)
         self._import(f"{point.name} = {point.value}", point.load)
-        if point.name not in self._entries:
+        after = self._entries.get(point.name)
+        if after is None or (after is before and after.factory.__module__ != point.module):
             raise CloisterError(
                 f"the entry point {point.name!r} of {self.group} registers no {self.kind} of that name; "
                 f"allowed: one whose module registers {point.name!r}"
@@ -212,10 +234,8 @@ class Registry(Generic[Plugin]):
     def _import(self, what: str, load: Callable[[], Any]) -> None:
         try:
             load()
-        except CloisterError:
-            raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            reason = str(error) if isinstance(error, CloisterError) else f"{type(error).__name__}: {error}"
             raise CloisterError(
-                f"the {self.kind} plug-in {what!r} cannot be imported: {type(error).__name__}: {error}; "
-                f"mend or remove it"
+                f"the {self.kind} plug-in {what!r} cannot be imported: {reason}; mend or remove it"
             ) from error

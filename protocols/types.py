@@ -50,6 +50,8 @@ class Clustering:
 
     def faulty_counts(self, faulty: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return the number of faulty members of each cluster, given a mask over the n processes."""
+        if faulty.shape != (self.n,):
+            raise CloisterError(f"a mask of shape {faulty.shape} does not fit; allowed: one of {self.n} processes")
         return np.array([int(faulty[list(cluster)].sum()) for cluster in self.clusters], dtype=np.int64)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from protocols.network import TcpLink, connect_mesh
+from protocols.mesh import connect_mesh
+from protocols.network import TcpLink
 
 Result = TypeVar("Result")
 _TOKEN = b"0123456789abcdef"

@@ -45,7 +45,7 @@ def majority_breakdown(m: int) -> int:
 
 def check_points(means: Tensor, tolerate: int, most: int) -> None:
     """Raise CloisterError unless the means are finite rows and 0 <= tolerate <= most."""
-    if means.dim() != 2 or means.dtype != torch.float64 or not bool(torch.isfinite(means).all()):
+    if means.dim() != 2 or not len(means) or means.dtype != torch.float64 or not bool(torch.isfinite(means).all()):
         raise CloisterError(
             f"cluster means of shape {tuple(means.shape)} and type {means.dtype} are not allowed; "
             f"allowed: finite float64 numbers of shape (clusters, coordinates)"

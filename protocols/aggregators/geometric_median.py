@@ -1,4 +1,4 @@
-"""The geometric median, by a smoothed Weiszfeld iteration."""
+"""The geometric median, by Weiszfeld's iteration in the form that cannot get stuck."""
 
 from dataclasses import dataclass
 
@@ -6,22 +6,26 @@ from torch import Tensor
 
 from protocols import check
 from protocols.aggregators import aggregators, check_points, majority_breakdown
+from protocols.norms import row_norms
 
 
 @aggregators.register(
-    source="Pillutla, Kakade, Harchaoui 2022, IEEE TSP, Algorithm 2 (RFA)", examples=({}, {"iterations": 8})
+    source="Pillutla, Kakade, Harchaoui 2022, IEEE TSP (RFA); iteration: Vardi and Zhang 2000, PNAS, Equation 2.6",
+    examples=({}, {"iterations": 8}),
 )
 @dataclass(frozen=True, kw_only=True)
 class GeometricMedian:
     """The point with the smallest sum of distances to the cluster means, each weighted by its size.
+
+    A cluster mean within `smoothing` of the point counts as being there; a step shorter than that ends the loop.
 
     Guarantees:
         The loop ends after at most `iterations` steps.
         The result is a convex combination of the cluster means.
     """
 
-    iterations: int = 64
-    smoothing: float = 1e-6
+    iterations: int = 256
+    smoothing: float = 1e-9
 
     def __post_init__(self) -> None:
         check.integer_at_least(1, iterations=self.iterations)
@@ -33,16 +37,27 @@ class GeometricMedian:
         weights = sizes.to(means.dtype)
         centre = means.median(dim=0).values  # a start that far outliers cannot move
         for _ in range(self.iterations):
-            distances = (means - centre).square().sum(dim=1).sqrt().clamp(min=self.smoothing)
-            shares = weights / distances
-            moved = (shares @ means) / shares.sum()
-            if float((moved - centre).square().sum().sqrt()) <= self.smoothing * 1e-3:
+            moved = self._step(means, weights, centre)
+            if float(row_norms((moved - centre)[None])) <= self.smoothing:
                 return moved
             centre = moved
         return centre
 
+    def _step(self, means: Tensor, weights: Tensor, centre: Tensor) -> Tensor:
+        """Return the next point; a mean that coincides with the centre holds it back by its weight only."""
+        distances = row_norms(means - centre)[:, 0]
+        here = distances <= self.smoothing
+        shares = (weights / distances.clamp(min=self.smoothing)).masked_fill(here, 0.0)
+        total = float(shares.sum())
+        if total == 0.0:
+            return centre
+        target = (shares / total) @ means
+        pull = float(row_norms((target - centre)[None])) * total
+        held = min(1.0, float(weights[here].sum()) / pull) if pull > 0 else 1.0
+        return (1.0 - held) * target + held * centre
+
     def breakdown(self, m: int) -> int:
-        """Fewer than half (of the weight; clusters differ by at most one member)."""
+        """Fewer than half of the weight, which for balanced clusters is fewer than half of them."""
         return majority_breakdown(m)
 
     def sensitivity(self, sizes: Tensor, tolerate: int) -> float | None:  # noqa: ARG002

@@ -21,11 +21,13 @@ class Krum:
         """See Aggregator."""
         m = means.shape[0]
         check_points(means, tolerate, self.breakdown(m))
-        # Centred first: distances from a Gram matrix cancel when the mean is large against the spread.
-        centred = means - means.mean(dim=0)
+        # Distances from a Gram matrix cancel when the rows are long against them. So the rows are centred first,
+        # on the median: a mean would be wherever one tainted row pulls it, and all other distances would drown.
+        centred = means - means.median(dim=0).values
         gram = centred @ centred.T
         norms = gram.diagonal()
         squared = (norms[:, None] + norms[None, :] - 2 * gram).clamp(min=0)
+        squared = squared.nan_to_num(nan=torch.inf, posinf=torch.inf)  # rows too long to square are far from all
         squared.fill_diagonal_(torch.inf)
         scores = squared.sort(dim=1).values[:, : m - tolerate - 2].sum(dim=1)
         return means[int(scores.argmin())]

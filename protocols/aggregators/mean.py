@@ -16,9 +16,9 @@ class Mean:
         The result is the mean over all processes, whatever the clusters.
     """
 
-    def __call__(self, means: Tensor, sizes: Tensor, tolerate: int) -> Tensor:  # noqa: ARG002
-        """See Aggregator; `tolerate` is not used, one tainted cluster moves the mean anywhere."""
-        check_points(means, 0, 0)
+    def __call__(self, means: Tensor, sizes: Tensor, tolerate: int) -> Tensor:
+        """See Aggregator; one tainted cluster moves the mean anywhere, so it tolerates none."""
+        check_points(means, tolerate, 0)
         weights = sizes.to(means.dtype)
         return (weights @ means) / weights.sum()
 

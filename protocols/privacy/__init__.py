@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from protocols.norms import row_norms
 from protocols.registry import Registry
 
 __all__ = ["Mechanism", "clip_to_norm", "mechanisms"]
@@ -58,7 +59,7 @@ def clip_to_norm(updates: Tensor, clip_norm: float) -> Tensor:
         A row that is not longer than clip_norm stays as it is.
     """
     rows = updates.to(torch.float64)
-    # Dividing by the largest entry first keeps the squares of huge rows finite.
-    largest = rows.abs().amax(dim=1, keepdim=True).clamp(min=1.0)
-    norms = (rows / largest).square().sum(dim=1, keepdim=True).sqrt() * largest
-    return rows * (clip_norm / norms.clamp(min=clip_norm))
+    norms = row_norms(rows)
+    # Directions first: the norm of a row may itself be beyond float64.
+    directions = rows / rows.abs().amax(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+    return torch.where(norms > clip_norm, directions * (clip_norm / row_norms(directions)), rows)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols import check
+from protocols.check import CloisterError
 
 __all__ = ["UNSUPPORTED", "Ledger"]
 
@@ -34,12 +35,20 @@ class Ledger:
         self._supported = True
 
     def record(self, multipliers: NDArray[np.float64] | None) -> None:
-        """Add one round: the noise multiplier of each process (n,); inf for those that need no protection."""
+        """Add one round: the noise multiplier of each process (n,); inf for those that need no protection.
+
+        Raises: CloisterError for another shape, or a multiplier that is negative or no number.
+        """
         if multipliers is None:
             self._supported = False
             return
-        with np.errstate(divide="ignore"):
-            self._inverse_squares += 1.0 / np.square(multipliers)
+        if multipliers.shape != self._inverse_squares.shape or not bool((multipliers >= 0).all()):
+            raise CloisterError(
+                f"noise multipliers {multipliers!r} are not allowed; "
+                f"allowed: {len(self._inverse_squares)} numbers >= 0, or infinity"
+            )
+        with np.errstate(divide="ignore", over="ignore"):
+            self._inverse_squares += np.square(1.0 / multipliers)
 
     def epsilon(self, delta: float) -> float | str:
         """Return the epsilon of the run at `delta`, math.inf, or UNSUPPORTED."""

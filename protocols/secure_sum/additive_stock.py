@@ -28,6 +28,9 @@ class AdditiveStock:
 
     fraction_bits: int = 16
 
+    def __post_init__(self) -> None:
+        FixedPoint(fraction_bits=self.fraction_bits)  # refuses what does not fit
+
     @property
     def ring(self) -> FixedPoint:
         """The fixed-point ring of the words."""

@@ -25,6 +25,9 @@ class Plaintext:
 
     fraction_bits: int = 16
 
+    def __post_init__(self) -> None:
+        FixedPoint(fraction_bits=self.fraction_bits)  # refuses what does not fit
+
     @property
     def ring(self) -> FixedPoint:
         """The fixed-point ring of the words."""

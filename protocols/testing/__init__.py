@@ -17,7 +17,7 @@ from typing import Any
 from protocols.check import CloisterError
 from protocols.registry import Registry, Spec
 
-__all__ = ["Check", "check_documented", "examples_of", "refuses"]
+__all__ = ["Check", "check_documented", "examples_of", "refusal"]
 
 Check = Callable[[Spec], None]
 
@@ -28,7 +28,7 @@ def examples_of(registry: Registry[Any]) -> list[Spec]:
         dict.fromkeys(
             registry.resolve({**example, "name": entry.name})
             for entry in registry.entries().values()
-            for example in ({}, *entry.examples)
+            for example in ({"name": entry.name}, *entry.examples)
         )
     )
 
@@ -45,10 +45,10 @@ def check_documented(registry: Registry[Any], spec: Spec) -> None:
     entry.factory()
 
 
-def refuses(call: Callable[[], object]) -> bool:
-    """Return whether the call raises CloisterError; any other error goes on to the caller."""
+def refusal(call: Callable[[], object]) -> str | None:
+    """Return what CloisterError says where the call raises one, else None; any other error goes on to the caller."""
     try:
         call()
-    except CloisterError:
-        return True
-    return False
+    except CloisterError as error:
+        return str(error)
+    return None

@@ -8,7 +8,7 @@ import numpy as np
 
 from protocols.clustering import ClusteringPolicy, clusterings
 from protocols.registry import Spec
-from protocols.testing import Check, check_documented, examples_of, refuses
+from protocols.testing import Check, check_documented, examples_of, refusal
 from protocols.types import Clustering
 
 __all__ = ["conformance_checks", "example_specs"]
@@ -111,5 +111,5 @@ def refuses_a_cluster_size_that_does_not_fit(spec: Spec) -> None:
     for n, cluster_size in ((1, 2), (5, 6), (5, 500)):
         if policy.smallest_cluster(cluster_size) <= n:
             continue
-        refused = refuses(lambda n=n, c=cluster_size: policy(n=n, cluster_size=c, seed=0, round_index=0))
-        assert refused, f"{spec} accepts cluster_size = {cluster_size} for n = {n} processes"
+        said = refusal(lambda n=n, c=cluster_size: policy(n=n, cluster_size=c, seed=0, round_index=0))
+        assert said is not None, f"{spec} accepts cluster_size = {cluster_size} for n = {n} processes"

@@ -1,0 +1,213 @@
+"""Pairwise shares of zero: they cancel, nothing is drawn twice, and a coalition cannot know a mask."""
+
+import hmac
+import itertools
+import pickle
+from collections.abc import Callable
+from unittest import mock
+
+import pytest
+import torch
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocols import zero_sharing
+from protocols.check import CloisterError
+from protocols.network import InProcessLink, in_process_links
+from protocols.randomness import SecretStreams
+from protocols.zero_sharing import ZeroShares, agree_on_keys
+from tests.tcp import in_parallel
+
+USE = itertools.count()
+"""Numbers of uses, each once, for shares that several examples draw from."""
+
+
+def agreed(parties: int) -> tuple[list[InProcessLink], list[ZeroShares]]:
+    links = in_process_links(parties)[:parties]
+    return links, in_parallel(parties, lambda rank: agree_on_keys(links[rank], parties))
+
+
+def drawn(shares: list[ZeroShares], use: int, clusters: int, coordinates: int) -> list[torch.Tensor]:
+    sizes = {"use": use, "parties": len(shares), "clusters": clusters, "coordinates": coordinates}
+    return [share.draw(**sizes) for share in shares]
+
+
+def pair_words(shares: list[ZeroShares], use: int = 0) -> dict[tuple[int, int], tuple[int, ...]]:
+    """What each end of each pair draws from their common stream."""
+    return {
+        (rank, peer): tuple(streams.words(use=use, lanes=1, count=4)[0].tolist())
+        for rank, share in enumerate(shares)
+        for peer, streams in share._streams.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def eight() -> list[ZeroShares]:
+    return agreed(8)[1]
+
+
+def assert_cancels(shares: list[ZeroShares], use: int, clusters: int, coordinates: int) -> None:
+    parts = drawn(shares, use, clusters, coordinates)
+    assert all(part.shape == (clusters, coordinates) and part.dtype == torch.int64 for part in parts)
+    assert not bool(torch.stack(parts).sum(dim=0).any()), "the shares do not add up to zero"
+
+
+class TestZeroShares:
+    @given(parties=st.integers(1, 8), clusters=st.integers(1, 4), coordinates=st.integers(1, 9))
+    def test_the_shares_of_the_first_parties_for_one_use_add_up_to_zero_in_the_ring_of_64_bit_words(
+        self, eight: list[ZeroShares], parties: int, clusters: int, coordinates: int
+    ) -> None:
+        assert_cancels(eight[:parties], next(USE), clusters, coordinates)
+
+    @pytest.mark.parametrize(
+        ("bug", "change"),
+        [
+            ("a wrong sign", lambda rank, share: -share if rank == 1 else share),
+            ("a party left out", lambda rank, share: 0 * share if rank == 2 else share),
+            ("one coordinate off by one", lambda rank, share: share + torch.eye(2, dtype=torch.int64)[rank % 2]),
+        ],
+    )
+    def test_shares_that_do_not_cancel_are_seen(
+        self, eight: list[ZeroShares], bug: str, change: Callable[[int, torch.Tensor], torch.Tensor]
+    ) -> None:
+        original = ZeroShares.draw
+
+        def planted(self: ZeroShares, **sizes: int) -> torch.Tensor:
+            return change(self._rank, original(self, **sizes))
+
+        with mock.patch.object(ZeroShares, "draw", planted), pytest.raises(AssertionError, match="add up to zero"):
+            assert_cancels(eight[:3], next(USE), 2, 2)
+
+    def test_a_party_at_another_use_than_the_others_is_seen(self) -> None:
+        shares = agreed(3)[1]
+        original = ZeroShares.draw
+
+        def planted(self: ZeroShares, *, use: int, **sizes: int) -> torch.Tensor:
+            return original(self, use=use + (self._rank == 2), **sizes)
+
+        with mock.patch.object(ZeroShares, "draw", planted), pytest.raises(AssertionError, match="add up to zero"):
+            assert_cancels(shares, 5, 2, 2)
+
+    def test_no_use_is_drawn_twice(self) -> None:
+        shares = agreed(3)[1]
+        drawn(shares, 4, 1, 2)
+        for use in (4, 3, 0):
+            with pytest.raises(CloisterError, match=rf"use = {use} of a secret stream is not allowed; allowed: > 4"):
+                shares[0].draw(use=use, parties=3, clusters=1, coordinates=2)
+        drawn(shares, 5, 1, 2)
+
+    def test_no_word_of_a_mask_occurs_again_in_another_use_or_cluster(self, eight: list[ZeroShares]) -> None:
+        """512 words of 64 bits: two are equal by chance with probability below 2^(18 - 1 - 64) = 2^-47."""
+        masks = [drawn(eight, next(USE), 4, 16)[0] for _ in range(8)]
+        assert len(set(torch.stack(masks).flatten().tolist())) == 512
+
+    def test_neither_repr_nor_pickle_gives_the_keys_away(self, eight: list[ZeroShares]) -> None:
+        assert repr(eight[0]) == "ZeroShares(rank=0, keys hidden)"
+        with pytest.raises(TypeError, match="cannot be pickled"):
+            pickle.dumps(eight[0])
+
+
+def assert_only_all_others_know_a_mask(shares: list[ZeroShares]) -> None:
+    """Take from a member's share all that a coalition knows: the masks of its pairs with the coalition.
+
+    While another honest member is left, so is a word of 64 random bits; one of the 16 is zero by chance with
+    probability 2^-60, and there are 30 coalitions. Without another one nothing is left.
+    """
+    everyone = set(range(len(shares)))
+    for honest in (set(group) for size in range(1, len(shares)) for group in itertools.combinations(everyone, size)):
+        use, member = next(USE), min(honest)
+        left = shares[member].draw(use=use, parties=len(shares), clusters=1, coordinates=16)
+        for colluder in everyone - honest:
+            if streams := shares[colluder]._streams.get(member):
+                known = streams.words(use=use, lanes=1, count=16)
+                left = left - known if member < colluder else left + known
+        hidden = bool((left != 0).all()) if len(honest) > 1 else not bool(left.any())
+        assert hidden, f"the coalition {everyone - honest} of {len(shares)} parties knows the mask of {member}"
+
+
+class TestCoalitions:
+    def test_only_all_the_other_members_together_know_the_mask_of_a_party(self) -> None:
+        assert_only_all_others_know_a_mask(agreed(5)[1])
+
+    def test_a_mask_that_two_neighbours_know_is_seen(self) -> None:
+        """CrypTen's own zero sharing: a key for each pair of neighbours in a ring only."""
+        shares = [
+            ZeroShares(rank, {peer: s for peer, s in share._streams.items() if (rank - peer) % 5 in {1, 4}})
+            for rank, share in enumerate(agreed(5)[1])
+        ]
+        with pytest.raises(AssertionError, match="knows the mask"):
+            assert_only_all_others_know_a_mask(shares)
+
+
+def assert_keys_belong_to_pairs(shares: list[ZeroShares]) -> None:
+    words = pair_words(shares)
+    assert all(words[a, b] == words[b, a] for a, b in words), "the two ends of a pair have different keys"
+    assert len(set(words.values())) == len(words) // 2, "two pairs have the same key"
+
+
+class TestKeyAgreement:
+    def test_both_ends_of_a_pair_derive_the_same_key_and_no_two_pairs_derive_the_same_one(self) -> None:
+        """28 pairs and 256 bits each: two pairs are equal by chance with probability below 2^-246."""
+        assert_keys_belong_to_pairs(agreed(8)[1])
+
+    @pytest.mark.parametrize(
+        ("bug", "planted"),
+        [
+            ("one key for all", lambda private, rank, peer, public: SecretStreams(bytes(16))),
+            (
+                "ends named in different order",
+                lambda private, rank, peer, public: SecretStreams(bytes([rank, peer] * 8)),
+            ),
+            ("the sum of ranks", lambda private, rank, peer, public: SecretStreams(bytes([rank + peer] * 16))),
+        ],
+    )
+    def test_keys_that_are_not_those_of_pairs_are_seen(self, bug: str, planted: Callable) -> None:
+        with mock.patch.object(zero_sharing, "_pair_streams", planted):
+            shares = agreed(8)[1]
+        with pytest.raises(AssertionError):
+            assert_keys_belong_to_pairs(shares)
+
+    def test_a_new_agreement_gives_new_keys(self) -> None:
+        first, second = (set(pair_words(agreed(3)[1]).values()) for _ in range(2))
+        assert not first & second
+
+    def test_each_party_sends_only_its_public_key_of_32_bytes_to_each_other_one(self) -> None:
+        sent: list[bytes] = []
+        original = InProcessLink.exchange
+
+        def spy(self: InProcessLink, outgoing: dict[int, torch.Tensor], incoming: dict[int, torch.Tensor]) -> None:
+            sent.extend(tensor.numpy().tobytes() for tensor in outgoing.values())
+            original(self, outgoing, incoming)
+
+        privates: list[X25519PrivateKey] = []
+        generate = X25519PrivateKey.generate
+
+        def keep() -> X25519PrivateKey:
+            privates.append(generate())
+            return privates[-1]
+
+        with (
+            mock.patch.object(InProcessLink, "exchange", spy),
+            mock.patch.object(zero_sharing, "X25519PrivateKey", mock.Mock(generate=keep)),
+        ):
+            links, _ = agreed(4)
+        assert all(link.meter.payload_bytes == {peer: 32 for peer in range(4) if peer != link.rank} for link in links)
+        assert set(sent) == {private.public_key().public_bytes_raw() for private in privates}
+        assert not set(sent) & {private.private_bytes_raw() for private in privates}
+
+    def test_the_key_is_that_of_x25519_and_hkdf_with_the_pair_in_it(self) -> None:
+        """The shared secret of RFC 7748, section 6.1, and HKDF-SHA256 written out from RFC 5869."""
+        ours = X25519PrivateKey.from_private_bytes(
+            bytes.fromhex("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a")
+        )
+        theirs = bytes.fromhex("de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f")
+        shared = bytes.fromhex("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742")
+        secret = hmac.digest(bytes(32), shared, "sha256")
+        for rank, peer in ((2, 5), (5, 2)):
+            streams = zero_sharing._pair_streams(
+                ours, rank, peer, torch.frombuffer(bytearray(theirs), dtype=torch.uint8)
+            )
+            key = hmac.digest(secret, b"cloister zero sharing v1, pair 2-5\x01", "sha256")[:16]
+            expected = SecretStreams(key).words(use=0, lanes=1, count=4)
+            assert torch.equal(streams.words(use=0, lanes=1, count=4), expected)
