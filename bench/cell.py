@@ -153,7 +153,8 @@ def code_fingerprint(cell: Cell) -> str:
     return digest.hexdigest()
 
 
-# What runs a cell, beside plug-ins; reports, the command line and the scheduler cannot change a result.
+# What runs a cell, beside plug-ins; checks, analysis, reports, the command line and the scheduler change no result.
+_APART = {"testing", "tolerance", "faults.py"}
 _BENCH_CORE = ("cell.py", "data.py", "federation.py", "metrics.py", "round.py", "training.py")
 
 
@@ -167,10 +168,12 @@ def _core_digest() -> str:
 
 def _core_files() -> list[Path]:
     plugins = {entry.file for registry in PLUGINS.values() for entry in registry.entries().values()}
-    protocol_files = Path(protocols.__path__[0]).rglob("*.py")
-    core = [file for file in protocol_files if file not in plugins and "testing" not in file.parts]
+    root = Path(protocols.__path__[0])
+    core = [
+        file for file in root.rglob("*.py") if file not in plugins and not _APART & set(file.relative_to(root).parts)
+    ]
     core.append(Path(attacks.__path__[0]) / "api.py")
-    root = Path(bench.__path__[0])
-    core += [root / name for name in _BENCH_CORE]
-    core += [f for room in ("datasets", "models", "partitions") for f in (root / room).glob("_*.py")]
+    here = Path(bench.__path__[0])
+    core += [here / name for name in _BENCH_CORE]
+    core += [file for room in ("datasets", "models", "partitions") for file in (here / room).glob("_*.py")]
     return sorted(core)

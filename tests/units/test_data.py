@@ -325,7 +325,7 @@ def test_a_loader_gives_the_same_data_from_every_layout_plain_or_gzip(name: str,
     for number, folder in enumerate(publisher.folders):
         root = tmp_path / str(number)
         write(root / folder, FILES[name]())
-        packed = {f"{file}.gz": gzip.compress(content) for file, content in FILES[name]().items()}
+        packed = {f"{file}.gz": gzip.compress(content, mtime=0) for file, content in FILES[name]().items()}
         write(root / "packed" / folder, packed)
         fingerprints |= {load(name, root).fingerprint, load(name, root / "packed").fingerprint}
     assert len(fingerprints) == 1
@@ -397,16 +397,16 @@ def test_all_files_come_from_one_folder_the_first_that_holds_them_all(tmp_path: 
 
 def test_a_file_that_is_compressed_with_gzip_reads_like_the_plain_one(tmp_path: Path) -> None:
     publisher = Publisher(dataset="toy", page="https://example.org", folders=(".",))
-    write(tmp_path, {"plain": b"content", "packed.gz": gzip.compress(b"content")})
+    write(tmp_path, {"plain": b"content", "packed.gz": gzip.compress(b"content", mtime=0)})
     assert publisher.read(tmp_path / "plain") == publisher.read(tmp_path / "packed.gz") == b"content"
 
 
 @pytest.mark.parametrize(
     ("content", "found"),
-    [(gzip.compress(b"content" * 99)[:-9], "EOFError: "), (b"not gzip", "BadGzipFile: ")],
+    [(gzip.compress(b"content" * 99, mtime=0)[:-9], "EOFError: "), (b"not gzip", "BadGzipFile: ")],
 )
 def test_a_gzip_file_that_is_cut_or_is_none_is_refused(content: bytes, found: str, tmp_path: Path) -> None:
-    files = {f"{file}.gz": gzip.compress(plain) for file, plain in mnist_files().items()}
+    files = {f"{file}.gz": gzip.compress(plain, mtime=0) for file, plain in mnist_files().items()}
     folder = write(tmp_path / "mnist", {**files, "t10k-labels-idx1-ubyte.gz": content})
     message = failure(lambda: load("mnist", tmp_path))
     file = folder / "t10k-labels-idx1-ubyte.gz"
