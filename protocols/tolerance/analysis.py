@@ -1,0 +1,195 @@
+"""The answer for one design: how likely a uniformly random placement breaks secrecy, correctness, delivery, or any.
+
+A placement is tolerated when no cluster is exposed, and at most F of the m clusters are tainted or lost, where F
+is what the outer rule withstands. Its three sides, each an event of its own:
+
+    private   some cluster is exposed: nothing repairs a leak
+    correct   more than F clusters are tainted or lost, so that the rule promises nothing any more
+    live      more than F clusters are lost: too few deliver for the rule, even if all that do are right
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols import check
+from protocols.check import CloisterError
+from protocols.tolerance.conditions import Conditions
+from protocols.tolerance.parts import BadSet, Groups, Mask, NotExactError, parts_of
+from protocols.tolerance.solve import Probability, tail
+from protocols.tolerance.union import tail_bounds
+
+__all__ = ["Analysis", "Faults", "analyse", "failure"]
+
+Counts = NDArray[np.int64]
+_MOST_CELLS = 20_000_000
+_NEGLIGIBLE = 1e-12
+"""What is this small beside another probability cannot change nine digits of their sum."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faults:
+    """How many of n processes are Byzantine, crashed and curious, without overlap; the placement is uniform.
+
+    Raises: CloisterError for negative counts or more faulty processes than there are.
+    """
+
+    n: int
+    byzantine: int
+    crashed: int = 0
+    curious: int = 0
+
+    def __post_init__(self) -> None:
+        check.integer_at_least(1, n=self.n)
+        check.integer_at_least(0, faulty=self.byzantine, crash=self.crashed, curious=self.curious)
+        if self.total > self.n:
+            raise CloisterError(
+                f"faulty + crash + curious = {self.total} is more than n = {self.n} processes; allowed: 0 to {self.n}"
+            )
+
+    @property
+    def total(self) -> int:
+        """The number of faulty processes of any kind."""
+        return self.byzantine + self.crashed + self.curious
+
+    @property
+    def colluding(self) -> int:
+        """The number of processes that pool what they see."""
+        return self.byzantine + self.curious
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """The probabilities that a uniformly random placement fails; `union_bound` is an upper bound on `fail`.
+
+    Guarantees:
+        live <= correct <= fail, private <= fail, fail <= private + correct, and fail <= union_bound, up to rounding.
+    """
+
+    private: Probability
+    correct: Probability
+    live: Probability
+    fail: Probability
+    union_bound: float
+
+
+def analyse(faults: Faults, groups: Groups, conditions: Conditions, tolerate: int) -> Analysis:
+    """Return the four probabilities; `tolerate` is F, the tainted or lost clusters that the outer rule withstands.
+
+    A negative F (too few clusters for the rule) fails with certainty. Where no engine is exact (three kinds of
+    fault in many clusters), the value is an upper bound and its engine is "bounds".
+
+    Guarantees:
+        Equal to counting all placements one by one.
+    Source: design notes 2.2 and 2.4; a lost cluster counts like a tainted one, since the rule misses its value.
+    """
+    private = _probability(faults, groups, 0, _colluding(faults, conditions))
+    if tolerate < 0:
+        sure = Probability.exact(1.0, "certain")
+        return Analysis(private=private, correct=sure, live=sure, fail=sure, union_bound=1.0)
+    correct = _probability(faults, groups, tolerate, _kinds(faults, conditions.failed))
+    lost = _kinds(faults, conditions.lost)
+    same = _same_sets(groups, lost, _kinds(faults, conditions.failed))
+    live = correct if same else _probability(faults, groups, tolerate, lost)
+    fail = _joined(faults, groups, conditions, tolerate, (private, correct))
+    bound = 1.0 if fail.upper == 1.0 else _union_bound(faults, groups, conditions, tolerate)
+    return Analysis(private=private, correct=correct, live=live, fail=fail, union_bound=max(bound, fail.upper))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Event:
+    """Bad occupancies, and forbidden ones, by size, over the kinds of fault whose numbers are `counts`."""
+
+    bad: BadSet
+    counts: tuple[int, ...]
+    forbidden: BadSet | None = None
+
+
+def _same_sets(groups: Groups, one: _Event, other: _Event) -> bool:
+    try:
+        return all(np.array_equal(one.bad(size), other.bad(size)) for size, _ in groups)
+    except NotExactError:  # too many occupancies to compare, as to compute
+        return False
+
+
+def _colluding(faults: Faults, conditions: Conditions) -> _Event:
+    # Secrecy depends on a = b + p alone, and those are as uniformly placed as either: one kind.
+    return _Event(bad=lambda c: conditions.exposed(c, np.arange(c + 1)), counts=(faults.colluding,))
+
+
+def _kinds(faults: Faults, cells: Callable[[int, Counts, Counts], Mask]) -> _Event:
+    counts = (faults.byzantine, faults.crashed)
+    return _Event(bad=lambda c: cells(c, *_axes(c, counts)), counts=counts)
+
+
+def _tainted_unexposed(faults: Faults, conditions: Conditions) -> _Event:
+    counts = (faults.byzantine, faults.crashed, faults.curious)
+
+    def failed(c: int) -> Mask:
+        b, k, p = _axes(c, counts)
+        return conditions.failed(c, b, k) | (p < 0)
+
+    def exposed(c: int) -> Mask:
+        b, k, p = _axes(c, counts)
+        return conditions.exposed(c, b + p) | (k < 0)
+
+    return _Event(bad=failed, counts=counts, forbidden=exposed)
+
+
+def _axes(size: int, counts: tuple[int, ...]) -> list[Counts]:
+    # An axis of length 1 for a kind that nobody has keeps a cluster of a million from needing 10^12 cells.
+    lengths = [size + 1 if count else 1 for count in counts]
+    if math.prod(lengths) > _MOST_CELLS:
+        raise NotExactError(f"clusters of {size} have too many occupancies with so many kinds of fault")
+    return list(np.meshgrid(*(np.arange(length) for length in lengths), indexing="ij", sparse=True))
+
+
+def _probability(faults: Faults, groups: Groups, most: int, event: _Event) -> Probability:
+    try:
+        return tail(parts_of(groups, event.bad, event.forbidden), faults.n, event.counts, most)
+    except NotExactError:
+        upper = min(1.0, _bound(faults, groups, most, event))
+        return Probability(value=upper, engine="bounds", lower=0.0, upper=upper)
+
+
+def _bound(faults: Faults, groups: Groups, most: int, event: _Event) -> float:
+    try:
+        return tail_bounds(parts_of(groups, event.bad), faults.n, event.counts, most).upper
+    except NotExactError:
+        return 1.0
+
+
+def failure(faults: Faults, groups: Groups, conditions: Conditions, tolerate: int) -> Probability:
+    """Return Analysis.fail alone, without computing a side whose bound is negligible beside the other."""
+    if tolerate < 0:
+        return Probability.exact(1.0, "certain")
+    private = _probability(faults, groups, 0, _colluding(faults, conditions))
+    failed = _kinds(faults, conditions.failed)
+    upper = _bound(faults, groups, tolerate, failed)
+    if upper <= _NEGLIGIBLE * private.lower or private.lower >= 1 - _NEGLIGIBLE:
+        return private
+    correct = _probability(faults, groups, tolerate, failed)
+    return _joined(faults, groups, conditions, tolerate, (private, correct))
+
+
+def _joined(
+    faults: Faults, groups: Groups, conditions: Conditions, tolerate: int, sides: tuple[Probability, Probability]
+) -> Probability:
+    """P(exposed) + P(not exposed, and too many tainted or lost): additions only."""
+    for side, other in (sides, sides[::-1]):
+        if other.upper <= _NEGLIGIBLE * side.lower or side.lower >= 1 - _NEGLIGIBLE:
+            return side
+    private, correct = sides
+    rest = _probability(faults, groups, tolerate, _tainted_unexposed(faults, conditions))
+    if "bounds" in {private.engine, rest.engine}:
+        upper = min(1.0, private.upper + correct.upper)
+        return Probability(value=upper, engine="bounds", lower=max(private.lower, correct.lower), upper=upper)
+    return Probability.exact(min(1.0, private.value + rest.value), rest.engine)
+
+
+def _union_bound(faults: Faults, groups: Groups, conditions: Conditions, tolerate: int) -> float:
+    events = ((0, _colluding(faults, conditions)), (tolerate, _kinds(faults, conditions.failed)))
+    return min(1.0, sum(_bound(faults, groups, most, event) for most, event in events))

@@ -1,0 +1,333 @@
+"""The tail of K, the number of bad clusters, at any n: a contour integral through the saddle point.
+
+The generating function prod (g_j(z) + u gbar_j(z)) is integrated over circles in u and in every z whose radii
+make the wanted coefficient typical, so that no digits cancel, however small the probability.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.tolerance.binomial import Floats, log_multinomial, log_sum
+from protocols.tolerance.parts import NotExactError, Part, check_counts, log_weights
+
+__all__ = ["saddle_tail"]
+
+Complexes = NDArray[np.complex128]
+_MOST_POINTS = 3_000_000
+_MOST_WEIGHTS = 3_000_000
+# What is left of the tilted law outside the sampled window, as a logarithm: exp(-48) = 1e-21.
+_FADED = 48.0
+_ACCURACY = 1e-10
+_NOTHING = 40.0  # exp(-40) = 4e-18
+_MOST_TILT = 745.0
+"""The logarithm of the smallest double: a tilt beyond it belongs to a probability that is 0 as a double."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Law:
+    """One part's tilted occupancies: points of shape (values, kinds + 1), the last 1 where bad; log weights; count."""
+
+    points: Floats
+    logs: Floats
+    count: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tilted:
+    """The whole tilted law: logarithm of its mass, means and covariance of (faults of each kind, K)."""
+
+    log_mass: float
+    mean: Floats
+    covariance: Floats
+
+
+def saddle_tail(parts: Sequence[Part], n: int, counts: Sequence[int], most: int) -> float:
+    """Return P(K > most and nothing forbidden) to a relative error below 1e-9, down to 1e-300.
+
+    counts[i] >= 1 of the n processes have fault i, drawn uniformly without overlap; most >= 0.
+    Raises: NotExactError where it cannot vouch for the accuracy or the grid would be too large.
+
+    Guarantees:
+        It answers to 1e-9 or refuses.
+    Source: Cauchy's formula at the saddle point (Good 1957, "Saddle-point methods for the multinomial
+        distribution"), with the sum over k > most taken inside the integral.
+    """
+    check_counts(parts, n, counts)
+    laws = [_law(part, n, counts) for part in parts if part.count]
+    if not all(len(law.logs) for law in laws):
+        return 0.0
+    target = np.array([*counts, most + 1], dtype=np.float64)
+    if _unreachable(laws, target):
+        return 0.0
+    whole = log_multinomial([np.asarray(float(f)) for f in counts], np.asarray(float(n)), [f / n for f in counts])
+    everything = np.ones(len(target), dtype=np.bool_)
+    tilt = _newton(laws, target, everything)
+    if tilt[-1] < 0:
+        # The tail is most of the mass: if the rest is below half a rounding error (Chernoff), it is all of it.
+        rest = _tilted(laws, tilt).log_mass - float(tilt @ target) + tilt[-1] - float(whole)
+        if rest < -_NOTHING and all(part.complete for part in parts):
+            return 1.0
+        # Otherwise it is summed where it lies, without a tilt in u. The totals still have to be met.
+        everything[-1] = False
+        tilt = _newton(laws, target, everything)
+    law = _tilted(laws, tilt)
+    # For tilts v >= 0 this is Chernoff's bound on the tail itself.
+    log_scale = law.log_mass - float(tilt @ target) - float(whole)
+    if log_scale < -_MOST_TILT:
+        return 0.0
+    share = _integral(laws, law, tilt, target)
+    return min(1.0, math.exp(min(0.0, log_scale + math.log(share))))
+
+
+def _law(part: Part, n: int, counts: Sequence[int]) -> _Law:
+    if (part.size + 1) ** len(counts) > _MOST_WEIGHTS:
+        raise NotExactError(f"clusters of {part.size} with {len(counts)} kinds of fault have too many occupancies")
+    logs = log_weights(part.size, n, counts)
+    held = np.nonzero((part.safe | part.bad) & (logs > -np.inf))
+    points = np.stack([*held, part.bad[held]], axis=-1).astype(np.float64)
+    return _Law(points=points, logs=logs[held], count=part.count, size=part.size)
+
+
+def _unreachable(laws: Sequence[_Law], target: Floats) -> bool:
+    """Whether too few or too many faulty processes exist for that many bad clusters: the tail is exactly 0."""
+    wanted = int(target[-1])
+    if wanted > sum(law.count for law in laws if law.points[:, -1].any()):
+        return True
+    return any(
+        _least(laws, axis, wanted, sign) > sign * target[axis] for axis in range(len(target) - 1) for sign in (1, -1)
+    )
+
+
+def _least(laws: Sequence[_Law], axis: int, wanted: int, sign: int) -> float:
+    """The smallest sum of sign * x over all clusters, at least `wanted` of them bad."""
+    total = 0.0
+    extra: list[tuple[float, int]] = []
+    for law in laws:
+        values, bad = sign * law.points[:, axis], law.points[:, -1] > 0
+        free = float(values.min())
+        total += law.count * free
+        if bad.any():
+            extra.append((float(values[bad].min()) - free, law.count))
+    for cost, count in sorted(extra):
+        taken = min(wanted, count)
+        total, wanted = total + taken * cost, wanted - taken
+    return total
+
+
+def _tilted(laws: Sequence[_Law], tilt: Floats) -> _Tilted:
+    kinds = len(tilt)
+    log_mass, mean, covariance = 0.0, np.zeros(kinds), np.zeros((kinds, kinds))
+    for law in laws:
+        logs = law.logs + law.points @ tilt
+        peak = float(logs.max())
+        weights = np.exp(logs - peak)
+        mass = float(weights.sum())
+        weights /= mass
+        centre = weights @ law.points
+        spread = law.points - centre
+        log_mass += law.count * (peak + math.log(mass))
+        mean += law.count * centre
+        covariance += law.count * (spread.T @ (weights[:, None] * spread))
+    return _Tilted(log_mass=log_mass, mean=mean, covariance=covariance)
+
+
+def _newton(laws: Sequence[_Law], target: Floats, free: NDArray[np.bool_]) -> Floats:
+    # Any tilt gives the same integral; the saddle only keeps digits, so a rough one is enough.
+    tilt = np.zeros(len(target))
+    law = _tilted(laws, tilt)
+    for _ in range(200):
+        gap = (target - law.mean)[free]
+        matrix = law.covariance[np.ix_(free, free)]
+        damped = matrix + np.diag(1e-9 * np.diag(matrix) + 1e-12)
+        step: Floats = np.linalg.solve(damped, gap).astype(np.float64)
+        if float(gap @ step) < 1e-6:
+            break
+        # At most a factor of e^3 in any variable at a time: far from the saddle the quadratic model is blind.
+        step *= min(1.0, 3.0 / float(np.abs(step).max()))
+        tilt, law = _descend(laws, target, tilt, law, free, step)
+        if float(np.abs(tilt).max()) >= _MOST_TILT:
+            break
+    return tilt
+
+
+def _descend(  # noqa: PLR0917 - one step of the loop above
+    laws: Sequence[_Law], target: Floats, tilt: Floats, law: _Tilted, free: NDArray[np.bool_], step: Floats
+) -> tuple[Floats, _Tilted]:
+    height = law.log_mass - float(tilt @ target)
+    for _ in range(30):
+        trial = tilt.copy()
+        trial[free] += step
+        moved = _tilted(laws, trial)
+        if moved.log_mass - float(trial @ target) <= height + 1e-12 * abs(height):
+            return trial, moved
+        step = step / 2
+    return tilt, law
+
+
+def _reach(laws: Sequence[_Law], law: _Tilted, tilt: Floats, direction: Floats) -> tuple[int, int]:
+    """The range of direction @ (faults, K), but for exp(-_FADED) of the tilted law (Chernoff)."""
+    centre = float(law.mean @ direction)
+    deviation = math.sqrt(max(float(direction @ law.covariance @ direction), 1e-6))
+    ends: list[float] = []
+    for sign in (-1.0, 1.0):
+        widths: list[float] = []
+        # The best h of a normal law, and some for laws with a few large or rare steps.
+        for size in (math.sqrt(2 * _FADED) / deviation, 0.5 * math.sqrt(2 * _FADED) / deviation, 2.0, 8.0, 32.0):
+            h = sign * size
+            grown = _log_mass(laws, tilt + h * direction) - law.log_mass - h * centre
+            widths.append((grown + _FADED) / size)
+        ends.append(centre + sign * min(widths))
+    return math.floor(ends[0]), math.ceil(ends[1])
+
+
+def _log_mass(laws: Sequence[_Law], tilt: Floats) -> float:
+    return sum(law.count * log_sum(law.logs + law.points @ tilt) for law in laws)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Axis:
+    """The angles 2 pi k / points of one variable that are evaluated, k of both signs, or from 0 on where mirrored."""
+
+    steps: NDArray[np.int64]
+    points: int
+
+    @property
+    def angles(self) -> Floats:
+        return (2 * math.pi / self.points * self.steps).astype(np.float64)
+
+
+def _axis(points: int, pull: float, *, half: bool) -> _Axis:
+    """The angles of a variable. `pull` certifies that the integrand is below exp(-pull (1 - cos angle)).
+
+    Looking at the integrand's end instead would miss what comes back: where parities are tied, it does, at pi.
+    """
+    points |= 1  # an odd number has no angle of pi, which would be its own mirror image
+    reach = math.acos(1 - _FADED / pull) if 2 * pull > _FADED else math.pi
+    last = min(points // 2, math.ceil(reach * points / (2 * math.pi)))
+    return _Axis(steps=np.arange(0 if half else -last, last + 1), points=points)
+
+
+def _integral(laws: Sequence[_Law], law: _Tilted, tilt: Floats, target: Floats) -> float:
+    """Return sum over k >= target of P_tilted(faults = f, K = k) e^{-v (k - target)}."""
+    kinds = len(target) - 1
+    slope = _slope(law.covariance)
+    bases = np.eye(kinds + 1)
+    bases[0, -1] = -slope
+    reaches = [_reach(laws, law, tilt, basis) for basis in bases]
+    m = sum(part.count for part in laws)
+    ks = _tail_values(int(target[-1]), min(m, reaches[-1][1]), float(tilt[-1]))
+    # The window of each variable holds its law and the values that are read: then no alias falls on them.
+    reads = [[int(target[i]) for _ in ks] for i in range(kinds)] + [[int(k) for k in ks]]
+    reads[0] = [int(target[0]) - slope * int(k) for k in ks]
+    sizes = [max(high, *read) - min(low, *read) + 1 for (low, high), read in zip(reaches, reads, strict=True)]
+    pulls = [*_pulls(laws, tilt, kinds), 0.0]
+    axes = [_axis(size, pull, half=i == 0) for i, (size, pull) in enumerate(zip(sizes, pulls, strict=True))]
+    points = math.prod(axis.points for axis in axes)
+    if math.prod(len(axis.steps) for axis in axes) > _MOST_POINTS:
+        raise NotExactError("the grid of the saddle-point integral would be too large")
+    total, size = _sum_over(laws, axes, tilt, slope, _kernel(axes, target, slope, ks, float(tilt[-1])))
+    outside = math.exp(-_FADED) * points * len(ks)
+    if not (total > 0 and outside + 2.0**-48 * size <= _ACCURACY * total):
+        raise NotExactError("the saddle-point integral would lose accuracy")
+    return total / points
+
+
+def _pulls(laws: Sequence[_Law], tilt: Floats, kinds: int) -> list[float]:
+    """For each kind of fault, how strongly pairs of occupancies that differ by one of it damp the integrand.
+
+    1 - |phi|^2 is the sum over pairs of w w' (1 - cos(difference of their phases)), all of it non-negative.
+    """
+    pulls = [0.0] * kinds
+    for law in laws:
+        table, _ = _table(law, tilt, 0)
+        for i in range(kinds):
+            moved = np.moveaxis(table, i, 0)
+            pulls[i] += law.count * float(np.sum(moved[1:] * moved[:-1]))
+    return pulls
+
+
+def _slope(covariance: Floats) -> int:
+    # Where bad clusters use up the faults, the two move together and the integrand is a thin ridge across the
+    # grid; in x - slope K and K, as good a pair of whole numbers, it is a hill along the axes.
+    variance = float(covariance[-1, -1])
+    return round(float(covariance[0, -1]) / variance) if variance > 1e-9 else 0
+
+
+def _tail_values(wanted: int, high: int, tilt: float) -> NDArray[np.int64]:
+    # Beyond `high` nothing is left of the law; beyond e^-58 = 1e-25 of the first nothing is left of the weights.
+    if tilt > 0:
+        high = min(high, wanted + math.ceil(58.0 / tilt))
+    return np.arange(wanted, max(wanted, high) + 1)
+
+
+def _sum_over(
+    laws: Sequence[_Law], axes: Sequence[_Axis], tilt: Floats, slope: int, kernel: Complexes
+) -> tuple[float, float]:
+    """The sum of the integrand, and the sum of its absolute values."""
+    logs = np.zeros([len(axis.steps) for axis in axes], dtype=np.complex128)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for law in laws:
+            logs += law.count * np.log(_transform(law, axes, tilt, slope))
+        values: Complexes = np.exp(logs)
+    values[~np.isfinite(values)] = 0.0  # the logarithm of an exact 0
+    values = values * kernel
+    mirror = np.where(axes[0].steps == 0, 1.0, 2.0).reshape(-1, *[1] * (len(axes) - 1))
+    sizes = np.abs(values) * mirror
+    return float(np.sum(values.real * mirror)), float(sizes.sum())
+
+
+def _transform(law: _Law, axes: Sequence[_Axis], tilt: Floats, slope: int) -> Complexes:
+    """The tilted characteristic function of one cluster of the part, on the grid."""
+    weights, lowest = _table(law, tilt, slope)
+    table: Complexes = weights.astype(np.complex128)
+    for axis, low, cells in zip(axes, lowest, weights.shape, strict=True):
+        values = np.arange(low, low + cells, dtype=np.float64)
+        waves: Complexes = np.exp(1j * np.multiply.outer(values, axis.angles))
+        table = np.tensordot(table, waves, axes=(0, 0))  # each step moves the new axis to the end
+    return table
+
+
+def _table(law: _Law, tilt: Floats, slope: int) -> tuple[Floats, list[int]]:
+    """The tilted probabilities of one cluster's (faults less slope K, .., K), and the lowest value of each."""
+    logs = law.logs + law.points @ tilt
+    weights = np.exp(logs - logs.max())
+    weights /= weights.sum()
+    # What is left out weighs less than exp(-_FADED) of all placements, as outside the window.
+    kept = weights > math.exp(-_FADED) / (law.count * len(weights))
+    places = law.points[kept].astype(np.int64)
+    places[:, 0] -= slope * places[:, -1]
+    lowest, highest = places.min(axis=0), places.max(axis=0)
+    table = np.zeros([int(cells) for cells in highest - lowest + 1])
+    table[tuple((places - lowest).T)] = weights[kept]
+    return table, [int(low) for low in lowest]
+
+
+def _kernel(axes: Sequence[_Axis], target: Floats, slope: int, ks: NDArray[np.int64], tilt: float) -> Complexes:
+    """sum over k of e^{-v (k - wanted)} e^{-i (theta (f - slope k) + phi k)}, times the other kinds' e^{-i theta f}."""
+    wanted = int(ks[0])
+    turns: list[Complexes] = [_wave(axis, int(target[i])) for i, axis in enumerate(axes[:-1])]
+    turns[0] = _wave(axes[0], int(target[0]) - slope * wanted)
+    turns.append(_wave(axes[-1], wanted))
+    kernel: Complexes = np.ones([1] * len(axes), dtype=np.complex128)
+    for i, turn in enumerate(turns):
+        kernel = kernel * turn.reshape([-1 if j == i else 1 for j in range(len(axes))])
+    steps = -tilt - 1j * np.subtract.outer(-slope * axes[0].angles, -axes[-1].angles)
+    series = _geometric(steps, len(ks))
+    return kernel * series.reshape(series.shape[0], *[1] * (len(axes) - 2), series.shape[1])
+
+
+def _geometric(steps: Complexes, terms: int) -> Complexes:
+    """sum over j < terms of e^{j step}; a step of 0 modulo 2 pi i gives the number of terms."""
+    below = np.expm1(steps)
+    flat = np.abs(below) < 1e-13
+    return np.where(flat, float(terms), np.expm1(terms * steps) / np.where(flat, 1.0, below))
+
+
+def _wave(axis: _Axis, value: int) -> Complexes:
+    """e^{-i angle value} at every angle; whole numbers first, so that no phase is rounded."""
+    return np.exp(-2j * math.pi / axis.points * (axis.steps * value % axis.points))

@@ -1,0 +1,90 @@
+"""Bounds that need only one cluster's law: the union bound, and the sandwich from negative association."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from protocols.tolerance.binomial import Floats, log_hypergeometric_sum
+from protocols.tolerance.parts import Part, check_counts, is_monotone, without_absent
+
+__all__ = ["Bounds", "any_bad_bounds", "bad_shares", "tail_bounds"]
+
+_MOST_LOG_TILT = 700.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """A probability lies between lower and upper (upper is not cut at 1, so that the union bound stays itself)."""
+
+    lower: float
+    upper: float
+
+
+def bad_shares(parts: Sequence[Part], n: int, counts: Sequence[int]) -> Floats:
+    """Return for each part the probability h that one of its clusters is bad: a hypergeometric sum."""
+    check_counts(parts, n, counts)
+    parts, counts = without_absent(parts, counts)
+    return np.array([math.exp(_log_share(part, n, counts)) for part in parts])
+
+
+def _log_share(part: Part, n: int, counts: Sequence[int]) -> float:
+    if not counts:
+        return 0.0 if part.bad else -math.inf
+    where = np.nonzero(part.bad)
+    xs = [axis.astype(np.float64) for axis in where]
+    return log_hypergeometric_sum(xs, n, counts, part.size)
+
+
+def any_bad_bounds(parts: Sequence[Part], n: int, counts: Sequence[int]) -> Bounds:
+    """Return bounds on P(some cluster is bad): the sum U of the clusters' probabilities above.
+
+    Below: 1 - prod(1 - h) for sets without gaps on one side (negative association), so that U - U^2 / 2 <= P <= U;
+    else max(h), which always holds.
+
+    Source: Joag-Dev and Proschan 1983, Theorem 2.11 and property P2 (multivariate hypergeometric counts).
+    """
+    parts, counts = without_absent(parts, counts)
+    shares = bad_shares(parts, n, counts)
+    many = np.array([part.count for part in parts])
+    upper = float(shares @ many)
+    lower = float(shares.max(initial=0.0))
+    if len(counts) == 1 and _same_side(parts):
+        with np.errstate(divide="ignore"):
+            lower = float(-np.expm1(np.sum(many * np.log1p(-np.minimum(shares, 1.0)))))
+    return Bounds(lower=min(lower, upper), upper=upper)
+
+
+def _same_side(parts: Sequence[Part]) -> bool:
+    # Increasing events of disjoint counts are negatively associated; so are decreasing ones, but not a mixture.
+    if not all(is_monotone(part.bad) for part in parts):
+        return False
+    sides = {bool(part.bad[-1]) for part in parts if part.bad[-1] != part.bad[0]}
+    return len(sides) <= 1
+
+
+def tail_bounds(parts: Sequence[Part], n: int, counts: Sequence[int], most: int) -> Bounds:
+    """Return bounds on P(K > most): Markov's, and Chernoff's where the clusters are negatively associated."""
+    if most <= 0:
+        return any_bad_bounds(parts, n, counts) if most == 0 else Bounds(lower=1.0, upper=1.0)
+    parts, counts = without_absent(parts, counts)
+    shares = np.minimum(bad_shares(parts, n, counts), 1.0)
+    many = np.array([part.count for part in parts])
+    upper = float(shares @ many) / (most + 1)
+    if len(counts) == 1 and _same_side(parts):
+        upper = min(upper, _chernoff(shares, many, most + 1))
+    return Bounds(lower=0.0, upper=upper)
+
+
+def _chernoff(shares: Floats, many: Floats, least: int) -> float:
+    """exp(-v least) prod (1 + h (e^v - 1))^m, a bound for every v >= 0: here the best v for their mean share."""
+    m, mean = float(many.sum()), float(shares @ many / many.sum())
+    if mean * m >= least or least > m:
+        return 1.0 if least <= m else 0.0
+    if mean == 0.0:
+        return 0.0
+    v = _MOST_LOG_TILT if least == m else math.log(least / (m - least)) + math.log1p(-mean) - math.log(mean)
+    with np.errstate(divide="ignore"):
+        logs = np.logaddexp(np.log1p(-shares), np.log(shares) + min(v, _MOST_LOG_TILT))
+    return math.exp(min(0.0, float(many @ logs) - min(v, _MOST_LOG_TILT) * least))

@@ -1,0 +1,134 @@
+"""`bench tolerance` as a user runs it: readable lines, one object, tables, and mistakes in one line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import cli
+
+BENCH = Path(sys.executable).with_name("bench")
+PROMISED = {
+    *("n", "faulty", "cluster_sizes", "protocol", "threshold", "policy", "aggregator", "p_private_fail"),
+    *("p_correct_fail", "p_live_fail", "p_fail", "union_bound", "worst_case_faulty", "best_cluster_size", "seconds"),
+}
+
+
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str, str]:
+    """The command in this process: exit code, output, errors."""
+    monkeypatch.setattr(sys, "argv", ["bench", "tolerance", *words])
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_the_installed_command_answers_in_a_few_lines() -> None:
+    words = ["--n", "100", "--faulty", "0.2", "--cluster-size", "10", "--threshold", "c/2"]
+    ended = subprocess.run([BENCH, "tolerance", *words], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    lines = ended.stdout.splitlines()
+    assert len(lines) <= 10
+    assert [line.split()[0] for line in lines[1:5]] == ["private", "correct", "live", "any"]
+    assert "0.243584" in lines[1]
+    assert any(line.startswith("worst case: up to 4 Byzantine") for line in lines)
+    assert any(line.startswith("best size:") for line in lines)
+
+
+def test_json_is_one_object_with_what_is_promised(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--n", "103", "--faulty", "0.2", "--cluster-size", "10", "--threshold", "c/2", "--rounds", "100")
+    code, out, _ = run(capsys, monkeypatch, *words, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert set(found) >= PROMISED
+    assert (found["n"], found["faulty"], sum(found["cluster_sizes"])) == (103, 20, 103)
+    assert max(found["cluster_sizes"]) - min(found["cluster_sizes"]) <= 1
+    assert 0 < found["p_private_fail"] <= found["p_fail"] <= found["union_bound"]
+    assert found["worst_case_faulty"] == 4
+    assert found["p_fail_over_rounds"] >= found["p_fail"]
+
+
+def test_a_range_is_a_table_and_a_list(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("--n", "100", "--faulty", "3", "--cluster-size", "3:12", "--protocol", "additive")
+    found = json.loads(run(capsys, monkeypatch, *words, "--json")[1])
+    assert [record["n"] for record in found] == [100] * 10
+    table = run(capsys, monkeypatch, *words)[1]
+    assert all(f" {size} " in table for size in range(3, 13))
+
+
+def test_a_count_and_its_fraction_are_the_same_question(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--n", "100", "--cluster-size", "10", "--json", "--faulty")
+    asked = [json.loads(run(capsys, monkeypatch, *words, text)[1]) for text in ("29", "0.29", "29/100")]
+    assert {record["faulty"] for record in asked} == {29}
+    assert len({record["p_fail"] for record in asked}) == 1
+
+
+def test_random_and_round_robin_have_one_law_and_different_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--n", "60", "--faulty", "5", "--cluster-size", "6", "--policy")
+    found = [json.loads(run(capsys, monkeypatch, *words, name, "--json")[1]) for name in ("random", "round_robin")]
+    assert found[0]["p_fail"] == found[1]["p_fail"]
+    assert "nobody can arrange it" in run(capsys, monkeypatch, *words, "random")[1]
+    assert "arranges it at will" in run(capsys, monkeypatch, *words, "round_robin")[1]
+
+
+def test_without_clusters_every_update_is_exposed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--n", "60", "--faulty", "5", "--policy", "none", "--protocol", "additive", "--json")
+    found = json.loads(run(capsys, monkeypatch, *words)[1])
+    assert found["cluster_sizes"] == [1] * 60
+    assert found["p_private_fail"] == 1.0
+    assert found["p_correct_fail"] == 0.0
+    assert found["worst_case_faulty"] == -1
+
+
+def test_the_best_size_is_taken_where_none_is_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--n", "200", "--faulty", "2", "--protocol", "additive", "--target", "1e-6")
+    found = json.loads(run(capsys, monkeypatch, *words, "--json")[1])
+    assert min(found["cluster_sizes"]) == found["best_cluster_size"]
+    assert found["p_fail"] <= 1e-6
+    assert "the target 1e-06 is met" in run(capsys, monkeypatch, *words)[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--n", "10", "--faulty", "20"), "faulty = '20' does not fit n = 10"),
+        (("--n", "10", "--faulty", "1.5"), "faulty = '1.5' is not allowed"),
+        (("--n", "10", "--faulty", "-1"), "faulty = '-1' does not fit"),
+        (("--n", "10", "--faulty", "many"), "faulty = 'many' is not a number"),
+        (("--n", "10", "--faulty", "2", "--crash", "9"), "is more than n = 10"),
+        (("--n", "0", "--faulty", "0"), "n = 0 is not allowed"),
+        (("--n", "10", "--faulty", "2", "--cluster-size", "11"), "cluster_size = '11' does not fit n = 10"),
+        (("--n", "10", "--faulty", "2", "--cluster-size", "0"), "cluster_size = '0' does not fit"),
+        (("--n", "10", "--faulty", "2", "--cluster-size", "5:3"), "cluster_size = '5:3' does not fit"),
+        (("--n", "10", "--faulty", "2", "--cluster-size", "few"), "cluster_size = 'few' is not understood"),
+        (("--n", "10", "--faulty", "2", "--threshold", "c^2"), "threshold = 'c^2' is not understood"),
+        (("--n", "10", "--faulty", "2", "--threshold", "9", "--cluster-size", "5"), "gives 9 for clusters of 5"),
+        (("--n", "10", "--faulty", "2", "--target", "0"), "target = 0.0 is not allowed"),
+        (("--n", "10", "--faulty", "2", "--rounds", "0"), "rounds = 0 is not allowed"),
+        (("--n", "10", "--faulty", "2", "--protocol", "shamri"), "did you mean 'shamir'"),
+        (("--n", "10", "--faulty", "2", "--policy", "randm"), "did you mean 'random'"),
+        (("--n", "10", "--faulty", "2", "--aggregator", "medain"), "did you mean 'median'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = run(capsys, monkeypatch, *words)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
