@@ -1,6 +1,7 @@
 """One point of the grid: everything that can change a result, and its key."""
 
 import hashlib
+import importlib.metadata
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -131,6 +132,9 @@ def config_label(axis: str, spec: Spec) -> str:
 def cell_key(cell: Cell, data_fingerprint: str) -> str:
     """Return the key of a result: a hash of the cell, of the code that computes it and of its data.
 
+    The code is Cloister's own, each plug-in's file, and the versions of torch, NumPy and CrypTen; what a third
+    party's plug-in imports is not looked at.
+
     Guarantees:
         Cells that differ in any value, a plug-in's parameter included, have different keys.
         A change of a plug-in's file changes the keys of the cells that use it, and of no others.
@@ -155,12 +159,14 @@ def code_fingerprint(cell: Cell) -> str:
 
 # What runs a cell, beside plug-ins; checks, analysis, reports, the command line and the scheduler change no result.
 _APART = {"testing", "tolerance", "faults.py"}
-_BENCH_CORE = ("cell.py", "data.py", "federation.py", "metrics.py", "round.py", "training.py")
+_PACKAGES = ("torch", "numpy", "crypten")
+_BENCH_CORE = ("worker.py", "cell.py", "data.py", "federation.py", "metrics.py", "round.py", "training.py")
 
 
 @cache
 def _core_digest() -> str:
-    digest = hashlib.sha256()
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    digest = hashlib.sha256(json.dumps(versions).encode())
     for file in _core_files():
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
@@ -172,7 +178,9 @@ def _core_files() -> list[Path]:
     core = [
         file for file in root.rglob("*.py") if file not in plugins and not _APART & set(file.relative_to(root).parts)
     ]
-    core.append(Path(attacks.__path__[0]) / "api.py")
+    core += [
+        file for file in Path(attacks.__path__[0]).rglob("*.py") if file not in plugins and "testing" not in file.parts
+    ]
     here = Path(bench.__path__[0])
     core += [here / name for name in _BENCH_CORE]
     core += [file for room in ("datasets", "models", "partitions") for file in (here / room).glob("_*.py")]

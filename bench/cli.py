@@ -4,6 +4,7 @@ Exit codes: 0 all well; 1 a cell failed; 2 a mistake in what was asked, said in 
 """
 
 import json
+import os
 import sys
 import warnings
 from dataclasses import asdict
@@ -46,11 +47,20 @@ def main() -> None:
     except CloisterError as error:
         print(f"bench: error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+    except Exception as error:
+        if os.environ.get("CLOISTER_TRACEBACK"):
+            raise
+        text = " ".join(str(error).split()) or "no more is known"
+        print(
+            f"bench: error: unexpected {type(error).__name__}: {text}; CLOISTER_TRACEBACK=1 shows where",
+            file=sys.stderr,
+        )
+        sys.exit(2)
 
 
 @app.command()
 def run(  # noqa: PLR0917 - the options of one command
-    experiment: Annotated[str, typer.Argument(help="A preset's name, or a TOML file.")] = "quick",
+    experiment: Annotated[str | None, typer.Argument(help="A preset's name, or a TOML file; default: quick.")] = None,
     setting: Annotated[
         list[str] | None, typer.Option("--set", metavar="AXIS=VALUE[,VALUE]", help="Replace an axis; repeatable.")
     ] = None,
@@ -64,6 +74,7 @@ def run(  # noqa: PLR0917 - the options of one command
         bool, typer.Option("--dry-run", help="Print cells, skips and an estimate; run nothing.")
     ] = False,
     deadline: Annotated[float, typer.Option(help="Seconds that a party waits for another one.")] = 60.0,
+    cell_deadline: Annotated[float, typer.Option(help="Seconds after which a cell has failed.")] = 3600.0,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a grid of federated trainings and write its report."""
@@ -72,18 +83,26 @@ def run(  # noqa: PLR0917 - the options of one command
     from protocols import check
 
     check.integer_at_least(1, jobs=jobs)
-    check.positive(deadline=deadline)
+    check.positive(deadline=deadline, cell_deadline=cell_deadline)
     chosen = _experiment(experiment, resume, out, setting or [], rounds, seeds)
     plan = job.plan_experiment(chosen, data_dir)
     if dry_run:
         print(json.dumps(job.plan_as_json(plan, jobs)) if as_json else job.describe_plan(plan, jobs))
         return
     directory = resume or out or Path("reports") / f"{chosen.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    if directory.exists() and not directory.is_dir():
+        raise CloisterError(f"out = {str(directory)!r} is a file; allowed: a new folder")
     if resume is None and directory.exists() and any(directory.iterdir()):
         raise CloisterError(f"out = {str(directory)!r} is not empty; allowed: a new folder, or --resume {directory}")
     try:
         summary = job.execute_plan(
-            plan, directory, workers=jobs, deadline_s=deadline, data_dir=data_dir, as_json=as_json
+            plan,
+            directory,
+            workers=jobs,
+            deadline_s=deadline,
+            cell_deadline_s=cell_deadline,
+            data_dir=data_dir,
+            as_json=as_json,
         )
     except KeyboardInterrupt:
         print(f"interrupted; finished cells are kept: bench run --resume {directory}", file=sys.stderr)
@@ -95,22 +114,26 @@ def run(  # noqa: PLR0917 - the options of one command
 
 
 def _experiment(  # noqa: PLR0917 - the options that choose it
-    name: str, resume: Path | None, out: Path | None, settings: list[str], rounds: int | None, seeds: str | None
+    name: str | None, resume: Path | None, out: Path | None, settings: list[str], rounds: int | None, seeds: str | None
 ) -> Any:
     from bench.experiment import load_experiment, parse_setting
 
     if resume is not None:
-        if settings or rounds is not None or seeds is not None or out is not None:
-            raise CloisterError("--resume runs what the directory's experiment.toml says; not with --set, --out, ...")
+        if name or settings or rounds is not None or seeds is not None or out is not None:
+            raise CloisterError(
+                "--resume runs what the directory's experiment.toml says; not with a preset, --set, --out, ..."
+            )
         if not (resume / "experiment.toml").is_file():
             raise CloisterError(f"resume = {str(resume)!r} holds no experiment.toml; allowed: a directory of a run")
         return load_experiment(str(resume / "experiment.toml"))
-    changed = dict(parse_setting(text) for text in settings)
+    changed: dict[str, list[Any]] = {}
+    for axis, values in map(parse_setting, settings):
+        changed.setdefault(axis, []).extend(values)
     if rounds is not None:
         changed["rounds"] = [rounds]
     if seeds is not None:
         changed["seed"] = parse_setting(f"seed={seeds}")[1]
-    return load_experiment(name).with_settings(changed)
+    return load_experiment(name or "quick").with_settings(changed)
 
 
 def _print_summary(summary: dict[str, Any], directory: Path, report: Path, as_json: bool) -> None:
@@ -131,8 +154,11 @@ def _write_report(directories: list[Path], out: Path) -> Path:
     from bench.report import write_report
     from bench.store import load_environment, load_results, load_rounds
 
-    results = [load_results(directory).assign(run=directory.name) for directory in directories]
-    rounds = [load_rounds(directory).assign(run=directory.name) for directory in directories]
+    names = [directory.name for directory in directories]
+    if len(set(names)) < len(names):
+        names = [str(directory) for directory in directories]
+    results = [load_results(each).assign(run=name) for each, name in zip(directories, names, strict=True)]
+    rounds = [load_rounds(each).assign(run=name) for each, name in zip(directories, names, strict=True)]
     if len(directories) == 1:
         results, rounds = ([table.drop(columns="run") for table in tables] for tables in (results, rounds))
     experiments = [(directory / "experiment.toml").read_text(encoding="utf-8") for directory in directories]
@@ -159,6 +185,11 @@ def report(
 
 
 def _check_run(directory: Path) -> None:
+    if (directory / "rows").is_dir() and not (directory / "results.csv").is_file():
+        from bench.store import Store
+
+        store = Store(directory)  # a killed run has rows and no tables yet
+        store.write_tables(store.rows())
     for name in ("results.csv", "rounds.csv", "environment.json", "experiment.toml"):
         if not (directory / name).is_file():
             raise CloisterError(f"{str(directory)!r} holds no {name}; allowed: a directory that `bench run` wrote")

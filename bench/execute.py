@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -25,6 +26,7 @@ class Execution:
     jobs: int
     parties: int
     deadline_s: float
+    cell_deadline_s: float
     data_dir: Path | None
 
 
@@ -34,6 +36,16 @@ class Job:
 
     cell: Cell
     key: str
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Generator[None, None, None]:
+    """Start a process that never sees Ctrl-C, which is for this process: a new process inherits what is blocked."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 class _Slot:
@@ -54,7 +66,9 @@ class _Slot:
                 initializer=start_worker,
                 initargs=(settings.parties, settings.deadline_s, settings.data_dir),
             )
-            self._pid = self._executor.submit(os.getpid).result()
+            with _interrupts_held():
+                started = self._executor.submit(os.getpid)
+            self._pid = started.result()
         return self._executor.submit(run_in_worker, job.cell, job.key)
 
     def discard(self) -> None:
@@ -73,6 +87,7 @@ def run_jobs(
     """Yield the row of each job as it is finished; `started` is called when a job goes to a worker.
 
     Guarantees:
+        A job that takes longer than the cell deadline yields a `failed` row, and its worker is replaced.
         A job whose worker dies yields a `failed` row and the others are run by a new worker.
         All workers have ended when the iterator is closed or exhausted.
     """
@@ -80,15 +95,26 @@ def run_jobs(
     idle = [_Slot(execution) for _ in range(min(execution.jobs, len(jobs)))]
     slots = list(idle)
     running: dict[Future[dict[str, Any]], tuple[_Slot, Job]] = {}
+    ends: dict[Future[dict[str, Any]], float] = {}
     try:
         while waiting or running:
             while idle and waiting:
                 slot, job = idle.pop(), waiting.pop()
                 started(job)
-                running[_submit(slot, job)] = slot, job
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                future = _submit(slot, job)
+                running[future] = slot, job
+                ends[future] = time.monotonic() + execution.cell_deadline_s
+            first_end = min(ends[future] for future in running)
+            done = wait(running, timeout=max(0.0, first_end - time.monotonic()), return_when=FIRST_COMPLETED).done
+            late = {future for future in running if ends[future] <= time.monotonic()} - done
+            for future in done | late:
                 slot, job = running.pop(future)
-                yield _row(future, slot, job)
+                if future in late:
+                    slot.discard()
+                    reason = f"no result after {execution.cell_deadline_s:g} s; --cell-deadline allows more"
+                    yield make_row(job.cell, job.key, status="failed", error=reason)
+                else:
+                    yield _row(future, slot, job)
                 idle.append(slot)
     finally:
         for slot in slots:

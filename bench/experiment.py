@@ -50,9 +50,16 @@ class Experiment:
         return Experiment(name=self.name, title=self.title, description=self.description, blocks=changed)
 
     def to_toml(self) -> str:
-        """Return a file that load_experiment() reads back to an equal experiment."""
-        grid = [{axis: list(values) for axis, values in block.items()} for block in self.blocks]
+        """Return a file that load_experiment() reads back to the same cells, every parameter written out."""
+        grid = [
+            {axis: [_resolved(axis, value) for value in values] for axis, values in block.items()}
+            for block in self.blocks
+        ]
         return tomli_w.dumps({"title": self.title, "description": self.description, "grid": grid})
+
+
+def _resolved(axis: str, value: Any) -> Any:
+    return PLUGINS[axis].resolve(value).as_config() if axis in PLUGINS else value
 
 
 def preset_names() -> list[str]:
@@ -76,7 +83,10 @@ def load_experiment(name_or_file: str) -> Experiment:
     if path.suffix == ".toml":
         if not path.is_file():
             raise CloisterError(f"experiment file {name_or_file!r} does not exist; allowed: a TOML file or a preset")
-        return parse_experiment(path.read_text(encoding="utf-8"), name=path.stem)
+        try:
+            return parse_experiment(path.read_text(encoding="utf-8"), name=path.stem)
+        except (OSError, UnicodeDecodeError) as error:
+            raise CloisterError(f"experiment file {name_or_file!r} cannot be read: {error}") from None
     if name_or_file not in preset_names():
         names = ", ".join(preset_names())
         raise CloisterError(
@@ -90,7 +100,7 @@ def parse_experiment(text: str, *, name: str) -> Experiment:
     """Return the experiment that a TOML text describes."""
     try:
         config = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # tomllib's own error, or a number too long to read
         raise CloisterError(f"experiment {name!r} is not valid TOML: {error}") from None
     for key in config:
         if key not in _TOP_LEVEL:
@@ -157,6 +167,6 @@ def _parse_value(axis: str, text: str) -> Any:
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         allowed = "a number" if axis in NUMBERS else 'a name, or {name = "...", parameter = value}'
         raise CloisterError(f"--set {axis} = {text!r} is not allowed; allowed: {allowed}") from None

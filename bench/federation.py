@@ -49,7 +49,11 @@ def largest_cluster(cell: Cell) -> int:
 
 
 def build(cell: Cell, dataset: Dataset) -> Federation:
-    """Return the parts of a cell; each random choice has a stream of its own."""
+    """Return the parts of a cell; each random choice has a stream of its own.
+
+    Cells of one seed share their data, batches, faults and start, so that they compare; they do not share their
+    privacy noise, which would cancel in the difference of two cells' results.
+    """
     network = models.make(cell.model).build(dataset.shape, dataset.classes)
     faulty = place_faults(cell.n, cell.f, cell.seed)
     return Federation(
@@ -67,7 +71,7 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         faulty=faulty,
         declared_faulty=cell.f,
         participants=cell.participants,
-        noise=SecretStreams.replayable(cell.seed, "privacy noise"),
+        noise=SecretStreams.replayable(cell.seed, "privacy noise", cell.as_config()),
         seed=cell.seed,
     )
 
@@ -100,6 +104,7 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
     federation = build(cell, dataset)
     generator = torch.Generator().manual_seed(int(public_stream(cell.seed, "model").integers(2**31)))
     model = federation.network.initial(generator)
+    attack = cell.attack if cell.f else None
     ledger = Ledger(cell.n)
     outcomes: list[RoundOutcome] = []
     curve: list[dict[str, Any]] = []
@@ -114,9 +119,9 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
         model = outcome.model
         ledger.record(outcome.multipliers)
         if (round_index + 1) % cell.evaluate_every == 0 or round_index + 1 == cell.rounds:
-            scored = score(federation.network, model, dataset, cell.attack)
+            scored = score(federation.network, model, dataset, attack)
             curve.append(_point(round_index + 1, scored, outcomes, time.perf_counter() - started))
-    final = score(federation.network, model, dataset, cell.attack)
+    final = score(federation.network, model, dataset, attack)
     metrics = _metrics(cell, federation.network, final, outcomes, ledger)
     metrics["diverged_round"] = diverged_round
     metrics["runtime_s"] = time.perf_counter() - started
@@ -142,7 +147,7 @@ def _metrics(
         "accuracy": final.accuracy,
         "loss": _finite(final.loss),
         "attack_success": final.attack_success,
-        "epsilon": str(math.inf if delta is None else ledger.epsilon(delta)),
+        "epsilon": str(math.inf if delta is None else ledger.epsilon(delta)) if outcomes else None,
         "delta": delta,
         "clusters": max((outcome.clusters for outcome in outcomes), default=None),
         "tainted_clusters": max((outcome.tainted_clusters for outcome in outcomes), default=None),
@@ -151,9 +156,9 @@ def _metrics(
         "bytes_total": total_bytes,
         "bytes_mpc": sum(outcome.mpc.wire_bytes for outcome in outcomes),
         "bytes_upload": sum(outcome.upload.wire_bytes for outcome in outcomes),
-        "bytes_per_process_round": total_bytes / (cell.n * len(outcomes)) if outcomes else None,
+        "bytes_per_process_round": total_bytes / (cell.participants * len(outcomes)) if outcomes else None,
         "mpc_rounds": sum(outcome.mpc.rounds for outcome in outcomes),
-        "sum_exact": all(outcome.sum_exact for outcome in outcomes),
+        "sum_exact": all(outcome.sum_exact for outcome in outcomes) if outcomes else None,
         "train_s": sum(outcome.train_s for outcome in outcomes),
         "mpc_s": sum(outcome.mpc_s for outcome in outcomes),
     }

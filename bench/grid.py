@@ -32,13 +32,13 @@ def expand(experiment: Experiment) -> list[Cell]:
 def _expand_block(block: Mapping[str, tuple[Any, ...]]) -> Iterator[Cell]:
     resolved = {axis: [_resolve(axis, value) for value in values] for axis, values in block.items()}
     for values in product(*resolved.values()):
-        yield _canonical(Cell(**dict(zip(resolved, values, strict=True))))
+        yield Cell(**_canonical(dict(zip(resolved, values, strict=True))))
 
 
-def _canonical(cell: Cell) -> Cell:
+def _canonical(axes: dict[str, Any]) -> dict[str, Any]:
     """Without clusters the cluster size means nothing; one value keeps such cells from being run twice."""
-    size = PLUGINS["clustering"].make(cell.clustering).smallest_cluster(cell.cluster_size)
-    return cell if size == cell.cluster_size else Cell(**{**cell.__dict__, "cluster_size": size})
+    policy = PLUGINS["clustering"].make(axes["clustering"])
+    return {**axes, "cluster_size": policy.smallest_cluster(axes["cluster_size"])}
 
 
 def _resolve(axis: str, value: Any) -> Any:
@@ -47,18 +47,21 @@ def _resolve(axis: str, value: Any) -> Any:
     whole = isinstance(NUMBERS[axis], int)
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
         raise CloisterError(f"{axis} = {value!r} is not allowed; allowed: {'an integer' if whole else 'a number'}")
-    return value if whole else float(value)
+    try:
+        return value if whole else float(value)
+    except OverflowError:
+        raise CloisterError(f"{axis} is an integer of {len(str(value))} digits; allowed: a number") from None
 
 
 def skip_reason(cell: Cell, dataset: Dataset) -> str | None:
     """Return why this combination of valid values cannot be run, in words, or None."""
     groups = len(dataset.group_names) or None
+    if cell.n > len(dataset.y_train):
+        return f"n = {cell.n} processes cannot share {len(dataset.y_train)} training rows"
     clusters = _clusters(cell)
     most = PLUGINS["aggregator"].make(cell.aggregator).breakdown(clusters)
     if most < 0:
         return f"{cell.aggregator.name} is not defined for {clusters} clusters"
-    if cell.n > len(dataset.y_train):
-        return f"n = {cell.n} processes cannot share {len(dataset.y_train)} training rows"
     return PLUGINS["model"].make(cell.model).unfit(dataset.shape) or PLUGINS["partition"].make(cell.partition).unfit(
         groups, cell.n, dataset.classes
     )

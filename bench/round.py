@@ -154,13 +154,20 @@ def _terms(clustering: Clustering) -> int:
 
 
 def _clip(federation: Federation, trained: Tensor, clustering: Clustering) -> Tensor:
-    """Return float64 updates (n, d), clipped where the mechanism asks for it; what honest processes would send."""
+    """Return float64 updates (n, d), clipped where the mechanism asks for it; what honest processes would send.
+
+    Under a mechanism nothing that is visible may depend on an update before it is clipped: one that is not
+    finite becomes zero, by its own process, and the run goes on.
+    """
+    clip_norm = federation.mechanism.clip_norm
+    if clip_norm is not None:
+        finite = torch.isfinite(trained).all(dim=1, keepdim=True)
+        return clip_to_norm(torch.where(finite, trained, 0.0), clip_norm)
     honest = trained[torch.from_numpy(~federation.faulty)]
     bound = federation.ring.bound(_terms(clustering))
     if not bool((honest.abs() <= bound).all()):  # False for NaN as well
         raise DivergedError("an honest update is not finite or beyond the range of the ring")
-    clip_norm = federation.mechanism.clip_norm
-    return trained.to(torch.float64) if clip_norm is None else clip_to_norm(trained, clip_norm)
+    return trained.to(torch.float64)
 
 
 def _attack(federation: Federation, updates: Tensor, round_index: int) -> Tensor:
@@ -171,8 +178,13 @@ def _attack(federation: Federation, updates: Tensor, round_index: int) -> Tensor
     faulty = torch.from_numpy(federation.faulty)
     view = _view(facts["knowledge"], updates[faulty], updates[~faulty], federation, round_index)
     attack: Any = attacks.make(federation.attack)
+    rows = attack(view)
+    if rows.shape != view.own.shape:
+        raise CloisterError(
+            f"attack {federation.attack.name!r} sends shape {tuple(rows.shape)}; allowed: {tuple(view.own.shape)}"
+        )
     sent = updates.clone()
-    sent[faulty] = attack(view)
+    sent[faulty] = rows
     return sent
 
 
@@ -253,7 +265,13 @@ def _result_noise(federation: Federation, sensitivity: float | None, round_index
 def _multipliers(
     federation: Federation, clustering: Clustering, sensitivity: float | None
 ) -> NDArray[np.float64] | None:
-    """Return noise std over sensitivity for each process; faulty ones need no protection and get infinity."""
+    """Return noise std over sensitivity for each process; faulty ones need no protection and get infinity.
+
+    None where nothing is proved: no noise hides what an omniscient attacker sends, because it is computed from
+    the honest updates before their noise.
+    """
+    if federation.faulty.any() and attacks.entry(federation.attack.name).facts.get("knowledge") == "honest":
+        return None
     multipliers = np.full(federation.data.n, np.inf)
     slack = _rounding_slack(federation)
     for cluster in clustering.clusters:

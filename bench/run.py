@@ -16,7 +16,7 @@ from bench.experiment import Experiment
 from bench.federation import largest_cluster
 from bench.grid import expand, skip_reason
 from bench.progress import Reporter, make_reporter, short_name
-from bench.store import Store, make_row, write_atomically
+from bench.store import Store, load_environment, make_row, write_atomically
 from bench.worker import DatasetCache
 from protocols.check import CloisterError
 
@@ -77,7 +77,14 @@ def plan_experiment(experiment: Experiment, data_dir: Path | None) -> Plan:
 
 
 def execute_plan(
-    plan: Plan, directory: Path, *, workers: int, deadline_s: float, data_dir: Path | None, as_json: bool
+    plan: Plan,
+    directory: Path,
+    *,
+    workers: int,
+    deadline_s: float,
+    cell_deadline_s: float,
+    data_dir: Path | None,
+    as_json: bool,
 ) -> Summary:
     """Run what has no `ok` row yet, write the tables, and return how it went.
 
@@ -93,16 +100,31 @@ def execute_plan(
     done = {key for key, row in store.rows().items() if row["status"] == "ok"}
     todo = [job for job in plan.jobs if job.key not in done]
     write_atomically(directory / "experiment.toml", plan.experiment.to_toml())
-    write_atomically(directory / "environment.json", json.dumps(describe_environment(_command()), indent=1))
+    _write_environment(directory)
     for job, reason in plan.skips:
         store.put(make_row(job.cell, job.key, status="skipped", error=reason))
-    execution = Execution(jobs=workers, parties=plan.parties, deadline_s=deadline_s, data_dir=data_dir)
+    execution = Execution(
+        jobs=workers,
+        parties=plan.parties,
+        deadline_s=deadline_s,
+        cell_deadline_s=cell_deadline_s,
+        data_dir=data_dir,
+    )
     try:
         with make_reporter(len(todo), as_json=as_json, terminal=sys.stderr) as reporter:
             _run_all(todo, execution, store, reporter)
     finally:
         store.write_tables(plan.keys)
     return _summary(plan, store.rows(), reused=len(plan.jobs) - len(todo), wall_s=time.perf_counter() - started)
+
+
+def _write_environment(directory: Path) -> None:
+    """Write what the run runs on; a resumed run adds its own to what the first one wrote."""
+    environment = describe_environment(_command())
+    if (directory / "environment.json").is_file():
+        first = load_environment(directory)
+        environment = {**first, "resumed": [*first.get("resumed", []), environment]}
+    write_atomically(directory / "environment.json", json.dumps(environment, indent=1))
 
 
 def _run_all(todo: Sequence[Job], execution: Execution, store: Store, reporter: Reporter) -> None:

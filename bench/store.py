@@ -46,6 +46,7 @@ _MEASURED = (
 RESULT_COLUMNS = ("status", "error", *PLUGINS, *NUMBERS, *_MEASURED, "key")
 CURVE_COLUMNS = ("key", *PLUGINS, "seed", "round", "accuracy", "loss", "bytes", "seconds")
 _STATUSES = ("ok", "failed", "skipped")
+_TEXTS = ("epsilon", "error")
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -92,8 +93,13 @@ class Store:
         self._rows_directory = directory / "rows"
 
     def create(self) -> None:
-        """Make the directories."""
-        self._rows_directory.mkdir(parents=True, exist_ok=True)
+        """Make the directories; CloisterError where that is not possible."""
+        try:
+            self._rows_directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CloisterError(
+                f"out = {str(self.directory)!r} cannot be written: {error.strerror}; allowed: a new folder"
+            ) from None
 
     def put(self, row: Mapping[str, Any]) -> None:
         """Write one row."""
@@ -112,17 +118,21 @@ class Store:
         curves = pd.DataFrame([line for row in chosen for line in _curve_lines(row)], columns=list(CURVE_COLUMNS))
         write_atomically(self.directory / "results.csv", results.to_csv(index=False))
         write_atomically(self.directory / "rounds.csv", curves.to_csv(index=False))
-        results.to_parquet(self.directory / "results.parquet", index=False)
+        part = self.directory / f".results.parquet.{os.getpid()}.part"
+        results.to_parquet(part, index=False)
+        part.replace(self.directory / "results.parquet")
 
 
 def _read_row(path: Path) -> dict[str, Any]:
     try:
         row = json.loads(path.read_text(encoding="utf-8"))
-        valid = row["key"] == path.stem and row["status"] in _STATUSES and isinstance(row["labels"], dict)
+        tables = all(isinstance(row[part], dict) for part in ("labels", "cell", "metrics"))
+        named = tables and {*PLUGINS, *NUMBERS} <= set(row["labels"])
+        valid = row["key"] == path.stem and row["status"] in _STATUSES and named and isinstance(row["rounds"], list)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CloisterError(_corrupt(path, f"{type(error).__name__}: {error}")) from None
     if not valid:
-        raise CloisterError(_corrupt(path, "key or status does not fit"))
+        raise CloisterError(_corrupt(path, "its key, status or contents do not fit"))
     return row
 
 
@@ -148,7 +158,17 @@ def _existing(directory: Path, name: str) -> Path:
 
 def load_results(directory: Path) -> pd.DataFrame:
     """Return results.csv of a run with `error` and `epsilon` as text."""
-    table = pd.read_csv(_existing(directory, "results.csv"), dtype={"epsilon": str, "error": str}, keep_default_na=True)
+    path = _existing(directory, "results.csv")
+    try:
+        table = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str))
+        absent = [column for column in RESULT_COLUMNS if column not in table]
+        numbers = [] if absent else [name for name in (*NUMBERS, *_MEASURED) if name not in (*_TEXTS, "sum_exact")]
+        texts = [name for name in numbers if not pd.api.types.is_numeric_dtype(table[name])]
+    except ValueError as error:  # among them what pandas says of empty files and of other encodings
+        raise CloisterError(f"{str(path)!r} is not a table of results: {error}") from None
+    wrong = absent or texts
+    if wrong:
+        raise CloisterError(f"{str(path)!r} is not a table of results: column {wrong[0]!r} is missing or no number")
     # An attack or a mechanism may be called "none"; pandas would read some such words as missing values.
     for column in PLUGINS:
         table[column] = table[column].fillna("none")
@@ -162,4 +182,8 @@ def load_rounds(directory: Path) -> pd.DataFrame:
 
 def load_environment(directory: Path) -> dict[str, Any]:
     """Return environment.json of a run."""
-    return json.loads(_existing(directory, "environment.json").read_text(encoding="utf-8"))
+    path = _existing(directory, "environment.json")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CloisterError(f"{str(path)!r} is not valid JSON: {error}") from None

@@ -1,6 +1,7 @@
 """What a worker process does: keep one pool of parties and the data sets it has read, and run cells."""
 
 import contextlib
+import json
 import multiprocessing
 import os
 import signal
@@ -57,9 +58,11 @@ class Worker:
         try:
             with _quiet():
                 result = run_cell(cell, self._datasets.get(cell.dataset), self._pool)
+            row = make_row(cell, key, status="ok", metrics=result.metrics, curve=result.curve)
+            json.dumps(row, allow_nan=False)  # a row that cannot be stored is this cell's failure, not the run's
         except Exception as error:
             return {**make_row(cell, key, status="failed", error=_reason(error)), "traceback": traceback.format_exc()}
-        return make_row(cell, key, status="ok", metrics=result.metrics, curve=result.curve)
+        return row
 
 
 def _reason(error: Exception) -> str:
@@ -87,7 +90,7 @@ def start_worker(parties: int, deadline_s: float, data_dir: Path | None) -> None
     _end_with_parent()
     keep_freed_memory()
     worker = Worker(parties=parties, deadline_s=deadline_s, data_dir=data_dir)
-    with contextlib.suppress(NetworkError):  # the first cell tries again and reports the reason in its row
+    with contextlib.suppress(NetworkError, OSError):  # the first cell tries again and reports the reason in its row
         worker.start()
     _worker.append(worker)
 

@@ -99,6 +99,8 @@ class PartyPool:
     def open_sums(self, protocol: Spec, words: Tensor) -> OpenedSums:
         """See Parties.open_sums."""
         shape = check_words(words, self.parties)
+        if not all(child.process.is_alive() for child in self._children):
+            self.stop()  # a party that died while nothing ran costs nobody a batch
         board = self.start()
         try:
             return self._open_sums(board, protocol, words, shape)

@@ -9,6 +9,7 @@ import importlib
 import importlib.metadata
 import inspect
 import json
+import math
 import pkgutil
 import threading
 from collections.abc import Callable, Mapping
@@ -199,6 +200,8 @@ class Registry(Generic[Plugin]):
     def _typed(self, entry: Entry, key: str, value: Any, hint: Any) -> Any:
         # TOML and JSON know lists only; a frozen plug-in holds tuples.
         plain = tuple(cast(list[Any], value)) if isinstance(value, list) else value
+        if isinstance(plain, float) and not math.isfinite(plain):
+            raise CloisterError(f"{self.kind} {entry.name!r}: {key} = {plain} is not allowed; allowed: finite numbers")
         try:
             return TypeAdapter(hint).validate_python(plain, strict=True)
         except ValidationError as error:

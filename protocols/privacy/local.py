@@ -7,7 +7,7 @@ from protocols.privacy import mechanisms
 
 
 @mechanisms.register(
-    source="Kasiviswanathan et al. 2011, SIAM J. Comput., Section 2; Gaussian: Dwork and Roth 2014, Appendix A",
+    source="Kasiviswanathan et al. 2011, SIAM J. Comput., Section 2, for neighbours that differ in one update or none",
     examples=({}, {"noise_multiplier": 0.1}),
 )
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,8 @@ import pytest
 
 from bench.catalogue import KINDS, describe
 from bench.cli import main
+from bench.store import load_environment, load_results
+from protocols.check import CloisterError
 
 BENCH = Path(sys.executable).with_name("bench")
 # Four short cells over two clusters of three, two Byzantine of six processes.
@@ -165,8 +167,17 @@ def test_a_cell_that_raises_is_a_failed_line_and_the_run_goes_on(tiny: Path, tmp
     assert "does not fit the ring" in (out / "report.html").read_text()
 
 
+def test_a_cell_without_a_result_by_its_deadline_is_a_failed_line(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "late"
+    ended = bench("run", tiny, "--out", out, "--seeds", 0, "--set", "attack=none", "--cell-deadline", 0.001)
+    assert ended.returncode == 1, ended.stderr
+    (line,) = lines_of(out)
+    assert line["status"] == "failed"
+    assert "no result after 0.001 s; --cell-deadline allows more" in line["error"]
+
+
 def test_a_dry_run_names_cells_skips_and_an_estimate_and_writes_nothing(tiny: Path, tmp_path: Path) -> None:
-    ended = bench("run", tiny, "--dry-run", "--set", "model=mlp,cnn", cwd=tmp_path)
+    ended = bench("run", tiny, "--dry-run", "--set", "model=mlp", "--set", "model=cnn", cwd=tmp_path)
     assert ended.returncode == 0
     assert "4 cells to run, 4 skipped" in ended.stdout
     assert ended.stdout.count("\n  run   ") == ended.stdout.count("\n  skip  ") == 4
@@ -188,6 +199,14 @@ def test_a_dry_run_names_cells_skips_and_an_estimate_and_writes_nothing(tiny: Pa
         (["run", "--set", "model=cnn"], "nothing to run"),
         (["run", "--jobs", "0"], "jobs = 0 is not allowed"),
         (["run", "--seeds", "a"], "allowed: a number"),
+        (["run", "--cell-deadline", "0"], "cell_deadline = 0.0 is not allowed"),
+        (["run", "--out", "/dev/null", "--rounds", "1"], "is a file; allowed: a new folder"),
+        (["run", "--out", "/proc/nowhere", "--rounds", "1"], "cannot be written"),
+        (["run", "quick", "--resume", "/nowhere"], "not with a preset"),
+        (["run", "--set", 'attack={name="ipm",tau=nan}'], "tau = nan is not allowed"),
+        (["run", "--set", f"learning_rate={10**400}"], "401 digits"),
+        (["run", "--set", "seed=1" + "0" * 5000], "allowed: a number"),
+        (["run", "--set", "n=100000000"], "nothing to run"),
         (["run", "--resume", "/nowhere"], "holds no experiment.toml"),
         (["list", "attack"], "did you mean 'attacks'"),
         (["report", "/nowhere"], "holds no results.csv"),
@@ -228,7 +247,7 @@ def test_a_corrupt_row_stops_a_resume_with_its_name_and_nothing_is_lost(finished
     out = tmp_path / "corrupt"
     shutil.copytree(finished, out)
     rows = sorted((out / "rows").glob("*.json"))
-    rows[0].write_text("{")
+    rows[0].write_text(json.dumps({"key": rows[0].stem, "status": "ok", "labels": {}}))
     ended = bench("run", "--resume", out)
     assert ended.returncode == 2
     assert rows[0].name in ended.stderr
@@ -249,6 +268,49 @@ def test_a_report_of_two_runs_together_is_written_where_asked(finished: Path, tm
     ended = bench("report", finished, other, "--out", tmp_path / "both")
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "both" / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("results.csv", b"", "is not a table of results"),
+        ("results.csv", b"accuracy\nabc\n", "is not a table of results"),
+        ("results.csv", b"\xff\xfe\x00", "is not a table of results"),
+        ("environment.json", b"{", "is not valid JSON"),
+    ],
+)
+def test_a_file_of_a_run_that_was_edited_is_named(
+    finished: Path, tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    shutil.copytree(finished, tmp_path / "edited")
+    (tmp_path / "edited" / name).write_bytes(content)
+    load = {"results.csv": load_results, "environment.json": load_environment}[name]
+    with pytest.raises(CloisterError, match=message):
+        load(tmp_path / "edited")
+
+
+def test_an_accuracy_that_is_no_number_is_named(finished: Path, tmp_path: Path) -> None:
+    text = (finished / "results.csv").read_text()
+    (tmp_path / "results.csv").write_text(text.replace(accuracies(finished).popitem()[1][0], "abc"))
+    with pytest.raises(CloisterError, match="column 'accuracy' is missing or no number"):
+        load_results(tmp_path)
+
+
+def test_a_mistake_that_nobody_foresaw_is_one_line_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: str) -> None:
+        raise RuntimeError("several\nlines")
+
+    monkeypatch.setattr("bench.catalogue.describe", broken)
+    monkeypatch.setattr(sys, "argv", ["bench", "list", "attacks", "--json"])
+    monkeypatch.delenv("CLOISTER_TRACEBACK", raising=False)
+    with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "bench: error: unexpected RuntimeError: several lines; CLOISTER_TRACEBACK=1 shows where\n"
+    )
 
 
 def test_comparing_a_run_with_itself_finds_it_identical(finished: Path) -> None:
@@ -365,5 +427,5 @@ def test_the_written_experiment_names_every_axis_with_its_value(finished: Path) 
     written = tomllib.loads((finished / "experiment.toml").read_text())
     assert written["title"] == "tiny"
     (block,) = written["grid"]
-    assert block["attack"] == ["none", "sign_flip"]
+    assert block["attack"] == [{"name": "none"}, {"name": "sign_flip", "scale": 4.0}]
     assert block["learning_rate"] == [0.1]

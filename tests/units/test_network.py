@@ -448,7 +448,8 @@ class TestJoining:
             stranger.close()
             party = stack.enter_context(socket.create_connection(listener.getsockname(), timeout=60.0))
             party.sendall(TOKEN + struct.pack("<i", 3))
-            assert set(accepted := mesh.accept_parties(listener, TOKEN, {3}, deadline_s=60.0)) == {3}
+            accepted = mesh.accept_parties(listener, TOKEN, {3}, deadline_s=60.0)
+            assert set(accepted) == {3}
             stack.enter_context(accepted[3])
 
     def test_a_silent_stranger_holds_up_nobody(self) -> None:

@@ -240,6 +240,21 @@ class TestEpsilon:
         cell = one_cell("aggregator = 'krum'\nprivacy = {name = 'central', noise_multiplier = 0.1}")
         assert run_cell(cell, digits, parties).metrics["epsilon"] == "unsupported"
 
+    @pytest.mark.parametrize("name", ["local", "distributed", "central"])
+    def test_an_attacker_who_sees_updates_without_their_noise_leaves_it_unsupported(
+        self, digits: Dataset, parties: InProcessParties, name: str
+    ) -> None:
+        text = f"f = 2\nprivacy = {{name = '{name}', noise_multiplier = 1.0}}\nattack = "
+        assert run_cell(one_cell(f"{text}'ipm'"), digits, parties).metrics["epsilon"] == "unsupported"
+        assert float(run_cell(one_cell(f"{text}'sign_flip'"), digits, parties).metrics["epsilon"]) > 0
+
+    def test_nothing_is_stated_of_a_run_without_a_finished_round(
+        self, digits: Dataset, parties: InProcessParties
+    ) -> None:
+        metrics = run_cell(one_cell("learning_rate = 1e30"), digits, parties).metrics
+        assert metrics["epsilon"] is None
+        assert metrics["sum_exact"] is None
+
     def test_it_is_the_same_for_local_and_central_noise_of_one_multiplier(
         self, digits: Dataset, parties: InProcessParties
     ) -> None:
@@ -252,6 +267,23 @@ class TestEpsilon:
             for name in ("local", "central")
         )
         assert local == central
+
+
+def test_attack_success_is_stated_only_where_somebody_attacks(digits: Dataset, parties: InProcessParties) -> None:
+    assert run_cell(one_cell("f = 0\nattack = 'sign_flip'"), digits, parties).metrics["attack_success"] is None
+    assert run_cell(one_cell("f = 4\nattack = 'none'"), digits, parties).metrics["attack_success"] is None
+    assert run_cell(one_cell("f = 4\nattack = 'label_flip'"), digits, parties).metrics["attack_success"] is not None
+
+
+def test_cells_of_one_seed_do_not_share_their_noise(digits: Dataset, parties: InProcessParties) -> None:
+    """Else the difference of two cells' results would show the updates."""
+    noises = []
+    for multiplier in (0.5, 1.0):
+        privacy = f"{{name = 'local', noise_multiplier = {multiplier}}}"
+        _, noise = residual_noise(digits, parties, privacy, f=0)
+        noises.append(noise[0, 0] / multiplier)
+    # Independent draws are more than 6 / sqrt(2,410) correlated with probability below 1e-8.
+    assert abs(float(torch.corrcoef(torch.stack(noises))[0, 1])) < 6 / math.sqrt(2410)
 
 
 def test_faults_are_placed_the_same_for_every_attack_and_differently_for_another_seed() -> None:
@@ -349,6 +381,24 @@ class TestDivergence:
         assert result.metrics["diverged_round"] == 1
         assert result.curve == []
         assert 0.0 <= result.metrics["accuracy"] <= 0.5
+
+    def test_under_a_mechanism_nothing_visible_depends_on_an_update_before_it_is_clipped(
+        self, digits: Dataset, parties: InProcessParties
+    ) -> None:
+        """A process whose raw update is not finite sends zero and noise, and the run goes on."""
+        cell = one_cell("clustering = 'none'\nprivacy = {name = 'local', noise_multiplier = 0.1}\nlearning_rate = 1e38")
+        outcome = run_round(build(cell, digits), torch.full((2410,), 1e30), 0, parties)
+        assert outcome.sum_exact
+        assert bool(torch.isfinite(outcome.model).all())
+
+    def test_an_attack_that_sends_another_shape_is_named(
+        self, digits: Dataset, parties: InProcessParties, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from attacks import attacks
+
+        monkeypatch.setattr(attacks.entry("sign_flip").factory, "__call__", lambda self, view: view.own[0])
+        with pytest.raises(CloisterError, match=r"attack 'sign_flip' sends shape \(2410,\); allowed: \(4, 2410\)"):
+            run_round(build(one_cell("f = 4\nattack = 'sign_flip'"), digits), torch.zeros(2410), 0, parties)
 
     def test_numbers_that_no_sum_can_take_are_cut_to_what_a_byzantine_process_can_send(
         self, digits: Dataset, parties: InProcessParties, monkeypatch: pytest.MonkeyPatch
