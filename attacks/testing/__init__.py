@@ -4,9 +4,7 @@ Each check takes a spec, runs the attack on small random inputs, and raises Asse
 In a test file of your own: `for check in conformance_checks(spec): check(spec)`.
 """
 
-import inspect
-from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from typing import Any, cast
 
 import numpy as np
@@ -16,21 +14,14 @@ from torch import Tensor
 from attacks.api import DataAttack, DataView, HonestView, OwnView, UpdateAttack, attacks, view_class
 from protocols.randomness import public_stream
 from protocols.registry import Spec
+from protocols.testing import Check, check_documented, examples_of
 
 __all__ = ["conformance_checks", "example_specs", "make_data_view", "make_update_view"]
-
-Check = Callable[[Spec], None]
 
 
 def example_specs() -> list[Spec]:
     """Return every registered attack with its defaults and with each of its declared examples, without repeats."""
-    return list(
-        dict.fromkeys(
-            attacks.resolve({**example, "name": entry.name})
-            for entry in attacks.entries().values()
-            for example in ({"name": entry.name}, *entry.examples)
-        )
-    )
+    return examples_of(attacks)
 
 
 def make_update_view(
@@ -67,14 +58,7 @@ def _send(spec: Spec, view: OwnView | HonestView) -> Tensor:
 
 def is_a_documented_frozen_dataclass(spec: Spec) -> None:
     """The plug-in is a frozen dataclass with a one-line summary, a source and a default for each parameter."""
-    entry = attacks.entry(spec.name)
-    assert is_dataclass(entry.factory), f"{spec.name} is not a dataclass"
-    assert getattr(entry.factory, "__dataclass_params__").frozen, f"{spec.name} is not frozen"  # noqa: B009
-    doc = inspect.getdoc(entry.factory) or ""
-    # dataclass() writes "Name(...)" where there is no docstring.
-    assert not doc.startswith(f"{entry.factory.__name__}("), f"{spec.name} has no docstring"
-    assert entry.source, f"{spec.name} has no source"
-    entry.factory()
+    check_documented(attacks, spec)
 
 
 def sends_one_finite_row_per_byzantine_process(spec: Spec) -> None:
