@@ -193,15 +193,19 @@ class Registry(Generic[Plugin]):
         hints = get_type_hints(entry.factory)
         checked = {key: self._typed(entry, key, value, hints[key]) for key, value in given.items()}
         try:
-            return cast(Plugin, entry.factory(**checked))
+            made = entry.factory(**checked)
         except (TypeError, ValueError) as error:
             raise CloisterError(f"{self.kind} {entry.name!r}: {error}") from None
+        for key, value in checked.items():  # after the plug-in's own checks, which say more
+            if isinstance(value, float) and not math.isfinite(value):
+                raise CloisterError(
+                    f"{self.kind} {entry.name!r}: {key} = {value} is not allowed; allowed: finite numbers"
+                )
+        return cast(Plugin, made)
 
     def _typed(self, entry: Entry, key: str, value: Any, hint: Any) -> Any:
         # TOML and JSON know lists only; a frozen plug-in holds tuples.
         plain = tuple(cast(list[Any], value)) if isinstance(value, list) else value
-        if isinstance(plain, float) and not math.isfinite(plain):
-            raise CloisterError(f"{self.kind} {entry.name!r}: {key} = {plain} is not allowed; allowed: finite numbers")
         try:
             return TypeAdapter(hint).validate_python(plain, strict=True)
         except ValidationError as error:

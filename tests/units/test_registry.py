@@ -375,3 +375,23 @@ class TestThirdParties:
         )
         message = said(shop.things.entries)
         assert "the thing plug-in 'sturdy = json:nothing' cannot be imported: AttributeError" in message
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_is_not_finite_is_refused_even_where_the_plug_in_does_not_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    package = tmp_path / "shop_of_numbers"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from protocols.registry import Registry\nthings = Registry('thing', ('shop_of_numbers',), 'none.such')\n"
+    )
+    (package / "careless.py").write_text(
+        "from dataclasses import dataclass\nfrom shop_of_numbers import things\n"
+        "@things.register(source='s')\n@dataclass(frozen=True, kw_only=True)\n"
+        "class Careless:\n    '''Looks at nothing.'''\n    x: float = 1.0\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    things = importlib.import_module("shop_of_numbers").things
+    with pytest.raises(CloisterError, match=r"thing 'careless': x = -?(nan|inf) is not allowed; allowed: finite"):
+        things.resolve({"name": "careless", "x": value})
