@@ -59,7 +59,10 @@ class Experiment:
 
 
 def _resolved(axis: str, value: Any) -> Any:
-    return PLUGINS[axis].resolve(value).as_config() if axis in PLUGINS else value
+    if axis not in PLUGINS:
+        return value
+    config = PLUGINS[axis].resolve(value).as_config()
+    return {key: each for key, each in config.items() if each is not None}  # TOML knows no null: it is left out
 
 
 def preset_names() -> list[str]:

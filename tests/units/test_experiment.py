@@ -58,8 +58,11 @@ def test_an_experiment_written_out_reads_back_to_the_same_cells() -> None:
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_every_preset_expands_to_cells(name: str) -> None:
-    assert expand(load_experiment(name))
+def test_every_preset_expands_to_cells_and_writes_them_out(name: str) -> None:
+    experiment = load_experiment(name)
+    cells = expand(experiment)
+    assert cells
+    assert expand(parse_experiment(experiment.to_toml(), name="again")) == cells
 
 
 @pytest.mark.parametrize(
