@@ -25,7 +25,7 @@ from protocols.privacy import mechanisms
 from protocols.registry import Registry, Spec
 from protocols.secure_sum import secure_sums
 
-__all__ = ["NUMBERS", "PLUGINS", "Cell", "cell_key", "config_label", "data_key"]
+__all__ = ["NUMBERS", "PLUGINS", "Cell", "cell_key", "config_label"]
 
 PLUGINS: Mapping[str, Registry[Any]] = MappingProxyType(
     {
@@ -141,11 +141,6 @@ def cell_key(cell: Cell, data_fingerprint: str) -> str:
     """
     parts = [json.dumps(cell.as_config(), sort_keys=True), code_fingerprint(cell), data_fingerprint]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
-
-
-def data_key(cell: Cell) -> str:
-    """Return what identifies the data set of a cell."""
-    return cell.dataset.canonical()
 
 
 def code_fingerprint(cell: Cell) -> str:

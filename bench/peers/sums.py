@@ -49,18 +49,19 @@ def compare_sums(*, members: int = 5, coordinates: int = 1_000_000, turns: int =
         ]
 
 
-def move_bytes(count: int) -> None:
-    """Send so many bytes through one TCP connection on loopback and receive them all."""
+def move_bytes(count: int) -> int:
+    """Send so many bytes through one TCP connection on loopback; return how many were received."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         sender = socket.create_connection(listener.getsockname())
         receiver, _ = listener.accept()
     with sender, receiver:
         thread = threading.Thread(target=_send, args=(sender, count))
         thread.start()
-        buffer, left = bytearray(_CHUNK_BYTES), count
-        while left:
-            left -= receiver.recv_into(buffer, min(left, _CHUNK_BYTES))
+        buffer, received = bytearray(_CHUNK_BYTES), 0
+        while received < count and (part := receiver.recv_into(buffer)):
+            received += part
         thread.join()
+    return received
 
 
 def _send(sender: socket.socket, count: int) -> None:

@@ -141,6 +141,7 @@ class TestExchange:
         links = connect(3)
         narrow(links)
         run(links, lambda link: swap(link, 3, count=5 * 2**17))
+        assert all(sum(link.meter.payload_bytes.values()) == 2 * 5 * 2**20 for link in links)
 
     def test_parties_that_wait_first_are_seen(self, connect: Connect) -> None:
         links = connect(2, deadline_s=0.3)
@@ -459,6 +460,7 @@ class TestJoining:
             party = stack.enter_context(socket.create_connection(listener.getsockname(), timeout=60.0))
             party.sendall(TOKEN + struct.pack("<i", 3))
             accepted = mesh.accept_parties(listener, TOKEN, {3}, deadline_s=60.0)
+            assert set(accepted) == {3}
             stack.enter_context(accepted[3])
 
     def test_a_rank_that_is_not_expected_or_comes_twice_is_dropped(self) -> None:
