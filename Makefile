@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: bench test lint reference clean
+.PHONY: bench test lint reference pages hunt clean
 
 bench: .venv/installed
 	$(BIN)/bench run quick
@@ -14,6 +14,14 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+# A page for each protocol, from its docstring, its conditions, a metered run and its cost formula.
+pages: .venv/installed
+	$(BIN)/python -m protocols.testing.pages protocols/secure_sum/pages
+
+# Plants every known bug into the code, one at a time, and has the suite find it.
+hunt: .venv/installed
+	$(BIN)/python -m tests.meta.hunt
 
 # The committed reference report is this command's output, less the rows and all but two figures.
 reference: .venv/installed

@@ -15,7 +15,6 @@ from bench.round import DivergedError, run_round
 from protocols.parties import OpenedSums
 from protocols.registry import Spec
 from protocols.secure_sum import secure_sums
-from protocols.types import Cost
 
 __all__ = ["estimate_s"]
 
@@ -33,10 +32,9 @@ class _PricedParties:
     def open_sums(self, protocol: Spec, words: Tensor) -> OpenedSums:
         """See Parties.open_sums."""
         clusters, members, coordinates = words.shape
-        cost = secure_sums.make(protocol).cost(parties=members, clusters=clusters, coordinates=coordinates)
-        self.priced_s += _BATCH_S + cost.wire_bytes / _BYTES_PER_S
-        upload = Cost(payload_bytes=0, wire_bytes=0, messages=0, rounds=0)
-        return OpenedSums(sums=words.sum(dim=1), mpc=cost, upload=upload)
+        traffic = secure_sums.make(protocol).cost(parties=members, clusters=clusters, coordinates=coordinates)
+        self.priced_s += _BATCH_S + traffic.wire_bytes / _BYTES_PER_S
+        return OpenedSums(sums=words.sum(dim=1), contributors=tuple(range(members)), traffic=traffic)
 
 
 def estimate_s(cells: Sequence[Cell], datasets: Sequence[Dataset]) -> float:

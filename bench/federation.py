@@ -133,7 +133,7 @@ def _point(number: int, scored: Score, outcomes: list[RoundOutcome], seconds: fl
         "round": number,
         "accuracy": scored.accuracy,
         "loss": _finite(scored.loss),
-        "bytes": sum(_wire_bytes(outcome) for outcome in outcomes),
+        "bytes": sum(outcome.traffic.wire_bytes for outcome in outcomes),
         "seconds": seconds,
     }
 
@@ -142,7 +142,7 @@ def _metrics(
     cell: Cell, network: Network, final: Score, outcomes: list[RoundOutcome], ledger: Ledger
 ) -> dict[str, Any]:
     delta = mechanisms.make(cell.privacy).delta
-    total_bytes = sum(_wire_bytes(outcome) for outcome in outcomes)
+    total_bytes = sum(outcome.traffic.wire_bytes for outcome in outcomes)
     return {
         "accuracy": final.accuracy,
         "loss": _finite(final.loss),
@@ -151,21 +151,19 @@ def _metrics(
         "delta": delta,
         "clusters": max((outcome.clusters for outcome in outcomes), default=None),
         "tainted_clusters": max((outcome.tainted_clusters for outcome in outcomes), default=None),
+        "failed_clusters": sum(outcome.failed_clusters for outcome in outcomes),
         "tolerated_clusters": min((outcome.tolerated_clusters for outcome in outcomes), default=None),
         "parameters": network.dimension,
         "bytes_total": total_bytes,
-        "bytes_mpc": sum(outcome.mpc.wire_bytes for outcome in outcomes),
-        "bytes_upload": sum(outcome.upload.wire_bytes for outcome in outcomes),
+        "bytes_offline": sum(outcome.traffic.offline.wire_bytes for outcome in outcomes),
+        "bytes_mpc": sum(outcome.traffic.mpc.wire_bytes for outcome in outcomes),
+        "bytes_upload": sum(outcome.traffic.upload.wire_bytes for outcome in outcomes),
         "bytes_per_process_round": total_bytes / (cell.participants * len(outcomes)) if outcomes else None,
-        "mpc_rounds": sum(outcome.mpc.rounds for outcome in outcomes),
+        "mpc_rounds": sum(outcome.traffic.mpc.rounds for outcome in outcomes),
         "sum_exact": all(outcome.sum_exact for outcome in outcomes) if outcomes else None,
         "train_s": sum(outcome.train_s for outcome in outcomes),
         "mpc_s": sum(outcome.mpc_s for outcome in outcomes),
     }
-
-
-def _wire_bytes(outcome: RoundOutcome) -> int:
-    return outcome.mpc.wire_bytes + outcome.upload.wire_bytes
 
 
 def _finite(value: float) -> float | None:

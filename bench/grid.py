@@ -58,18 +58,28 @@ def skip_reason(cell: Cell, dataset: Dataset) -> str | None:
     groups = len(dataset.group_names) or None
     if cell.n > len(dataset.y_train):
         return f"n = {cell.n} processes cannot share {len(dataset.y_train)} training rows"
-    clusters = _clusters(cell)
-    most = PLUGINS["aggregator"].make(cell.aggregator).breakdown(clusters)
+    sizes = _cluster_sizes(cell)
+    most = PLUGINS["aggregator"].make(cell.aggregator).breakdown(len(sizes))
     if most < 0:
-        return f"{cell.aggregator.name} is not defined for {clusters} clusters"
+        return f"{cell.aggregator.name} is not defined for {len(sizes)} clusters"
+    if (unfit := _unfit_size(cell, sizes)) is not None:
+        return unfit
     return PLUGINS["model"].make(cell.model).unfit(dataset.shape) or PLUGINS["partition"].make(cell.partition).unfit(
         groups, cell.n, dataset.classes
     )
 
 
-def _clusters(cell: Cell) -> int:
-    return len(
-        PLUGINS["clustering"]
-        .make(cell.clustering)(n=cell.participants, cluster_size=cell.cluster_size, seed=cell.seed, round_index=0)
-        .clusters
-    )
+def _cluster_sizes(cell: Cell) -> tuple[int, ...]:
+    policy = PLUGINS["clustering"].make(cell.clustering)
+    return policy(n=cell.participants, cluster_size=cell.cluster_size, seed=cell.seed, round_index=0).sizes
+
+
+def _unfit_size(cell: Cell, sizes: tuple[int, ...]) -> str | None:
+    """Return why the protocol cannot run in clusters of these sizes."""
+    protocol = PLUGINS["protocol"].make(cell.protocol)
+    for size in sorted(set(sizes)):
+        try:
+            protocol.check_size(parties=size)
+        except CloisterError as error:
+            return f"{cell.protocol.name}: {error}"
+    return None

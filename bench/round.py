@@ -17,16 +17,16 @@ from bench.training import ClientData, LocalTraining, train_locally
 from protocols.aggregators import Aggregator
 from protocols.check import CloisterError
 from protocols.clustering import ClusteringPolicy
+from protocols.network import NetworkError
 from protocols.parties import Parties
 from protocols.privacy import Mechanism, clip_to_norm
 from protocols.randomness import SecretStreams, public_stream
 from protocols.registry import Spec
 from protocols.ring import FixedPoint
-from protocols.types import Clustering, Cost
+from protocols.types import Clustering, Traffic
 
 __all__ = ["DivergedError", "Federation", "RoundOutcome", "run_round"]
 
-_NO_COST = Cost(payload_bytes=0, wire_bytes=0, messages=0, rounds=0)
 # Rounded Gaussian noise of at least this many units adds up like Gaussian noise: see _noise_words.
 _LEAST_NOISE_UNITS = 4.0
 # No Gaussian draw of 53 bits is larger than 8.6 standard deviations.
@@ -70,10 +70,10 @@ class RoundOutcome:
     tainted_clusters: int
     tolerated_clusters: int
     clusters: int
+    failed_clusters: int
     multipliers: NDArray[np.float64] | None
     sum_exact: bool
-    mpc: Cost
-    upload: Cost
+    traffic: Traffic
     train_s: float
     mpc_s: float
 
@@ -124,13 +124,12 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     sent = _attack(federation, updates, round_index)
     words = _words(federation, sent, clustering, round_index)
     trained_at = time.perf_counter()
-    sums, exact, mpc, upload = _open_sums(federation, words, clustering, parties)
+    opened = _open_sums(federation, words, clustering, parties)
     opened_at = time.perf_counter()
 
-    sizes = torch.tensor(clustering.sizes)
-    means = federation.ring.decode(sums) / sizes[:, None]
-    tainted = int((clustering.faulty_counts(federation.faulty) > 0).sum())
-    m = len(sizes)
+    sizes, m = opened.added, len(opened.clusters)
+    means = federation.ring.decode(opened.sums) / sizes[:, None]
+    tainted = int((clustering.faulty_counts(federation.faulty)[opened.clusters] > 0).sum())
     tolerate = min(federation.declared_faulty, m, federation.rule.breakdown(m))
     sensitivity = federation.rule.sensitivity(sizes, tolerate)
     step = federation.rule(means, sizes, tolerate) + _result_noise(federation, sensitivity, round_index)
@@ -139,10 +138,10 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
         tainted_clusters=tainted,
         tolerated_clusters=tolerate,
         clusters=m,
+        failed_clusters=len(clustering.clusters) - m,
         multipliers=_multipliers(federation, clustering, sensitivity),
-        sum_exact=exact,
-        mpc=mpc,
-        upload=upload,
+        sum_exact=opened.exact,
+        traffic=opened.traffic,
         train_s=trained_at - started,
         mpc_s=opened_at - trained_at,
     )
@@ -237,22 +236,52 @@ def _noise_words(federation: Federation, clustering: Clustering, round_index: in
     return torch.round(draws * torch.from_numpy(stds)[:, None]).to(torch.int64)
 
 
-def _open_sums(
-    federation: Federation, words: Tensor, clustering: Clustering, parties: Parties
-) -> tuple[Tensor, bool, Cost, Cost]:
-    """Return the opened sums (m, d), whether they are exact, and the costs; clusters of one size run as one batch."""
+@dataclass(frozen=True, kw_only=True)
+class _Opened:
+    """The sums (m, d) of the clusters `opened` (m,), how many members each adds (m,), and what they cost."""
+
+    clusters: list[int]
+    sums: Tensor
+    added: Tensor
+    exact: bool
+    traffic: Traffic
+
+
+def _open_sums(federation: Federation, words: Tensor, clustering: Clustering, parties: Parties) -> _Opened:
+    """Open every cluster's sum; a cluster that fails leaves the round, and its members the mean.
+
+    Clusters of one size run as one batch. A batch that fails is run again cluster by cluster, so that a failing
+    cluster takes no other one with it. Raises: NetworkError when no cluster can open its sum.
+    """
     by_size: dict[int, list[int]] = defaultdict(list)
     for j, size in enumerate(clustering.sizes):
         by_size[size].append(j)
-    sums = torch.empty(len(clustering.clusters), words.shape[1], dtype=torch.int64)
-    exact, mpc, upload = True, _NO_COST, _NO_COST
-    for chosen in by_size.values():
-        members = torch.tensor([clustering.clusters[j] for j in chosen])
-        opened = parties.open_sums(federation.protocol, words[members])
-        exact = exact and torch.equal(opened.sums, words[members].sum(dim=1))
-        sums[chosen] = opened.sums
-        mpc, upload = mpc.beside(opened.mpc), upload.beside(opened.upload)
-    return sums, exact, mpc, upload
+    results: dict[int, tuple[Tensor, tuple[int, ...]]] = {}
+    exact, traffic, failure = True, Traffic.none(), None
+    batches = list(by_size.values())
+    while batches:
+        chosen = batches.pop()
+        members = words[torch.tensor([clustering.clusters[j] for j in chosen])]
+        try:
+            opened = parties.open_sums(federation.protocol, members)
+        except NetworkError as error:
+            failure = error
+            batches += [[j] for j in chosen] if len(chosen) > 1 else []
+            continue
+        expected = federation.ring.wrap(members[:, list(opened.contributors)].sum(dim=1))
+        exact = exact and torch.equal(opened.sums, expected)
+        results.update({j: (sums, opened.contributors) for j, sums in zip(chosen, opened.sums, strict=True)})
+        traffic = traffic.beside(opened.traffic)
+    if failure is not None and not results:
+        raise failure
+    there = sorted(results)
+    return _Opened(
+        clusters=there,
+        sums=torch.stack([results[j][0] for j in there]),
+        added=torch.tensor([len(results[j][1]) for j in there]),
+        exact=exact,
+        traffic=traffic,
+    )
 
 
 def _result_noise(federation: Federation, sensitivity: float | None, round_index: int) -> Tensor | float:

@@ -53,13 +53,22 @@ MEANS = (
     "attack_success",
     "bytes_total",
     "bytes_mpc",
+    "bytes_offline",
     "bytes_upload",
     "bytes_per_process_round",
     "train_s",
     "mpc_s",
     "runtime_s",
 )
-SUMMARISED = ("epsilon", "clusters", "tainted_clusters", "tolerated_clusters", "sum_exact", "diverged_round")
+SUMMARISED = (
+    "epsilon",
+    "clusters",
+    "tainted_clusters",
+    "tolerated_clusters",
+    "failed_clusters",
+    "sum_exact",
+    "diverged_round",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

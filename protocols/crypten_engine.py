@@ -167,8 +167,17 @@ def reveal(link: Link, parties: int, share: Tensor, *, fraction_bits: int) -> Te
     CrypTen's own decoding is off by one for some negative numbers, so decoding is left to FixedPoint.
     """
     with world(link, parties):
-        opened = ArithmeticSharedTensor.from_shares(share, precision=fraction_bits).reveal()
+        shared = ArithmeticSharedTensor.from_shares(share.as_subclass(_Uncopied), precision=fraction_bits)
+        opened = shared.reveal()
     return cast(Tensor, opened)
+
+
+class _Uncopied(Tensor):
+    """A share that CrypTen opens without copying it first: our all_reduce leaves what it is given as it is."""
+
+    def clone(self, *, memory_format: torch.memory_format | None = None) -> Tensor:  # noqa: ARG002
+        """Return the share itself."""
+        return self.as_subclass(Tensor)
 
 
 def stock_sum(link: Link, parties: int, words: Tensor) -> Tensor:

@@ -1,19 +1,20 @@
-"""Parties as threads of this process: the same protocol code and the same bytes, fast to start, for tests."""
+"""Parties as threads of this process: the same protocol code and the same bytes, fast and replayable, for tests."""
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from torch import Tensor
 
 from protocols import check
-from protocols.faults import Fault, FaultyLink
-from protocols.network import InProcessLink, NetworkError, PartyCrashedError, in_process_links
-from protocols.parties import OpenedSums, PartyReport, check_words, collect, publish, run_party, total
+from protocols.faulty_link import Fault, FaultyLink
+from protocols.in_process_link import InProcessLink, Received, in_process_links
+from protocols.keyring import Keyring, make_keyring
+from protocols.network import Link, NetworkError
+from protocols.parties import OpenedSums, check_batch, run_board, run_member, the_cause, total
 from protocols.registry import Spec
-from protocols.secure_sum import Party
-from protocols.types import Cost
-from protocols.zero_sharing import agree_on_keys
+from protocols.secure_sum import Board, Opened, Party
+from protocols.types import Traffic
 
 __all__ = ["InProcessParties"]
 
@@ -21,65 +22,106 @@ Result = TypeVar("Result")
 
 
 class InProcessParties:
-    """A pool of `parties` party threads.
+    """A pool of `parties` party threads, in virtual time.
 
     Guarantees:
-        It returns the same words and the same costs as the party processes do.
-        After a failed batch the next one starts with new links and new keys.
+        It returns the same words and the same traffic as the party processes do.
+        The same words, faults and schedule seed give the same outcome, however the threads are scheduled.
+        After a batch that lost a party the next one starts with new links and new keys.
     """
 
-    def __init__(self, parties: int, *, deadline_s: float = 60.0, faults: Mapping[int, Fault] | None = None) -> None:
-        """Start the parties; `faults` are what some ranks do to the messages they send, in every batch."""
+    def __init__(
+        self,
+        parties: int,
+        *,
+        deadline_s: float = 60.0,
+        faults: Mapping[int, Fault] | None = None,
+        schedule: int | None = None,
+        keyring: Callable[[Link, int], Keyring] = make_keyring,
+    ) -> None:
+        """Start the parties; `faults` are what some ranks (BOARD among them) do to the messages that they send.
+
+        The mapping may change between batches; a fault may send again what its rank sent in an older batch.
+        `schedule` seeds the time that each message takes; None: no time. `keyring` makes a party's keys.
+        """
         check.integer_at_least(1, parties=parties)
         check.positive(deadline_s=deadline_s)
         self._parties = parties
         self._deadline_s = deadline_s
-        self._faults = faults or {}
+        self._faults = faults
+        self._schedule = schedule
+        self._keyring = keyring
+        self._use = 0
+        self._transcripts: dict[int, list[Received]] = {}
         self._start()
 
+    @property
+    def transcripts(self) -> dict[int, list[Received]]:
+        """What each party and the board (BOARD) has received in the last batch, in the order of its reads."""
+        return self._transcripts
+
     def _start(self) -> None:
-        *self._links, self._board = in_process_links(self._parties, deadline_s=self._deadline_s)
-        self._use = 0
-        self._zero_shares = _in_threads(self._links, lambda link: agree_on_keys(link, self._parties))
+        self._links = in_process_links(self._parties, deadline_s=self._deadline_s, seed=self._schedule)
+        self._faulty = {link.rank: FaultyLink(link) for link in self._links}
+        members = self._links[:-1]
+        members[0].run({link.rank for link in members})
+        with ThreadPoolExecutor(self._parties) as threads:
+            made = [threads.submit(_leaving, link, lambda at: self._keyring(at, self._parties)) for link in members]
+        self._keys = [keys.result() for keys in made]
 
     def open_sums(self, protocol: Spec, words: Tensor) -> OpenedSums:
         """See Parties.open_sums."""
-        clusters, members, coordinates = check_words(words, self._parties)
+        clusters, members, coordinates = check_batch(protocol, words, self._parties)
         self._use += 1
+        links = [*self._links[:members], self._links[-1]]
+        for link in links:
+            link.transcript = []
+        links[0].run({link.rank for link in links})
+        board = Board(
+            link=self._link(links[-1]), parties=members, use=self._use, clusters=clusters, coordinates=coordinates
+        )
 
-        def work(link: InProcessLink) -> tuple[PartyReport, Cost]:
-            fault = self._faults.get(link.rank)
-            used = link if fault is None else FaultyLink(link, fault)
-            party = Party(link=used, parties=members, use=self._use, zero_shares=self._zero_shares[link.rank])
-            report, opened = run_party(protocol, party, words[:, link.rank])
-            return report, publish(link, opened)
+        def contribute(link: InProcessLink) -> Traffic:
+            keys = self._keys[link.rank]
+            party = Party(link=self._link(link), parties=members, use=self._use, keys=keys)
+            return run_member(protocol, party, words[:, link.rank])
 
-        try:
-            runs = _in_threads(self._links[:members], work)
-            sums = collect(self._board, [report for report, _ in runs], clusters, coordinates)
-        except BaseException:
+        with ThreadPoolExecutor(members + 1) as threads:
+            runs = [threads.submit(_leaving, link, contribute) for link in links[:-1]]
+            opened = threads.submit(_leaving, links[-1], lambda _: run_board(protocol, board))
+        return self._result(links, runs, opened)
+
+    def _link(self, link: InProcessLink) -> Link:
+        if self._faults is None:
+            return link
+        faulty = self._faulty[link.rank]
+        faulty.fault = self._faults.get(link.rank)
+        return faulty
+
+    def _result(self, links: list[InProcessLink], runs: list[Future[Traffic]], opened: Future[Opened]) -> OpenedSums:
+        self._transcripts = {link.rank: link.transcript or [] for link in links}
+        errors = [error for run in runs if (error := run.exception())]
+        failure = opened.exception()
+        if errors or failure or any(link.lost for link in links):
             self._start()
-            raise
+        if isinstance(failure, NetworkError):
+            raise the_cause(failure, errors)
+        for error in (failure, *errors):
+            if error and not isinstance(error, NetworkError):
+                raise error
+        result = opened.result()
+        traffic = [link.meter.traffic() for link in links]
         return OpenedSums(
-            sums=sums, mpc=total([report.mpc for report, _ in runs]), upload=total([upload for _, upload in runs])
+            sums=result.sums, contributors=result.contributors, suspects=result.suspects, traffic=total(traffic)
         )
 
 
-def _in_threads(links: Sequence[InProcessLink], work: Callable[[InProcessLink], Result]) -> list[Result]:
-    """Return work(link) for every link, in threads; the first cause of a failure is raised, not its echoes."""
-
-    def guarded(link: InProcessLink) -> Result:
-        try:
-            return work(link)
-        except BaseException:
-            link.close()  # the others must not wait for a party that is gone
-            raise
-
-    with ThreadPoolExecutor(len(links)) as threads:
-        futures = [threads.submit(guarded, link) for link in links]
-    errors = [error for future in futures if (error := future.exception())]
-    causes = [error for error in errors if not isinstance(error, PartyCrashedError)]
-    causes.sort(key=lambda error: isinstance(error, NetworkError))
-    for error in causes or errors:
-        raise error
-    return [future.result() for future in futures]
+def _leaving(link: InProcessLink, work: Callable[[InProcessLink], Result]) -> Result:
+    """Return work(link); the others then need not wait for this party."""
+    try:
+        result = work(link)
+    except BaseException:
+        link.close()
+        raise
+    link.finish()
+    return result

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from multiprocessing import reduction
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,7 +44,8 @@ class InputMemory:
         needed = words.numel() * _WORD_BYTES
         if os.fstat(self.descriptor).st_size < needed:
             os.ftruncate(self.descriptor, needed)
-        self.words(*words.shape).copy_(words)
+        # One thread copies: PyTorch's threads would wait for each other while the parties have the cores.
+        np.copyto(self.words(*words.shape).numpy(), words.numpy())
 
 
 class SentDescriptor:

@@ -1,47 +1,53 @@
-"""Every byte between parties: one exchange primitive, metered where it leaves, in process and over TCP.
+"""Every byte between parties: what a link is, what it counts, and how it fails.
 
-Threat model: links are not encrypted or authenticated beyond a shared start-up token; whoever can read the
+Threat model: a plain link is not encrypted or authenticated beyond a shared start-up token; whoever can read the
 loopback interface sees shares and opened sums (masked shares alone reveal only their sum), and whoever can
-write to it can change them.
+write to it can change them. `tcp_link` says what its sealed mode adds.
 """
 
-import queue
-import selectors
-import socket
 import struct
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from protocols.types import Cost
+from protocols.types import Cost, Traffic
 
 __all__ = [
     "BOARD",
     "HEADER_BYTES",
-    "InProcessLink",
+    "CheatingDetectedError",
+    "Header",
     "Link",
     "Meter",
     "NetworkError",
     "OutOfStepError",
     "PartyCrashedError",
+    "PartyFailedError",
     "PartyTimeoutError",
-    "TcpLink",
-    "in_process_links",
+    "TooFewPartiesError",
+    "bytes_of",
+    "check_header",
+    "name_of",
+    "raise_lost",
 ]
 
 BOARD = -1
-"""The peer number of the board: where clusters publish what they opened; not a party."""
+"""The peer number of the board: where clusters publish, and the server of protocols that have one; not a party."""
 
-_HEADER = struct.Struct("<IIQ")  # sequence number on this link, depth in the chain of messages, payload bytes
+_HEADER = struct.Struct("<IHHQ")
 HEADER_BYTES = _HEADER.size
+_MOST_HOPS = 2**16 - 1
 
 
 class NetworkError(RuntimeError):
     """A protocol could not go on because of another party."""
+
+
+class PartyFailedError(NetworkError):
+    """The code of a party process raised an error that is none of these."""
 
 
 class PartyCrashedError(NetworkError):
@@ -56,36 +62,99 @@ class OutOfStepError(NetworkError):
     """A peer sent a message that does not belong at this place of the protocol."""
 
 
-@dataclass(kw_only=True)
+class TooFewPartiesError(NetworkError):
+    """Fewer parties are left than the protocol needs to open its sum."""
+
+
+class CheatingDetectedError(NetworkError):
+    """Somebody sent what no honest party sends; nothing was opened.
+
+    `suspects` are parties of which at least one cheats; a set of one names the culprit. Empty: nobody in
+    particular can be named.
+    """
+
+    def __init__(self, text: str, *, suspects: frozenset[int] = frozenset()) -> None:
+        super().__init__(text)
+        self.suspects = suspects
+
+
+class Header(NamedTuple):
+    """What precedes each payload: its number on this link, the chain of messages behind it, its length."""
+
+    sequence: int
+    member_hops: int
+    board_hops: int
+    payload_bytes: int
+
+    def pack(self) -> bytes:
+        """Return the HEADER_BYTES bytes on the wire."""
+        return _HEADER.pack(*self)
+
+    @classmethod
+    def unpack(cls, wire: bytes | bytearray) -> "Header":
+        """Return the header that these HEADER_BYTES bytes are."""
+        return cls(*_HEADER.unpack(wire))
+
+
 class Meter:
-    """Counts what one party sends, per peer, and the depth of the longest chain of messages behind its state."""
+    """Counts what one party sends, and the dependent messages behind its state, offline and online apart.
 
-    payload_bytes: dict[int, int] = field(default_factory=dict[int, int])
-    messages: dict[int, int] = field(default_factory=dict[int, int])
-    depth: int = 0
+    A chain of messages is counted as its hops between members and its hops from or to the board; each is the
+    largest over all chains that end at this party. Offline messages and the others make chains of their own.
+    """
 
-    def count(self, peer: int, payload_bytes: int) -> None:
-        """Count one message as it leaves."""
-        self.payload_bytes[peer] = self.payload_bytes.get(peer, 0) + payload_bytes
-        self.messages[peer] = self.messages.get(peer, 0) + 1
+    def __init__(self) -> None:
+        self.reset()
 
-    def cost(self, *, board: bool) -> Cost:
-        """Return what was sent to the board, or else to the other parties."""
-        peers = [peer for peer in self.messages if (peer == BOARD) == board]
-        payload_bytes = sum(self.payload_bytes[peer] for peer in peers)
-        messages = sum(self.messages[peer] for peer in peers)
+    def reset(self) -> None:
+        """Start counting anew; sequence numbers are the link's and go on."""
+        self._sent: dict[tuple[bool, bool], list[int]] = {}
+        self._hops = {False: [0, 0], True: [0, 0]}
+        self._is_offline = False
+
+    @contextmanager
+    def offline(self) -> Generator[None, None, None]:
+        """Count what is sent inside as offline: a protocol does it before it looks at any input."""
+        self._is_offline = True
+        try:
+            yield
+        finally:
+            self._is_offline = False
+
+    def header(self, rank: int, peer: int, sequence: int, payload_bytes: int) -> Header:
+        """Count one message as it leaves and return its header."""
+        board = BOARD in (rank, peer)
+        sent = self._sent.setdefault((self._is_offline, board), [0, 0])
+        sent[0] += 1
+        sent[1] += payload_bytes
+        member_hops, board_hops = self._hops[self._is_offline]
+        # A peer may lie about the hops behind its message; what it says must not keep this party from sending.
+        member_hops, board_hops = min(member_hops + (not board), _MOST_HOPS), min(board_hops + board, _MOST_HOPS)
+        return Header(sequence, member_hops, board_hops, payload_bytes)
+
+    def received(self, header: Header) -> None:
+        """Take over the longer chains of a message that has come in."""
+        member_hops, board_hops = self._hops[self._is_offline]
+        self._hops[self._is_offline] = [max(member_hops, header.member_hops), max(board_hops, header.board_hops)]
+
+    def traffic(self) -> Traffic:
+        """Return what has been counted since the last reset."""
+        members, board = self._hops[False]
+        offline = self._cost((True, False), 0).beside(self._cost((True, True), 0))
+        return Traffic(
+            offline=offline.then(Cost.none(rounds=sum(self._hops[True]))),
+            mpc=self._cost((False, False), members),
+            upload=self._cost((False, True), board),
+        )
+
+    def _cost(self, kind: tuple[bool, bool], rounds: int) -> Cost:
+        messages, payload_bytes = self._sent.get(kind, (0, 0))
         return Cost(
             payload_bytes=payload_bytes,
             wire_bytes=payload_bytes + HEADER_BYTES * messages,
             messages=messages,
-            rounds=min(messages, 1) if board else self.depth,
+            rounds=rounds,
         )
-
-    def reset(self) -> None:
-        """Start counting anew; sequence numbers are the link's and go on."""
-        self.payload_bytes.clear()
-        self.messages.clear()
-        self.depth = 0
 
 
 class Link(Protocol):
@@ -106,200 +175,60 @@ class Link(Protocol):
 
         Guarantees:
             Messages leave before any is awaited, so that parties which exchange with each other never deadlock.
-            The dependent-message depth of this party becomes the largest depth that it received.
+            The chains of messages behind this party become the longest that it received.
 
-        Raises: PartyCrashedError, PartyTimeoutError, OutOfStepError.
+        Raises: PartyCrashedError, PartyTimeoutError, OutOfStepError as soon as one peer fails.
         """
         ...
 
+    def try_exchange(
+        self, outgoing: Mapping[int, Tensor], incoming: Mapping[int, Tensor]
+    ) -> Mapping[int, NetworkError]:
+        """Exchange like `exchange`, but go on without the peers that fail; return why each of those is lost.
 
-def _bytes_of(tensor: Tensor) -> memoryview:
-    flat = tensor.view(-1).view(torch.uint8).numpy()
-    return flat.data if tensor.numel() else memoryview(b"")
+        Guarantees:
+            The tensors of all other peers are filled; those of lost peers hold nothing of use.
+            A peer once lost stays lost, at no further wait; nothing more is sent to it.
+            Parties that run the same exchanges in step wait long enough for one that had to wait for a lost peer.
+        """
+        ...
+
+    def skip(self, exchanges: int) -> None:
+        """Wait so many exchanges longer in the next try_exchange: those in which only the others take part."""
+        ...
+
+    def begin(self) -> None:
+        """Start a new batch: counters at zero, deadlines from now on."""
+        ...
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass, as a slow party does."""
+        ...
 
 
-def _check_header(peer: int, header: tuple[int, int, int], sequence: int, payload_bytes: int) -> None:
-    if header[0] != sequence or header[2] != payload_bytes:
+def bytes_of(tensor: Tensor) -> memoryview:
+    """Return the memory of a contiguous tensor as bytes."""
+    flat = tensor.view(-1)
+    if flat.numel() == 1:
+        flat = flat.as_strided((1,), (1,))  # one element is contiguous whatever its stride, which bytes are not
+    return flat.view(torch.uint8).numpy().data if flat.numel() else memoryview(b"")
+
+
+def check_header(peer: int, header: Header, sequence: int, payload_bytes: int) -> None:
+    """Raise OutOfStepError unless the header announces the message that is due."""
+    if header.sequence != sequence or header.payload_bytes != payload_bytes:
         raise OutOfStepError(
-            f"party {peer} sent message {header[0]} of {header[2]} bytes; "
+            f"{name_of(peer)} sent message {header.sequence} of {header.payload_bytes} bytes; "
             f"expected message {sequence} of {payload_bytes} bytes"
         )
 
 
-_Box = queue.SimpleQueue[tuple[tuple[int, int, int], bytes] | None]
+def name_of(peer: int) -> str:
+    """Return how errors call this peer."""
+    return "the board" if peer == BOARD else f"party {peer}"
 
 
-class InProcessLink:
-    """Links between parties that are threads of one process, for tests."""
-
-    def __init__(self, rank: int, boxes: Mapping[tuple[int, int], _Box], *, deadline_s: float) -> None:
-        self.rank = rank
-        self.meter = Meter()
-        self._boxes = boxes
-        self._deadline_s = deadline_s
-        self._sent: dict[int, int] = {}
-        self._received: dict[int, int] = {}
-
-    def exchange(self, outgoing: Mapping[int, Tensor], incoming: Mapping[int, Tensor]) -> None:
-        """See Link.exchange."""
-        depth = self.meter.depth + 1
-        for peer, tensor in outgoing.items():
-            payload = bytes(_bytes_of(tensor.contiguous()))
-            self._boxes[self.rank, peer].put(((self._sent.get(peer, 0), depth, len(payload)), payload))
-            self._sent[peer] = self._sent.get(peer, 0) + 1
-            self.meter.count(peer, len(payload))
-        for peer, tensor in incoming.items():
-            self._receive(peer, tensor)
-
-    def close(self) -> None:
-        """Tell all peers that nothing more will come."""
-        for (sender, _), box in self._boxes.items():
-            if sender == self.rank:
-                box.put(None)
-
-    def _receive(self, peer: int, tensor: Tensor) -> None:
-        try:
-            message = self._boxes[peer, self.rank].get(timeout=self._deadline_s)
-        except queue.Empty:
-            raise PartyTimeoutError(f"party {peer} sent nothing for {self._deadline_s} s") from None
-        if message is None:
-            raise PartyCrashedError(f"party {peer} closed its connection")
-        header, payload = message
-        target = _bytes_of(tensor)
-        _check_header(peer, header, self._received.get(peer, 0), len(target))
-        self._received[peer] = self._received.get(peer, 0) + 1
-        if payload:
-            target[:] = payload
-        self.meter.depth = max(self.meter.depth, header[1])
-
-
-def in_process_links(parties: int, *, deadline_s: float = 60.0) -> list[InProcessLink]:
-    """Return the connected links of the parties 0..parties-1 and, last, of the board."""
-    ranks = [*range(parties), BOARD]
-    boxes: dict[tuple[int, int], _Box] = {(a, b): queue.SimpleQueue() for a in ranks for b in ranks if a != b}
-    return [InProcessLink(rank, boxes, deadline_s=deadline_s) for rank in ranks]
-
-
-@dataclass(kw_only=True)
-class _Sending:
-    """One message on its way out: what is left of its header and payload."""
-
-    parts: list[memoryview]
-
-    def step(self, peer: socket.socket) -> bool:
-        """Send what the socket takes; return True when all has left."""
-        while self.parts:
-            self.parts[0] = self.parts[0][peer.send(self.parts[0]) :]
-            if self.parts[0]:
-                return False
-            self.parts.pop(0)
-        return True
-
-
-@dataclass(kw_only=True)
-class _Receiving:
-    """One message on its way in: header first, then the payload straight into the tensor's memory."""
-
-    peer: int
-    sequence: int
-    target: memoryview
-    header: bytearray = field(default_factory=lambda: bytearray(HEADER_BYTES))
-    header_filled: int = 0
-    filled: int = 0
-    depth: int = 0
-
-    def step(self, peer: socket.socket) -> bool:
-        """Take what the socket has; return True when the message is complete."""
-        if self.header_filled < HEADER_BYTES:
-            self.header_filled += self._take(peer, memoryview(self.header)[self.header_filled :])
-            if self.header_filled < HEADER_BYTES:
-                return False
-            header = _HEADER.unpack(self.header)
-            _check_header(self.peer, header, self.sequence, len(self.target))
-            self.depth = header[1]
-            if self.target:
-                return False  # the payload may not have come yet: wait for the socket to be readable again
-        if self.filled < len(self.target):
-            self.filled += self._take(peer, self.target[self.filled :])
-        return self.filled == len(self.target)
-
-    def _take(self, peer: socket.socket, into: memoryview) -> int:
-        count = peer.recv_into(into)
-        if count == 0:
-            raise PartyCrashedError(f"party {self.peer} closed its connection")
-        return count
-
-
-class TcpLink:
-    """Links between processes over TCP sockets, one per peer, sent and received concurrently by one thread."""
-
-    def __init__(self, rank: int, sockets: Mapping[int, socket.socket], *, deadline_s: float) -> None:
-        self.rank = rank
-        self.meter = Meter()
-        self._sockets = dict(sockets)
-        self._deadline_s = deadline_s
-        self._sent = dict.fromkeys(self._sockets, 0)
-        self._received = dict.fromkeys(self._sockets, 0)
-        for peer in self._sockets.values():
-            peer.setblocking(False)
-            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    @property
-    def sockets(self) -> Mapping[int, socket.socket]:
-        """The socket to each peer, for whoever wants to ask the kernel what it counted."""
-        return self._sockets
-
-    def close(self) -> None:
-        """Close all connections."""
-        for peer in self._sockets.values():
-            peer.close()
-
-    def exchange(self, outgoing: Mapping[int, Tensor], incoming: Mapping[int, Tensor]) -> None:
-        """See Link.exchange."""
-        sending = {peer: self._outgoing(peer, tensor) for peer, tensor in outgoing.items()}
-        receiving = {
-            peer: _Receiving(peer=peer, sequence=self._received[peer], target=_bytes_of(tensor))
-            for peer, tensor in incoming.items()
-        }
-        self._run(dict(sending), dict(receiving))
-        for peer, message in receiving.items():
-            self._received[peer] += 1
-            self.meter.depth = max(self.meter.depth, message.depth)
-
-    def _outgoing(self, peer: int, tensor: Tensor) -> _Sending:
-        payload = _bytes_of(tensor.contiguous())
-        header = _HEADER.pack(self._sent[peer], self.meter.depth + 1, len(payload))
-        self._sent[peer] += 1
-        self.meter.count(peer, len(payload))
-        return _Sending(parts=[memoryview(header), payload] if payload else [memoryview(header)])
-
-    def _run(self, sending: dict[int, _Sending], receiving: dict[int, _Receiving]) -> None:
-        deadline = time.monotonic() + self._deadline_s
-        with selectors.DefaultSelector() as selector:
-            for peer in sending.keys() | receiving.keys():
-                selector.register(self._sockets[peer], self._wanted(peer, sending, receiving), peer)
-            while sending or receiving:
-                ready = selector.select(max(0.0, deadline - time.monotonic()))
-                if not ready:
-                    silent = sorted(sending.keys() | receiving.keys())
-                    raise PartyTimeoutError(f"no progress with parties {silent} for {self._deadline_s} s")
-                for key, events in ready:
-                    self._step(key.data, events, sending, receiving)
-                    wanted = self._wanted(key.data, sending, receiving)
-                    if wanted != key.events:
-                        selector.modify(key.fileobj, wanted, key.data) if wanted else selector.unregister(key.fileobj)
-
-    @staticmethod
-    def _wanted(peer: int, sending: Mapping[int, _Sending], receiving: Mapping[int, _Receiving]) -> int:
-        return (selectors.EVENT_WRITE if peer in sending else 0) | (selectors.EVENT_READ if peer in receiving else 0)
-
-    def _step(self, peer: int, events: int, sending: dict[int, _Sending], receiving: dict[int, _Receiving]) -> None:
-        try:
-            if events & selectors.EVENT_READ and receiving[peer].step(self._sockets[peer]):
-                del receiving[peer]
-            if events & selectors.EVENT_WRITE and sending[peer].step(self._sockets[peer]):
-                del sending[peer]
-        except BlockingIOError:
-            return  # the kernel changed its mind between select and the call; ask again
-        except ConnectionError as error:
-            raise PartyCrashedError(f"the connection to party {peer} broke: {error}") from None
+def raise_lost(lost: Mapping[int, NetworkError]) -> None:
+    """Raise why the first of the lost peers is lost, if any is."""
+    for peer in sorted(lost):
+        raise lost[peer]

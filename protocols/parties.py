@@ -1,33 +1,42 @@
-"""Running one batch of secure sums: what every party does, whether it is a thread or a process."""
+"""Running one batch of secure sums: what every party and the board do, whether they are threads or processes."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import reduce
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from protocols import check
 from protocols.check import CloisterError
-from protocols.network import BOARD, Link, OutOfStepError
+from protocols.network import (
+    CheatingDetectedError,
+    NetworkError,
+    OutOfStepError,
+    PartyFailedError,
+    PartyTimeoutError,
+    TooFewPartiesError,
+)
 from protocols.registry import Spec
-from protocols.secure_sum import Party, secure_sums
-from protocols.types import Cost
+from protocols.secure_sum import Board, Opened, Party, secure_sums
+from protocols.types import Traffic
 
-__all__ = ["OpenedSums", "Parties", "PartyReport", "check_words", "collect", "publish", "run_party", "total"]
-
-_DIGEST_BYTES = 32
+__all__ = ["OpenedSums", "Parties", "check_batch", "run_board", "run_member", "the_cause", "total"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenedSums:
-    """What a batch of secure sums opened, and what it cost among the members and towards the board."""
+    """What a batch of secure sums opened, and what it cost.
+
+    `sums` (clusters, coordinates) are int64 words; `contributors` the members whose words are in them, the same
+    places in every cluster; `suspects` those whose cheating was corrected.
+    """
 
     sums: Tensor
-    mpc: Cost
-    upload: Cost
+    contributors: tuple[int, ...]
+    traffic: Traffic
+    suspects: frozenset[int] = frozenset()
 
 
 class Parties(Protocol):
@@ -36,30 +45,13 @@ class Parties(Protocol):
     def open_sums(self, protocol: Spec, words: Tensor) -> OpenedSums:
         """Return the opened sums of int64 words of shape (clusters, members, coordinates).
 
-        Raises: CloisterError for a wrong shape or type, NetworkError when a party fails.
+        Raises: CloisterError for a wrong shape, type or size, NetworkError when parties fail or cheat.
         """
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class PartyReport:
-    """What one party says before it publishes: whether it learnt the sums, and what it sent to the others."""
-
-    learnt: bool
-    mpc: Cost
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> "PartyReport":
-        """Return the report that as_json() described."""
-        return cls(learnt=plain["learnt"], mpc=Cost(**plain["mpc"]))
-
-
-def check_words(words: Tensor, most_parties: int) -> tuple[int, int, int]:
-    """Return (clusters, members, coordinates) of well-formed words; CloisterError otherwise."""
+def check_batch(protocol: Spec, words: Tensor, most_parties: int) -> tuple[int, int, int]:
+    """Return (clusters, members, coordinates) of words that this protocol can add; CloisterError otherwise."""
     if words.dim() != 3 or words.dtype != torch.int64:
         raise CloisterError(
             f"words have shape {tuple(words.shape)} and type {words.dtype}; allowed: int64 of shape "
@@ -69,48 +61,48 @@ def check_words(words: Tensor, most_parties: int) -> tuple[int, int, int]:
     check.integer_at_least(1, clusters=clusters, members=members, coordinates=coordinates)
     if members > most_parties:
         raise CloisterError(f"clusters of {members} members do not fit the pool; allowed: 1 to {most_parties} members")
+    secure_sums.make(protocol).check_size(parties=members)
     return clusters, members, coordinates
 
 
-def run_party(protocol: Spec, party: Party, words: Tensor) -> tuple[PartyReport, Tensor | None]:
-    """Run one party of a batch; return its report and the sums it learnt, ready to be published."""
-    meter = party.link.meter
-    meter.reset()
-    opened = secure_sums.make(protocol).open_sum(party, words)
-    return PartyReport(learnt=opened is not None, mpc=meter.cost(board=False)), opened
+def run_member(protocol: Spec, party: Party, words: Tensor) -> Traffic:
+    """Play one member of a batch; return what it sent."""
+    party.link.begin()
+    secure_sums.make(protocol).contribute(party, words)
+    return party.link.meter.traffic()
 
 
-def publish(link: Link, opened: Tensor | None) -> Cost:
-    """Send the opened sums (rank 0) or their digest (others who learnt them) to the board; return what it cost."""
-    if opened is not None:
-        link.exchange({BOARD: opened if link.rank == 0 else _digest(opened)}, {})
-    return link.meter.cost(board=True)
+def run_board(protocol: Spec, board: Board) -> Opened:
+    """Play the board of a batch."""
+    board.link.begin()
+    return secure_sums.make(protocol).collect(board)
 
 
-def collect(board: Link, reports: Sequence[PartyReport], clusters: int, coordinates: int) -> Tensor:
-    """Return the sums that rank 0 publishes, after all who learnt them agree.
-
-    Raises: OutOfStepError naming the parties that opened other sums.
-    """
-    sums = torch.empty(clusters, coordinates, dtype=torch.int64)
-    digests = {
-        rank: torch.empty(_DIGEST_BYTES, dtype=torch.uint8)
-        for rank, report in enumerate(reports)
-        if rank and report.learnt
-    }
-    board.exchange({}, {0: sums, **digests})
-    expected = _digest(sums)
-    wrong = [rank for rank, digest in digests.items() if not torch.equal(digest, expected)]
-    if wrong:
-        raise OutOfStepError(f"parties {wrong} opened other sums than party 0 published")
-    return sums
+def total(traffic: Sequence[Traffic]) -> Traffic:
+    """Return the traffic of parties that work at the same time."""
+    return reduce(Traffic.beside, traffic, Traffic.none())
 
 
-def total(costs: Sequence[Cost]) -> Cost:
-    """Return the cost of parties that work at the same time."""
-    return reduce(Cost.beside, costs)
+# From a cause to its echoes: a party that finds a mistake stops, which the others see as a crash.
+_CAUSES: tuple[type[NetworkError], ...] = (
+    PartyFailedError,
+    CheatingDetectedError,
+    OutOfStepError,
+    TooFewPartiesError,
+    PartyTimeoutError,
+    NetworkError,
+)
 
 
-def _digest(opened: Tensor) -> Tensor:
-    digest = hashlib.sha256(opened.contiguous().numpy().data).digest()
-    return torch.frombuffer(bytearray(digest), dtype=torch.uint8)
+def the_cause(board: NetworkError, members: Sequence[BaseException]) -> BaseException:
+    """Return which of a batch's errors tells why it failed: a mistake in the code, the board's finding, the rest."""
+    best = min([board, *members], key=_place)
+    # A mistake in the code is not a fault to be tolerated; else the board, which hears all, knows best.
+    is_mistake = _place(best) <= _CAUSES.index(PartyFailedError)
+    return board if isinstance(board, CheatingDetectedError | TooFewPartiesError) and not is_mistake else best
+
+
+def _place(error: BaseException) -> int:
+    if not isinstance(error, NetworkError):
+        return -1
+    return next(place for place, kind in enumerate(_CAUSES) if isinstance(error, kind))

@@ -18,17 +18,34 @@ from protocols import check, network, party_process
 from protocols.check import CloisterError
 from protocols.input_memory import InputMemory, SentDescriptor
 from protocols.mesh import TOKEN_BYTES, accept_parties
-from protocols.network import BOARD, NetworkError, PartyCrashedError, PartyTimeoutError, TcpLink
-from protocols.parties import OpenedSums, PartyReport, check_words, collect, total
+from protocols.network import (
+    BOARD,
+    CheatingDetectedError,
+    NetworkError,
+    PartyCrashedError,
+    PartyFailedError,
+    PartyTimeoutError,
+)
+from protocols.parties import OpenedSums, check_batch, run_board, the_cause, total
 from protocols.party_process import receive_json, send_json
 from protocols.registry import Spec
-from protocols.types import Cost
+from protocols.sealed_link import seal_link, shown_token
+from protocols.secure_sum import Board, Opened
+from protocols.tcp_link import TcpLink
+from protocols.types import Cost, Traffic
 
 __all__ = ["PartyPool"]
 
 _ERRORS: Mapping[str, type[Exception]] = {
     error.__name__: error
-    for error in (NetworkError, PartyCrashedError, PartyTimeoutError, network.OutOfStepError, CloisterError)
+    for error in (
+        NetworkError,
+        PartyCrashedError,
+        PartyTimeoutError,
+        network.OutOfStepError,
+        network.TooFewPartiesError,
+        CloisterError,
+    )
 }
 
 
@@ -43,7 +60,8 @@ class PartyPool:
     """A pool of party processes on this machine; slot j plays member j of every cluster.
 
     Threat model: the pool is the bench, not a party: it starts the parties and hands each its own words. The
-    processes share one machine, so they measure a protocol; they do not protect anything from that machine.
+    processes share one machine, so they measure a protocol; they do not protect anything from that machine. What
+    plain and sealed links (`sealed`) keep from others who use its loopback interface is in `sealed_link`.
 
     Guarantees:
         A batch returns the exact sums or raises a typed error within the deadline.
@@ -51,11 +69,12 @@ class PartyPool:
         Party processes end when the pool's process ends, however it ends.
     """
 
-    def __init__(self, parties: int, *, deadline_s: float = 60.0) -> None:
+    def __init__(self, parties: int, *, deadline_s: float = 60.0, sealed: bool = False) -> None:
         check.integer_at_least(1, parties=parties)
         check.positive(deadline_s=deadline_s)
         self.parties = parties
         self._deadline_s = deadline_s
+        self._sealed = sealed
         self._children: list[_Child] = []
         self._board: TcpLink | None = None
         self._use = 0
@@ -98,7 +117,7 @@ class PartyPool:
 
     def open_sums(self, protocol: Spec, words: Tensor) -> OpenedSums:
         """See Parties.open_sums."""
-        shape = check_words(words, self.parties)
+        shape = check_batch(protocol, words, self.parties)
         if not all(child.process.is_alive() for child in self._children):
             self.stop()  # a party that died while nothing ran costs nobody a batch
         board = self.start()
@@ -108,7 +127,7 @@ class PartyPool:
             self.stop()
             raise
 
-    def _open_sums(self, board: TcpLink, protocol: Spec, words: Tensor, shape: tuple[int, int, int]) -> OpenedSums:
+    def _open_sums(self, link: TcpLink, protocol: Spec, words: Tensor, shape: tuple[int, int, int]) -> OpenedSums:
         clusters, members, coordinates = shape
         children = self._children[:members]
         self._use += 1
@@ -124,10 +143,33 @@ class PartyPool:
             child.memory.write(words[:, slot])
             with _as_crash(slot):
                 send_json(child.control, batch)
-        reports = [PartyReport.from_json(reply["report"]) for reply in self._replies(children)]
-        sums = collect(board, reports, clusters, coordinates)
-        uploads = [Cost(**reply["upload"]) for reply in self._replies(children)]
-        return OpenedSums(sums=sums, mpc=total([report.mpc for report in reports]), upload=total(uploads))
+        board = Board(link=link, parties=members, use=self._use, clusters=clusters, coordinates=coordinates)
+        return self._opened(link, protocol, board, children)
+
+    def _opened(self, link: TcpLink, protocol: Spec, board: Board, children: Sequence[_Child]) -> OpenedSums:
+        failure: NetworkError | None = None
+        opened: Opened | None = None
+        try:
+            opened = run_board(protocol, board)
+        except NetworkError as error:
+            failure = error
+            link.close()  # no member need wait for a board that has given up
+        replies, errors = self._replies(children)
+        if failure is not None:
+            raise the_cause(failure, errors)
+        assert opened is not None
+        for error in errors:
+            if isinstance(error, PartyFailedError | CloisterError):
+                raise error  # a mistake in the code or the question is not a fault to be tolerated
+        if errors or link.lost or any(reply["lost"] for reply in replies):
+            self.stop()  # the sums are there, but not all parties are; the next batch starts new ones
+        traffic = [_traffic(reply["traffic"]) for reply in replies]
+        return OpenedSums(
+            sums=opened.sums,
+            contributors=opened.contributors,
+            suspects=opened.suspects,
+            traffic=total([*traffic, link.meter.traffic()]),
+        )
 
     def _start(self) -> TcpLink:
         context = multiprocessing.get_context("forkserver")
@@ -149,27 +191,48 @@ class PartyPool:
 
     def _connect(self) -> TcpLink:
         token = secrets.token_bytes(TOKEN_BYTES)
-        ports = [reply["port"] for reply in self._replies(self._children)]
+        ports = [reply["port"] for reply in self._all_replies(self._children)]
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            start = {"token": token.hex(), "ports": ports, "board_port": listener.getsockname()[1]}
+            board_port = listener.getsockname()[1]
+            start = {"token": token.hex(), "sealed": self._sealed, "ports": ports, "board_port": board_port}
             for slot, child in enumerate(self._children):
                 with _as_crash(slot):
                     send_json(child.control, start)
-            sockets = accept_parties(listener, token, range(len(ports)), deadline_s=self._deadline_s)
+            shown = shown_token(token) if self._sealed else token
+            sockets = accept_parties(listener, shown, range(len(ports)), deadline_s=self._deadline_s)
         board = TcpLink(BOARD, sockets, deadline_s=self._deadline_s)
-        self._replies(self._children)
+        try:
+            if self._sealed:
+                seal_link(board, token)
+            self._all_replies(self._children)
+        except BaseException:
+            board.close()
+            raise
         return board
 
-    def _replies(self, children: Sequence[_Child]) -> list[dict[str, Any]]:
-        """Return one reply from each child; the error of a child that failed by itself beats its peers' echoes."""
-        deadline = time.monotonic() + self._deadline_s
-        replies = [self._reply(slot, child, deadline) for slot, child in enumerate(children)]
-        failed = [reply for reply in replies if not reply.get("ok", True)]
-        failed.sort(key=lambda reply: reply["kind"] in {"PartyCrashedError", "PartyTimeoutError"})
-        for reply in failed:
-            text = reply["text"] if reply["kind"] in _ERRORS else f"{reply['kind']}: {reply['text']}"
-            raise _ERRORS.get(reply["kind"], NetworkError)(text)
+    def _all_replies(self, children: Sequence[_Child]) -> list[dict[str, Any]]:
+        """Return one good reply from each child."""
+        replies, errors = self._replies(children)
+        for error in errors:
+            raise error
         return replies
+
+    def _replies(self, children: Sequence[_Child]) -> tuple[list[dict[str, Any]], list[Exception]]:
+        """Return the good replies, and the errors of the children that failed or do not answer in time."""
+        deadline = time.monotonic() + self._deadline_s
+        replies: list[dict[str, Any]] = []
+        errors: list[Exception] = []
+        for slot, child in enumerate(children):
+            try:
+                reply = self._reply(slot, child, deadline)
+            except NetworkError as error:
+                errors.append(error)
+                continue
+            if reply.get("ok", True):
+                replies.append(reply)
+            else:
+                errors.append(_error(reply))
+        return replies, errors
 
     def _reply(self, slot: int, child: _Child, deadline: float) -> dict[str, Any]:
         with _as_crash(slot):
@@ -185,3 +248,15 @@ def _as_crash(slot: int):
         yield
     except (EOFError, ConnectionError):
         raise PartyCrashedError(f"the process of party {slot} ended") from None
+
+
+def _error(reply: dict[str, Any]) -> Exception:
+    """Return the error that a party reports."""
+    if reply["kind"] == CheatingDetectedError.__name__:
+        return CheatingDetectedError(reply["text"], suspects=frozenset(reply["suspects"]))
+    kind = _ERRORS.get(reply["kind"])
+    return PartyFailedError(f"{reply['kind']}: {reply['text']}") if kind is None else kind(reply["text"])
+
+
+def _traffic(plain: Mapping[str, Any]) -> Traffic:
+    return Traffic(offline=Cost(**plain["offline"]), mpc=Cost(**plain["mpc"]), upload=Cost(**plain["upload"]))

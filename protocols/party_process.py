@@ -7,19 +7,22 @@ share; parties send each other only tensors of announced size, and nothing that 
 import json
 import signal
 import socket
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
 
 from protocols.input_memory import InputMemory
+from protocols.keyring import Keyring, make_keyring
 from protocols.memory import keep_freed_memory
 from protocols.mesh import connect_mesh, connect_to
-from protocols.network import BOARD, TcpLink
-from protocols.parties import publish, run_party
+from protocols.network import BOARD, CheatingDetectedError
+from protocols.parties import run_member
 from protocols.registry import Spec
+from protocols.sealed_link import seal_link, shown_token
 from protocols.secure_sum import Party
-from protocols.zero_sharing import ZeroShares, agree_on_keys
+from protocols.tcp_link import TcpLink
 
 __all__ = ["receive_json", "send_json", "serve"]
 
@@ -41,12 +44,12 @@ def serve(control: Connection, descriptor: int, rank: int, deadline_s: float) ->
     keep_freed_memory()
     try:
         link, parties = _join(control, rank, deadline_s)
-        zero_shares = agree_on_keys(link, parties)
+        keys = make_keyring(link, parties)
         _warm_up()
         send_json(control, {"ok": True})
         memory = InputMemory(descriptor)
-        while True:
-            _serve_batch(control, memory, link, zero_shares)
+        while _serve_batch(control, memory, link, keys):
+            pass
     except (EOFError, ConnectionError):
         return  # the pool has hung up
 
@@ -56,9 +59,13 @@ def _join(control: Connection, rank: int, deadline_s: float) -> tuple[TcpLink, i
         send_json(control, {"port": listener.getsockname()[1]})
         start = receive_json(control)
         token = bytes.fromhex(start["token"])
-        sockets = connect_mesh(rank, listener, start["ports"], token, deadline_s=deadline_s)
-    board = connect_to(start["board_port"], rank, token, deadline_s=deadline_s)
-    return TcpLink(rank, {**sockets, BOARD: board}, deadline_s=deadline_s), len(start["ports"])
+        shown = shown_token(token) if start["sealed"] else token
+        sockets = connect_mesh(rank, listener, start["ports"], shown, deadline_s=deadline_s)
+    board = connect_to(start["board_port"], rank, shown, deadline_s=deadline_s)
+    link = TcpLink(rank, {**sockets, BOARD: board}, deadline_s=deadline_s)
+    if start["sealed"]:
+        seal_link(link, token)
+    return link, len(start["ports"])
 
 
 def _warm_up() -> None:
@@ -68,17 +75,18 @@ def _warm_up() -> None:
     assert crypten_engine.reveal
 
 
-def _serve_batch(control: Connection, memory: InputMemory, link: TcpLink, zero_shares: ZeroShares) -> None:
+def _serve_batch(control: Connection, memory: InputMemory, link: TcpLink, keys: Keyring) -> bool:
+    """Play one batch; return whether this party can play another one."""
     batch = receive_json(control)
     words = memory.words(batch["clusters"], batch["coordinates"])
     spec = Spec(name=batch["protocol"], parameters=tuple((key, value) for key, value in batch["parameters"]))
-    party = Party(link=link, parties=batch["members"], use=batch["use"], zero_shares=zero_shares)
+    party = Party(link=link, parties=batch["members"], use=batch["use"], keys=keys)
     try:
-        report, opened = run_party(spec, party, words)
+        traffic = run_member(spec, party, words)
     except Exception as error:
-        # The pool stops all parties after a failure, so a half-done exchange never meets the next batch.
-        send_json(control, {"ok": False, "kind": type(error).__name__, "text": str(error)})
-        return
-    send_json(control, {"ok": True, "report": report.as_json()})
-    upload = publish(link, opened)
-    send_json(control, {"upload": upload.__dict__})
+        link.close()  # the others must not wait for a party that is gone
+        suspects = sorted(error.suspects) if isinstance(error, CheatingDetectedError) else []
+        send_json(control, {"ok": False, "kind": type(error).__name__, "text": str(error), "suspects": suspects})
+        return False
+    send_json(control, {"ok": True, "lost": sorted(link.lost), "traffic": asdict(traffic)})
+    return True

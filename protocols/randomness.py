@@ -3,19 +3,25 @@
 import hashlib
 import math
 import os
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
-from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from torch import Tensor
 
 from protocols.check import CloisterError
 
-__all__ = ["SecretStreams", "public_stream"]
+__all__ = ["PIECE_BYTES", "SLACK_BYTES", "KeyStream", "SecretStreams", "public_stream"]
 
 _BLOCK_BYTES = 16
 _WORD_BYTES = 8
-_ZEROS = memoryview(bytes(2**17))
+PIECE_BYTES = 2**18
+"""So much of a key stream stays in the cache of a core while it is added to as many words."""
+SLACK_BYTES = _BLOCK_BYTES - 1
+"""The cipher asks for so much room behind what it writes, and leaves it as it is."""
+_ZEROS = memoryview(bytes(PIECE_BYTES))
 
 
 def _digest(*parts: object) -> bytes:
@@ -36,11 +42,19 @@ def public_stream(seed: int, *names: object) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(_digest(seed, *names)[:16], "big")))
 
 
-def _fill(encryptor: CipherContext, target: memoryview, count: int) -> None:
-    """Write `count` bytes of key stream, in pieces that stay in the cache together with the zeros they encrypt."""
-    for start in range(0, count, len(_ZEROS)):
-        piece = _ZEROS[: min(len(_ZEROS), count - start)]
-        encryptor.update_into(piece, target[start:])
+class KeyStream:
+    """The key stream of one (use, lane), from its beginning on."""
+
+    def __init__(self, algorithm: algorithms.AES128, use: int, lane: int) -> None:
+        start = use.to_bytes(6, "big") + lane.to_bytes(4, "big") + bytes(6)
+        self._encryptor = Cipher(algorithm, modes.CTR(start)).encryptor()
+
+    def fill(self, target: memoryview, count: int) -> None:
+        """Write the next `count` bytes to the start of `target`, which has SLACK_BYTES bytes of room behind them."""
+        # In pieces, so that the zeros that are encrypted stay in the cache.
+        for start in range(0, count, PIECE_BYTES):
+            piece = _ZEROS[: min(PIECE_BYTES, count - start)]
+            self._encryptor.update_into(piece, target[start:])
 
 
 class SecretStreams:
@@ -77,21 +91,22 @@ class SecretStreams:
     def __reduce__(self) -> str:
         raise TypeError("secret streams cannot be pickled")
 
-    def words(self, *, use: int, lanes: int, count: int) -> Tensor:
-        """Return uniform int64 words of shape (lanes, count); `use` must grow from call to call."""
+    def claim(self, use: int) -> Callable[[int], KeyStream]:
+        """Return what gives the key stream of each lane of this use; `use` must grow from call to call."""
         if use <= self._last_use or use >= 2**48:
             raise CloisterError(f"use = {use} of a secret stream is not allowed; allowed: > {self._last_use}, < 2^48")
         self._last_use = use
-        if lanes * count == 0:
-            return torch.empty(lanes, count, dtype=torch.int64)
-        lane_bytes = count * _WORD_BYTES
-        # The cipher asks for one block of slack behind what it writes; only the last lane's is really there.
-        buffer = bytearray(lanes * lane_bytes + _BLOCK_BYTES - 1)
-        for lane in range(lanes):
-            start = use.to_bytes(6, "big") + lane.to_bytes(4, "big") + bytes(6)
-            encryptor = Cipher(self._algorithm, modes.CTR(start)).encryptor()
-            _fill(encryptor, memoryview(buffer)[lane * lane_bytes :], lane_bytes)
-        return torch.frombuffer(buffer, dtype=torch.int64, count=lanes * count).view(lanes, count)
+        return partial(KeyStream, self._algorithm, use)
+
+    def words(self, *, use: int, lanes: int, count: int) -> Tensor:
+        """Return uniform int64 words of shape (lanes, count); `use` must grow from call to call."""
+        lane, lane_bytes = self.claim(use), count * _WORD_BYTES
+        # The slack of every lane but the last is the next lane.
+        drawn = np.empty(lanes * lane_bytes + SLACK_BYTES, dtype=np.uint8)
+        target = drawn.data
+        for number in range(lanes if count else 0):
+            lane(number).fill(target[number * lane_bytes :], lane_bytes)
+        return torch.from_numpy(drawn[: lanes * lane_bytes].view(np.int64).reshape(lanes, count))
 
     def gaussian(self, *, use: int, lanes: int, count: int) -> Tensor:
         """Return standard normal float64 numbers of shape (lanes, count), by the Box-Muller transform.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from protocols import check
 from protocols.check import CloisterError
 
-__all__ = ["Clustering", "Cost", "balanced_sizes"]
+__all__ = ["Clustering", "Cost", "Traffic", "balanced_sizes"]
 
 
 def balanced_sizes(n: int, cluster_size: int) -> tuple[int, ...]:
@@ -64,6 +64,11 @@ class Cost:
     messages: int
     rounds: int
 
+    @classmethod
+    def none(cls, *, rounds: int = 0) -> "Cost":
+        """Return the cost of sending nothing."""
+        return cls(payload_bytes=0, wire_bytes=0, messages=0, rounds=rounds)
+
     def beside(self, other: "Cost") -> "Cost":
         """Return the cost of both done at the same time: bytes add up, the longer chain of rounds counts."""
         return Cost(
@@ -81,4 +86,36 @@ class Cost:
             wire_bytes=together.wire_bytes,
             messages=together.messages,
             rounds=self.rounds + other.rounds,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """What a batch of secure sums sends: before the inputs are needed, among the members, from and to the board."""
+
+    offline: Cost
+    mpc: Cost
+    upload: Cost
+
+    @classmethod
+    def none(cls) -> "Traffic":
+        """Return the traffic of sending nothing."""
+        return cls(offline=Cost.none(), mpc=Cost.none(), upload=Cost.none())
+
+    @property
+    def wire_bytes(self) -> int:
+        """All bytes on the wire, headers included."""
+        return self.offline.wire_bytes + self.mpc.wire_bytes + self.upload.wire_bytes
+
+    @property
+    def rounds(self) -> int:
+        """The longest chain of dependent messages, offline included."""
+        return self.offline.rounds + self.mpc.rounds + self.upload.rounds
+
+    def beside(self, other: "Traffic") -> "Traffic":
+        """Return the traffic of both at the same time."""
+        return Traffic(
+            offline=self.offline.beside(other.offline),
+            mpc=self.mpc.beside(other.mpc),
+            upload=self.upload.beside(other.upload),
         )

@@ -5,18 +5,22 @@ together know its mask; and its generator has 32 bits of seed. Here every pair h
 only all the other members together know a party's mask - and they learn its update from the sum anyway.
 """
 
+import numpy as np
 import torch
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from numpy.typing import NDArray
 from torch import Tensor
 
 from protocols.network import Link
-from protocols.randomness import SecretStreams
+from protocols.randomness import PIECE_BYTES, SLACK_BYTES, KeyStream, SecretStreams
 
 __all__ = ["ZeroShares", "agree_on_keys"]
 
 _KEY_BYTES = 32
+_WORD_BYTES = 8
+_PIECE_WORDS = PIECE_BYTES // _WORD_BYTES
 
 
 class ZeroShares:
@@ -34,15 +38,56 @@ class ZeroShares:
     def __repr__(self) -> str:
         return f"ZeroShares(rank={self._rank}, keys hidden)"
 
-    def draw(self, *, use: int, parties: int, clusters: int, coordinates: int) -> Tensor:
-        """Return this party's int64 shares of zero, shape (clusters, coordinates), one stream lane a cluster."""
-        share = torch.zeros(clusters, coordinates, dtype=torch.int64)
-        for peer, streams in self._streams.items():
-            if peer < parties:
-                mask = streams.words(use=use, lanes=clusters, count=coordinates)
-                # The lower rank adds what the higher rank subtracts.
-                share = share.add_(mask) if self._rank < peer else share.sub_(mask)
+    def draw(self, *, use: int, parties: int, clusters: int, coordinates: int, onto: Tensor | None = None) -> Tensor:
+        """Return this party's int64 shares of zero, shape (clusters, coordinates), one stream lane a cluster.
+
+        They are added onto words of that shape where there are some, which saves a pass over the memory.
+        """
+        # The lower rank adds what the higher rank subtracts.
+        added = [streams for peer, streams in self._streams.items() if self._rank < peer < parties]
+        subtracted = [streams for peer, streams in self._streams.items() if peer < min(self._rank, parties)]
+        words = torch.zeros(1, 1, dtype=torch.int64).expand(clusters, coordinates) if onto is None else onto
+        if words.numel() > _PIECE_WORDS:
+            return _add_in_pieces(words.numpy(), use, added, subtracted)
+        share = words.clone(memory_format=torch.contiguous_format)
+        for streams in added:
+            share.add_(streams.words(use=use, lanes=clusters, count=coordinates))
+        for streams in subtracted:
+            share.sub_(streams.words(use=use, lanes=clusters, count=coordinates))
         return share
+
+
+def _add_in_pieces(
+    words: NDArray[np.int64], use: int, added: list[SecretStreams], subtracted: list[SecretStreams]
+) -> Tensor:
+    """Return the words plus the streams', each piece with all streams before the next, so that it stays in the cache.
+
+    A piece is a part of one cluster's words, or all words of several clusters.
+    """
+    clusters, coordinates = words.shape
+    share = np.empty((clusters, coordinates), dtype=np.int64)
+    scratch = np.empty(PIECE_BYTES + SLACK_BYTES, dtype=np.uint8)
+    claimed = [(np.add, streams.claim(use)) for streams in added]
+    claimed += [(np.subtract, streams.claim(use)) for streams in subtracted]
+    rows = max(1, _PIECE_WORDS // coordinates)
+    for row in range(0, clusters, rows):
+        lanes = range(row, min(row + rows, clusters))
+        drawing = [(operation, [stream_of(lane) for lane in lanes]) for operation, stream_of in claimed]
+        for column in range(0, coordinates, _PIECE_WORDS):
+            place = np.s_[row : row + rows, column : column + _PIECE_WORDS]
+            piece = share[place]
+            piece[:] = words[place]
+            for operation, streams in drawing:
+                operation(piece, _next_words(streams, piece.shape[1], scratch), out=piece)
+    return torch.from_numpy(share)
+
+
+def _next_words(streams: list[KeyStream], count: int, scratch: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return the next `count` words of each stream, (streams, count), in the scratch memory."""
+    target, stream_bytes = scratch.data, count * _WORD_BYTES
+    for place, stream in enumerate(streams):
+        stream.fill(target[place * stream_bytes :], stream_bytes)
+    return scratch[: len(streams) * stream_bytes].view(np.int64).reshape(len(streams), count)
 
 
 def agree_on_keys(link: Link, parties: int) -> ZeroShares:

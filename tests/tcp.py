@@ -6,8 +6,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from protocols.mesh import connect_mesh
-from protocols.network import TcpLink
+from protocols.mesh import accept_parties, connect_mesh, connect_to
+from protocols.network import BOARD
+from protocols.tcp_link import TcpLink
 
 Result = TypeVar("Result")
 _TOKEN = b"0123456789abcdef"
@@ -22,14 +23,23 @@ def in_parallel(parties: int, work: Callable[[int], Result]) -> list[Result]:
         return list(threads.map(work, range(parties)))
 
 
-def tcp_links(parties: int) -> list[TcpLink]:
-    """Return the links of the parties 0..parties-1, connected over loopback."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(parties)]
+def tcp_links(parties: int, *, deadline_s: float = 60.0) -> list[TcpLink]:
+    """Return the links of the parties 0..parties-1 and, last, of the board, connected over loopback."""
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(parties + 1)]
     ports = [listener.getsockname()[1] for listener in listeners]
-    meshes = in_parallel(parties, lambda rank: connect_mesh(rank, listeners[rank], ports, _TOKEN, deadline_s=60.0))
+
+    def join(place: int) -> TcpLink:
+        if place == parties:
+            members = accept_parties(listeners[place], _TOKEN, range(parties), deadline_s=60.0)
+            return TcpLink(BOARD, members, deadline_s=deadline_s)
+        mesh = connect_mesh(place, listeners[place], ports[:parties], _TOKEN, deadline_s=60.0)
+        board = connect_to(ports[parties], place, _TOKEN, deadline_s=60.0)
+        return TcpLink(place, {**mesh, BOARD: board}, deadline_s=deadline_s)
+
+    links = in_parallel(parties + 1, join)
     for listener in listeners:
         listener.close()
-    return [TcpLink(rank, mesh, deadline_s=60.0) for rank, mesh in enumerate(meshes)]
+    return links
 
 
 def kernel_received_bytes(link: TcpLink) -> int:

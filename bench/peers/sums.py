@@ -29,7 +29,7 @@ def compare_sums(*, members: int = 5, coordinates: int = 1_000_000, turns: int =
         opened = pool.open_sums(ours, words)
         assert torch.equal(opened.sums, words.sum(dim=1)), "additive opened other sums"
         assert torch.equal(pool.open_sums(stock, words).sums, opened.sums), "additive_stock opened other sums"
-        wire_bytes = opened.mpc.wire_bytes + opened.upload.wire_bytes
+        wire_bytes = opened.traffic.wire_bytes
         name = f"additive ({members} parties, d = {coordinates:,})"
         return [
             interleave(

@@ -5,28 +5,61 @@ from typing import Protocol
 
 from torch import Tensor
 
+from protocols.keyring import Keyring
 from protocols.network import Link
 from protocols.registry import Registry
 from protocols.ring import FixedPoint
-from protocols.types import Cost
-from protocols.zero_sharing import ZeroShares
+from protocols.tolerance.conditions import Conditions
+from protocols.types import Traffic
 
-__all__ = ["Party", "SecureSum", "secure_sums"]
+__all__ = ["Board", "Opened", "Party", "SecureSum", "secure_sums"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Party:
-    """What one party of a secure sum holds besides its words: its links and its pairwise zero shares."""
+    """One member's seat in a batch: its links, its keys, and the number of the batch, which labels its randomness."""
 
     link: Link
     parties: int
     use: int
-    zero_shares: ZeroShares = field(repr=False)
+    keys: Keyring = field(repr=False)
 
     @property
     def rank(self) -> int:
-        """This party's place in its cluster; rank 0 publishes the opened sum on the board."""
+        """This party's place in its cluster, 0..parties-1."""
         return self.link.rank
+
+    @property
+    def peers(self) -> list[int]:
+        """The other members."""
+        return [peer for peer in range(self.parties) if peer != self.rank]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """The board's seat in a batch: where clusters publish, and the server of protocols that have one.
+
+    The board shows everybody the same (a bulletin board), learns what is opened, and holds no input.
+    """
+
+    link: Link
+    parties: int
+    use: int
+    clusters: int
+    coordinates: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """The sums (clusters, coordinates), int64 words, that the board read; whose words are in them; who cheated.
+
+    `contributors` are the members whose words were added, in every cluster of the batch; `suspects` are members
+    that the protocol proved to have cheated and whose cheating it has corrected.
+    """
+
+    sums: Tensor
+    contributors: tuple[int, ...]
+    suspects: frozenset[int] = frozenset()
 
 
 class SecureSum(Protocol):
@@ -38,18 +71,28 @@ class SecureSum(Protocol):
 
     @property
     def ring(self) -> FixedPoint:
-        """The fixed-point ring of the words."""
+        """The fixed-point numbers whose words it adds."""
         ...
 
-    def open_sum(self, party: Party, words: Tensor) -> Tensor | None:
-        """Return the opened sums of shape (clusters, coordinates), int64, where this party learns them.
-
-        `words` are this party's int64 words of the same shape. Raises NetworkError when a peer fails.
-        """
+    @property
+    def conditions(self) -> Conditions:
+        """What it tolerates in a cluster of any size."""
         ...
 
-    def cost(self, *, parties: int, clusters: int, coordinates: int) -> Cost:
-        """Return the closed form of what the parties send each other for one batch."""
+    def check_size(self, *, parties: int) -> None:
+        """Raise CloisterError where a cluster of `parties` members cannot run it; nothing has been sent yet."""
+        ...
+
+    def contribute(self, party: Party, words: Tensor) -> None:
+        """Play one member, whose int64 words have shape (clusters, coordinates). Raises NetworkError."""
+        ...
+
+    def collect(self, board: Board) -> Opened:
+        """Play the board: read or compute what is opened. Raises NetworkError when nothing can be opened."""
+        ...
+
+    def cost(self, *, parties: int, clusters: int, coordinates: int) -> Traffic:
+        """Return the closed form of what one batch sends when all members follow the protocol."""
         ...
 
 

@@ -4,15 +4,18 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from protocols import check
 from protocols.network import HEADER_BYTES
 from protocols.ring import FixedPoint
-from protocols.secure_sum import Party, secure_sums
-from protocols.types import Cost
+from protocols.secure_sum import Board, Opened, Party, secure_sums
+from protocols.secure_sum._publish import publish, publishing_cost, read_published
+from protocols.tolerance.conditions import Conditions, conditions_of
+from protocols.types import Cost, Traffic
 
 
 @secure_sums.register(
     source="Knott et al. 2021, CrypTen, NeurIPS, Section 3.1; zero shares of all pairs as in Bonawitz et al. 2017, CCS",
-    examples=({}, {"fraction_bits": 24}),
+    examples=({}, {"fraction_bits": 24}, {"bits": 32}),
 )
 @dataclass(frozen=True, kw_only=True)
 class Additive:
@@ -24,36 +27,57 @@ class Additive:
     crash stops the cluster. Keys are agreed once a pool and not metered with the sum.
 
     Guarantees:
-        Every member returns the exact sum of the words modulo 2^64.
+        The board reads the exact sum of the words modulo 2^bits, for which every member vouches.
         The cost formula equals what the meter counts.
     """
 
+    bits: int = 64
     fraction_bits: int = 16
 
     def __post_init__(self) -> None:
-        FixedPoint(fraction_bits=self.fraction_bits)  # refuses what does not fit
+        _ = self.ring  # refuses what does not fit
 
     @property
     def ring(self) -> FixedPoint:
         """The fixed-point ring of the words."""
-        return FixedPoint(fraction_bits=self.fraction_bits)
+        return FixedPoint.of_bits(self.bits, fraction_bits=self.fraction_bits)
 
-    def open_sum(self, party: Party, words: Tensor) -> Tensor | None:
-        """See SecureSum.open_sum."""
+    @property
+    def conditions(self) -> Conditions:
+        """What it tolerates in a cluster of any size."""
+        return conditions_of("additive")
+
+    def check_size(self, *, parties: int) -> None:
+        """See SecureSum.check_size; any number of members will do."""
+        check.integer_at_least(1, parties=parties)
+
+    def contribute(self, party: Party, words: Tensor) -> None:
+        """See SecureSum.contribute."""
         # Only party processes need CrypTen, whose import takes seconds.
         from protocols import crypten_engine
 
         clusters, coordinates = words.shape
-        zero = party.zero_shares.draw(use=party.use, parties=party.parties, clusters=clusters, coordinates=coordinates)
-        return crypten_engine.reveal(party.link, party.parties, zero.add_(words), fraction_bits=self.fraction_bits)
+        share = party.keys.zero_shares.draw(
+            use=party.use, parties=party.parties, clusters=clusters, coordinates=coordinates, onto=words
+        )
+        share = self.ring.wrap(share)
+        opened = crypten_engine.reveal(party.link, party.parties, share, fraction_bits=self.fraction_bits)
+        publish(party, self.ring.wrap(opened), vouching=True)
 
-    def cost(self, *, parties: int, clusters: int, coordinates: int) -> Cost:
+    def collect(self, board: Board) -> Opened:
+        """See SecureSum.collect."""
+        sums = read_published(board, vouching=True)
+        return Opened(sums=sums, contributors=tuple(range(board.parties)))
+
+    def cost(self, *, parties: int, clusters: int, coordinates: int) -> Traffic:
         """2 (c - 1) words a coordinate: reduce-scatter, then all-gather, two dependent rounds."""
         messages = 2 * parties * (parties - 1)
         payload_bytes = 8 * 2 * (parties - 1) * clusters * coordinates
-        return Cost(
+        mpc = Cost(
             payload_bytes=payload_bytes,
             wire_bytes=payload_bytes + HEADER_BYTES * messages,
             messages=messages,
             rounds=min(parties - 1, 1) * 2,
         )
+        upload = publishing_cost(parties=parties, clusters=clusters, coordinates=coordinates, vouching=True)
+        return Traffic(offline=Cost.none(), mpc=mpc, upload=upload)

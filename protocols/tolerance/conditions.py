@@ -6,18 +6,38 @@ A cluster of c members holds b Byzantine, k crashed and p curious ones; a = b + 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache, partial
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from protocols import check
 from protocols.check import CloisterError
+from protocols.tolerance._seats import Committees, Hierarchies
 from protocols.tolerance.parts import Mask
 
-__all__ = ["SCHEMES", "Conditions", "Scheme", "conditions_of", "parse_threshold"]
+__all__ = [
+    "SCHEMES",
+    "Conditions",
+    "OnCheating",
+    "Scheme",
+    "committee_scheme",
+    "conditions_of",
+    "graph_contributors",
+    "graph_scheme",
+    "hierarchical_scheme",
+    "masked_contributors",
+    "masked_scheme",
+    "parse_threshold",
+    "part_of",
+]
 
 Counts = NDArray[np.int64]
+OnCheating = Literal["undetected", "abort", "identified", "corrected"]
+"""What a Byzantine member's wrong message leads to: a wrong sum, no sum, no sum and a name, the right sum."""
 Private = Callable[[Counts, int, int, bool], Mask]
 """(a, c, t, revealed) -> bad."""
 Sharing = Callable[[Counts, Counts, int, int], Mask]
@@ -33,6 +53,7 @@ class Scheme:
     stopped: Sharing
     threshold: str | None
     smallest_threshold: int = 0
+    on_cheating: OnCheating = "undetected"
     source: str
 
 
@@ -49,13 +70,84 @@ def _shared(a: Counts, c: int, t: int, revealed: bool) -> Mask:
     return a > (min(t, c - 2) if revealed else t)
 
 
-def _masked(a: Counts, c: int, t: int, revealed: bool) -> Mask:
-    return _shared(a, c, t - 1, revealed)
+def _follows(c: int, t: int) -> int:  # noqa: ARG001
+    return t - 1
 
 
-def _masked_two_lists(a: Counts, c: int, t: int, revealed: bool) -> Mask:
+def _shows_two_lists(c: int, t: int) -> int:
     # A lying server shows two lists of survivors; 2 t > c + a keeps it from t answers to both.
-    return _shared(a, c, 2 * t - c - 1, revealed)
+    return 2 * t - c - 1
+
+
+_SERVERS: Mapping[str, tuple[Callable[[int, int], int], str]] = MappingProxyType(
+    {
+        "semi_honest": (_follows, "honest but curious server"),
+        "malicious_server": (_shows_two_lists, "active server"),
+    }
+)
+"""Mode of masked sums -> (how many members may collude with the server, given c and t; its name in the paper)."""
+
+
+def masked_contributors(mode: str, c: int, t: int, least_honest: int) -> int:
+    """Return how many words must be in a masked sum: t, and `least_honest` more than there may be colluders."""
+    colluding, _ = _SERVERS[mode]
+    return max(t, min(colluding(c, t), c - 2) + least_honest)
+
+
+@cache
+def masked_scheme(*, mode: str, least_honest: int = 1) -> "Scheme":
+    """Return what pairwise masks tolerate; equal parameters give the same scheme.
+
+    A Byzantine member can stop the sum: honest members stop at key shares that they cannot open.
+    """
+    colluding, server = _SERVERS[mode]
+
+    def private(a: Counts, c: int, t: int, revealed: bool) -> Mask:
+        return _shared(a, c, colluding(c, t), revealed)
+
+    def stopped(b: Counts, k: Counts, c: int, t: int) -> Mask:
+        return (b > 0) | (k > c - masked_contributors(mode, c, t, least_honest))
+
+    return Scheme(
+        private=private,
+        wrong=_any_byzantine,
+        stopped=stopped,
+        threshold="2c/3+1",
+        smallest_threshold=1,
+        source=f"Bonawitz et al. 2017, CCS, section 6, {server}",
+    )
+
+
+def graph_contributors(c: int, *, gamma: float, delta: float, least_honest: int) -> int:
+    """Return how many words must be in a sum masked along a graph, for a part gamma of colluders and delta absent."""
+    return max(c - part_of(delta, c), min(part_of(gamma, c), c - 2) + least_honest)
+
+
+@cache
+def graph_scheme(*, gamma: float = 0.2, delta: float = 0.2, least_honest: int = 1) -> "Scheme":
+    """Return what masks along a random graph tolerate: parts gamma of curious and delta of absent members.
+
+    It holds except with the probabilities for which the graph is made; equal parameters give the same scheme.
+    """
+
+    def private(a: Counts, c: int, t: int, revealed: bool) -> Mask:  # noqa: ARG001
+        return _shared(a, c, part_of(gamma, c), revealed)
+
+    def stopped(b: Counts, k: Counts, c: int, t: int) -> Mask:  # noqa: ARG001
+        return (b > 0) | (k > c - graph_contributors(c, gamma=gamma, delta=delta, least_honest=least_honest))
+
+    return Scheme(
+        private=private,
+        wrong=_any_byzantine,
+        stopped=stopped,
+        threshold=None,
+        source="Bell, Bonawitz, Gascón, Lepoint, Raykova 2020, CCS, Section 3",
+    )
+
+
+def part_of(fraction: float, c: int) -> int:
+    """Return the largest integer that is at most this fraction of c, where 0.29 means 29 / 100 exactly."""
+    return int(Fraction(str(fraction)) * c)
 
 
 def _any_byzantine(b: Counts, k: Counts, c: int, t: int) -> Mask:  # noqa: ARG001
@@ -74,10 +166,6 @@ def _too_few_shares(b: Counts, k: Counts, c: int, t: int) -> Mask:
     return b + k > c - t - 1
 
 
-def _too_few_survivors(b: Counts, k: Counts, c: int, t: int) -> Mask:
-    return b + k > c - t
-
-
 def _undetected(b: Counts, k: Counts, c: int, t: int) -> Mask:
     return (b > 0) & (b + k > c - t - 1)
 
@@ -92,6 +180,69 @@ def _uncorrected(b: Counts, k: Counts, c: int, t: int) -> Mask:
 
 def _not_corrected(b: Counts, k: Counts, c: int, t: int) -> Mask:
     return 2 * b + k > c - t - 1
+
+
+_ON_SERVERS: Mapping[str, tuple[Sharing, Sharing, OnCheating]] = MappingProxyType(
+    {
+        "detect": (_undetected, _detected_or_few, "abort"),
+        "passive": (_any_byzantine, _detected_or_few, "undetected"),
+        "correct": (_uncorrected, _not_corrected, "corrected"),
+    }
+)
+"""Mode of a committee -> (wrong, stopped, on cheating), with the servers as the cluster."""
+
+
+@cache
+def committee_scheme(*, mode: str, servers: int = 3, threshold: int = 1, least_honest: int = 2) -> Scheme:
+    """Return what sums by `servers` of the members tolerate: the worst case, with the faulty among the servers.
+
+    `passive` stops at a Byzantine server, who may say that it lacks every input. Equal parameters give the same
+    scheme.
+    """
+    wrong, stopped, on_cheating = _ON_SERVERS[mode]
+    rules = Committees(
+        servers=servers,
+        threshold=threshold,
+        least=threshold + least_honest,
+        wrong_on_servers=wrong,
+        stopped_on_servers=stopped,
+    )
+    return Scheme(
+        private=rules.private,
+        wrong=rules.wrong,
+        stopped=rules.stopped,
+        threshold=None,
+        on_cheating=on_cheating,
+        source="Shamir 1979; Ben-Or, Goldwasser and Wigderson 1988, STOC; worst case over who serves",
+    )
+
+
+def _threshold_at_size(expression: str, size: int) -> int:
+    return parse_threshold(expression)(size)
+
+
+@cache
+def hierarchical_scheme(
+    *, group_size: int = 3, inner: str = "c/2", outer: str = "2c/3", least_honest: int = 2
+) -> Scheme:
+    """Return what group sums that stay shared among delegates tolerate: the worst case over groups and delegates.
+
+    `inner` and `outer` are thresholds, with c for the size of a group and the number of groups. Equal parameters
+    give the same scheme.
+    """
+    rules = Hierarchies(
+        group_size=group_size,
+        inner=partial(_threshold_at_size, inner),
+        outer=partial(_threshold_at_size, outer),
+        least_honest=least_honest,
+    )
+    return Scheme(
+        private=rules.private,
+        wrong=rules.wrong,
+        stopped=rules.stopped,
+        threshold=None,
+        source="Ben-Or, Goldwasser and Wigderson 1988, STOC (re-sharing); worst case over groups and delegates",
+    )
 
 
 SCHEMES: Mapping[str, Mapping[str, Scheme]] = MappingProxyType(
@@ -120,6 +271,7 @@ SCHEMES: Mapping[str, Mapping[str, Scheme]] = MappingProxyType(
                 wrong=_never,
                 stopped=_any_absent,
                 threshold=None,
+                on_cheating="identified",
                 source="Damgård, Pastro, Smart, Zakarias 2012, CRYPTO (SPDZ)",
             )
         },
@@ -129,6 +281,7 @@ SCHEMES: Mapping[str, Mapping[str, Scheme]] = MappingProxyType(
                 wrong=_uncorrected,
                 stopped=_not_corrected,
                 threshold="c/3",
+                on_cheating="corrected",
                 source="McEliece and Sarwate 1981: Shamir's shares as a Reed-Solomon code",
             ),
             "detect": Scheme(
@@ -136,6 +289,7 @@ SCHEMES: Mapping[str, Mapping[str, Scheme]] = MappingProxyType(
                 wrong=_undetected,
                 stopped=_detected_or_few,
                 threshold="c/2",
+                on_cheating="abort",
                 source="Reed-Solomon distance c - k - t",
             ),
             "passive": Scheme(
@@ -146,27 +300,14 @@ SCHEMES: Mapping[str, Mapping[str, Scheme]] = MappingProxyType(
                 wrong=_undetected,
                 stopped=_too_few_shares,
                 threshold="c/2",
+                on_cheating="corrected",
                 source="Rabin and Ben-Or 1989, STOC",
             ),
         },
-        "masked": {
-            "semi_honest": Scheme(
-                private=_masked,
-                wrong=_any_byzantine,
-                stopped=_too_few_survivors,
-                threshold="2c/3",
-                smallest_threshold=1,
-                source="Bonawitz et al. 2017, CCS, section 6, honest but curious server",
-            ),
-            "malicious_server": Scheme(
-                private=_masked_two_lists,
-                wrong=_any_byzantine,
-                stopped=_too_few_survivors,
-                threshold="2c/3+1",
-                smallest_threshold=1,
-                source="Bonawitz et al. 2017, CCS, section 6, active server",
-            ),
-        },
+        "masked": {mode: masked_scheme(mode=mode) for mode in _SERVERS},
+        "masked_graph": {"semi_honest": graph_scheme()},
+        "committee": {mode: committee_scheme(mode=mode) for mode in _ON_SERVERS},
+        "hierarchical": {"passive": hierarchical_scheme()},
     }
 )
 """Protocol -> mode -> what it tolerates; the first mode is the default."""
@@ -202,6 +343,7 @@ class Conditions:
 
     `revealed`: the cluster's sum is opened to the aggregator (else it stays shared). `checked_inputs`: Byzantine
     members cannot move the cluster's mean arbitrarily, so that it is wrong only where its sharing breaks.
+    `least_honest`: a sum is withheld unless it has the inputs of that many members beyond the threshold.
 
     Guarantees:
         Each predicate holds exactly at the bad occupancies of table 2.1 of the design notes.
@@ -213,6 +355,7 @@ class Conditions:
     threshold: str | None
     revealed: bool = True
     checked_inputs: bool = False
+    least_honest: int = 0
 
     def threshold_at(self, c: int) -> int:
         """Return the threshold of a cluster of c; CloisterError where no sharing has such a threshold."""
@@ -233,7 +376,8 @@ class Conditions:
 
     def lost(self, c: int, b: Counts, k: Counts) -> Mask:
         """Return where b Byzantine and k crashed members keep a cluster of c from delivering, elementwise."""
-        return self.scheme.stopped(b, k, c, self.threshold_at(c))
+        t = self.threshold_at(c)
+        return self.scheme.stopped(b, k, c, t) | (b + k > c - t - self.least_honest)
 
     def tainted(self, c: int, b: Counts, k: Counts) -> Mask:
         """Return where what it delivers is wrong: broken sharing, or a Byzantine input that is not checked."""

@@ -97,7 +97,10 @@ def test_every_line_is_measured_on_encrypted_sums(finished: Path) -> None:
         assert int(line["mpc_rounds"]) == 3 * 2
         d, clusters, members = int(line["parameters"]), 2, 3
         sums = 2 * (members - 1) * clusters * d * 8 + 2 * members * (members - 1) * 16
-        uploads = clusters * d * 8 + (members - 1) * 32 + members * 16
+        uploads = clusters * d * 8 + members * 32 + (members + 1) * 16
+        assert int(line["bytes_offline"]) == 0  # keys are agreed once a pool, and `additive` needs nothing else
+        assert int(line["bytes_mpc"]) == 3 * sums
+        assert int(line["bytes_upload"]) == 3 * uploads
         assert int(line["bytes_total"]) == 3 * (sums + uploads)
         assert float(line["bytes_per_process_round"]) == pytest.approx((sums + uploads) / 6)
 

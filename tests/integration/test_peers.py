@@ -15,7 +15,7 @@ from protocols.registry import Spec
 def test_the_sums_are_compared_with_stock_crypten_and_with_the_bytes_they_move() -> None:
     stock, moving = compare_sums(members=3, coordinates=100, turns=1)
     assert stock.peer == "additive_stock"
-    wire_bytes = 2 * 2 * 100 * 8 + 2 * 3 * 2 * 16 + 100 * 8 + 2 * 32 + 3 * 16
+    wire_bytes = 2 * 2 * 100 * 8 + 2 * 3 * 2 * 16 + 100 * 8 + 3 * 32 + 4 * 16
     assert moving.peer == f"moving {wire_bytes:,} bytes"
     assert min(stock.ours_s, stock.peer_s, moving.peer_s) > 0
 

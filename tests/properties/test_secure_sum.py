@@ -1,48 +1,79 @@
 """The encrypted sum, on real CrypTen: exact, metered, and the same in threads and in processes."""
 
 import dataclasses
+from typing import Any
 from unittest import mock
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols import crypten_engine, parties, zero_sharing
+from protocols import crypten_engine, in_process, zero_sharing
+from protocols.check import CloisterError
 from protocols.in_process import InProcessParties
-from protocols.network import HEADER_BYTES, OutOfStepError
-from protocols.parties import run_party
+from protocols.keyring import make_keyring
+from protocols.network import HEADER_BYTES, Link, OutOfStepError
+from protocols.parties import run_board, run_member
 from protocols.party_pool import PartyPool
 from protocols.registry import Spec
-from protocols.secure_sum import Party, secure_sums
+from protocols.secure_sum import Board, Party, SecureSum, secure_sums
+from protocols.secure_sum import additive as additive_module
+from protocols.types import Cost
 from tests.tcp import in_parallel, kernel_received_bytes, tcp_links
 
 PROTOCOLS = sorted(secure_sums.entries())
+EXAMPLES = [
+    secure_sums.resolve({"name": name, **example})
+    for name, entry in secure_sums.entries().items()
+    for example in entry.examples
+]
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
 INTERESTING = st.sampled_from([0, 1, -1, 2**31, 2**32, 2**62, -(2**62), HIGHEST, LOWEST])
 WORDS = st.one_of(st.integers(LOWEST, HIGHEST), INTERESTING)
+MOST = 8
+# There are many protocols, and each of them runs all checks.
+FEWER = settings(max_examples=max(1, settings.default.max_examples // 5))
 
 
 def resolve(name: str) -> Spec:
     return secure_sums.resolve(name)
 
 
-def integer_sum(words: torch.Tensor) -> list[list[int]]:
-    """The sums over members in Python integers, wrapped into signed 64 bits."""
+def integer_sum(words: torch.Tensor, modulus: int = 2**64) -> list[list[int]]:
+    """The sums over members in Python integers, modulo M and as signed numbers around zero."""
     clusters, members, coordinates = words.shape
-    plain = words.tolist()
+    plain, half = words.tolist(), modulus // 2 if modulus % 2 == 0 else (modulus - 1) // 2
     totals = [[sum(plain[j][i][k] for i in range(members)) for k in range(coordinates)] for j in range(clusters)]
-    return [[(total - LOWEST) % 2**64 + LOWEST for total in row] for row in totals]
+    return [[(total + half) % modulus - half for total in row] for row in totals]
+
+
+def sizes_of(protocol: SecureSum, most: int = MOST) -> list[int]:
+    """The sizes of clusters that can run the protocol."""
+    sizes: list[int] = []
+    for size in range(1, most + 1):
+        try:
+            protocol.check_size(parties=size)
+        except CloisterError:
+            continue
+        sizes.append(size)
+    return sizes
 
 
 @st.composite
-def batches(draw: st.DrawFn, most_members: int = 8) -> torch.Tensor:
+def batches(draw: st.DrawFn, spec: Spec | None = None, most_members: int = MOST) -> torch.Tensor:
+    """Words of a batch; those that the protocol's ring holds, and sizes that it can run, where one is named."""
     clusters = draw(st.integers(1, 4))
-    members = draw(st.integers(1, most_members))
+    members = draw(
+        st.integers(1, most_members)
+        if spec is None
+        else st.sampled_from(sizes_of(secure_sums.make(spec), most_members))
+    )
     coordinates = draw(st.integers(1, 20))
     count = clusters * members * coordinates
     flat = draw(st.lists(WORDS, min_size=count, max_size=count))
-    return torch.tensor(flat, dtype=torch.int64).view(clusters, members, coordinates)
+    words = torch.tensor(flat, dtype=torch.int64).view(clusters, members, coordinates)
+    return words if spec is None else secure_sums.make(spec).ring.wrap(words)
 
 
 @pytest.fixture(scope="module")
@@ -50,74 +81,137 @@ def threads() -> InProcessParties:
     return InProcessParties(8)
 
 
+@pytest.mark.parametrize("spec", EXAMPLES, ids=str)
+class TestEveryExampleOfASecureSum:
+    @FEWER
+    @given(data=st.data())
+    def test_opens_the_sum_of_python_integers_word_for_word(
+        self, spec: Spec, threads: InProcessParties, data: st.DataObject
+    ) -> None:
+        words = data.draw(batches(spec))
+        opened = threads.open_sums(spec, words)
+        assert opened.sums.tolist() == integer_sum(words, secure_sums.make(spec).ring.modulus)
+        assert opened.contributors == tuple(range(words.shape[1]))
+        assert opened.suspects == frozenset()
+
+    @FEWER
+    @given(data=st.data())
+    def test_costs_what_its_closed_form_says(self, spec: Spec, threads: InProcessParties, data: st.DataObject) -> None:
+        words = data.draw(batches(spec))
+        clusters, members, coordinates = words.shape
+        formula = secure_sums.make(spec).cost(parties=members, clusters=clusters, coordinates=coordinates)
+        assert threads.open_sums(spec, words).traffic == formula
+
+    def test_refuses_a_size_that_it_cannot_run_before_anything_is_sent(
+        self, spec: Spec, threads: InProcessParties
+    ) -> None:
+        fitting = sizes_of(secure_sums.make(spec))
+        assert fitting, "no cluster of up to eight members can run it"
+        links = list(threads._links)
+        for size in set(range(1, MOST + 1)) - set(fitting):
+            with pytest.raises(CloisterError, match="allowed"):
+                threads.open_sums(spec, torch.zeros(1, size, 2, dtype=torch.int64))
+        assert threads._links == links
+
+    def test_promises_to_sum_what_its_ring_can_hold(self, spec: Spec, threads: InProcessParties) -> None:
+        """All members at the largest word that as many of them can add, then all at the smallest."""
+        protocol = secure_sums.make(spec)
+        for members in sizes_of(protocol):
+            largest = protocol.ring.largest_word(members)
+            for word in (largest, -largest):
+                words = torch.full((1, members, 3), word, dtype=torch.int64)
+                assert threads.open_sums(spec, words).sums.tolist() == [[members * word] * 3]
+
+
 @pytest.mark.parametrize("name", PROTOCOLS)
 class TestEverySecureSum:
-    @given(words=batches())
-    def test_opens_the_sum_of_python_integers_word_for_word(
-        self, name: str, threads: InProcessParties, words: torch.Tensor
+    @FEWER
+    @given(data=st.data())
+    def test_returns_the_same_words_and_traffic_from_processes_over_tcp(
+        self, name: str, threads: InProcessParties, pool: PartyPool, data: st.DataObject
     ) -> None:
-        assert threads.open_sums(resolve(name), words).sums.tolist() == integer_sum(words)
-
-    @given(words=batches())
-    def test_returns_the_same_words_and_costs_from_processes_over_tcp(
-        self, name: str, threads: InProcessParties, pool: PartyPool, words: torch.Tensor
-    ) -> None:
+        words = data.draw(batches(resolve(name)))
         ours, theirs = threads.open_sums(resolve(name), words), pool.open_sums(resolve(name), words)
         assert torch.equal(ours.sums, theirs.sums)
-        assert (ours.mpc, ours.upload) == (theirs.mpc, theirs.upload)
+        assert ours.traffic == theirs.traffic
+        assert (ours.contributors, ours.suspects) == (theirs.contributors, theirs.suspects)
 
-    @given(words=batches())
-    def test_costs_what_its_closed_form_says(self, name: str, threads: InProcessParties, words: torch.Tensor) -> None:
-        clusters, members, coordinates = words.shape
-        formula = secure_sums.make(resolve(name)).cost(parties=members, clusters=clusters, coordinates=coordinates)
-        assert threads.open_sums(resolve(name), words).mpc == formula
-
-    @given(words=batches(most_members=6), chosen=st.data())
-    def test_a_cluster_opens_the_same_words_alone_as_in_a_batch(
-        self, name: str, threads: InProcessParties, words: torch.Tensor, chosen: st.DataObject
+    @FEWER
+    @given(data=st.data())
+    def test_a_cluster_opens_the_same_words_alone_as_in_a_batch_at_the_same_cost(
+        self, name: str, threads: InProcessParties, data: st.DataObject
     ) -> None:
-        j = chosen.draw(st.integers(0, words.shape[0] - 1))
+        words = data.draw(batches(resolve(name), most_members=6))
+        j = data.draw(st.integers(0, words.shape[0] - 1))
         batch, alone = threads.open_sums(resolve(name), words), threads.open_sums(resolve(name), words[j : j + 1])
         assert torch.equal(batch.sums[j : j + 1], alone.sums)
-        # What a protocol sends once a batch (stock CrypTen's seeds) is what zero clusters would cost.
         clusters, members, coordinates = words.shape
         protocol = secure_sums.make(resolve(name))
-        once = protocol.cost(parties=members, clusters=0, coordinates=coordinates).payload_bytes
-        assert batch.mpc.payload_bytes - once == clusters * (alone.mpc.payload_bytes - once)
+        one, two = (protocol.cost(parties=members, clusters=k, coordinates=coordinates) for k in (1, 2))
+        for part in ("offline", "mpc", "upload"):
+            # What is sent once a batch (digests, stock CrypTen's seeds) is what a second cluster does not add.
+            once = 2 * payload(one, part) - payload(two, part)
+            assert once >= 0
+            assert payload(batch.traffic, part) - once == clusters * (payload(alone.traffic, part) - once)
 
-    @given(words=batches(), shift=st.integers(1, 5))
+    @FEWER
+    @given(data=st.data(), shift=st.integers(1, 5))
     def test_does_not_depend_on_which_member_holds_which_words(
-        self, name: str, threads: InProcessParties, words: torch.Tensor, shift: int
+        self, name: str, threads: InProcessParties, data: st.DataObject, shift: int
     ) -> None:
+        words = data.draw(batches(resolve(name)))
         turned = words.roll(shift, dims=1)
         sums = [threads.open_sums(resolve(name), each).sums for each in (words, turned)]
         assert torch.equal(*sums)
 
-    @pytest.mark.parametrize("members", [3, 5, 8])
-    def test_sends_what_the_kernel_counts_on_its_sockets(self, name: str, members: int) -> None:
+    @pytest.mark.parametrize("part", [0.0, 0.3, 0.6, 1.0])
+    def test_sends_what_the_kernel_counts_on_its_sockets(self, name: str, part: float) -> None:
+        """In clusters of the smallest size, of the largest, and between."""
+        protocol = secure_sums.make(resolve(name))
+        sizes = sizes_of(protocol)
+        members = sizes[round(part * (len(sizes) - 1))]
         clusters, coordinates = 2, 1001
-        words = torch.randint(LOWEST, HIGHEST, (clusters, members, coordinates))
-        links = tcp_links(members)
-        zero_shares = in_parallel(members, lambda rank: zero_sharing.agree_on_keys(links[rank], members))
-        before = sum(kernel_received_bytes(link) for link in links)
-
-        def work(rank: int) -> int:
-            party = Party(link=links[rank], parties=members, use=1, zero_shares=zero_shares[rank])
-            return run_party(resolve(name), party, words[:, rank])[0].mpc.wire_bytes
-
-        metered = sum(in_parallel(members, work))
-        counted = sum(kernel_received_bytes(link) for link in links) - before
-        for link in links:
-            link.close()
-        formula = secure_sums.make(resolve(name)).cost(parties=members, clusters=clusters, coordinates=coordinates)
+        words = protocol.ring.wrap(torch.randint(LOWEST, HIGHEST, (clusters, members, coordinates)))
+        metered, counted = over_sockets(resolve(name), words)
+        formula = protocol.cost(parties=members, clusters=clusters, coordinates=coordinates)
         assert metered == counted == formula.wire_bytes
 
     def test_refuses_words_of_the_wrong_shape_or_type_before_anything_is_sent(
         self, name: str, threads: InProcessParties
     ) -> None:
+        links = list(threads._links)
         for wrong in (torch.zeros(2, 3), torch.zeros(2, 3, 4), torch.zeros(1, 9, 2, dtype=torch.int64)):
-            with pytest.raises(ValueError, match="allowed"):
+            with pytest.raises(CloisterError, match="allowed"):
                 threads.open_sums(resolve(name), wrong)
+        assert threads._links == links
+
+
+def payload(traffic: Any, part: str) -> int:
+    cost: Cost = getattr(traffic, part)
+    return cost.payload_bytes
+
+
+def over_sockets(spec: Spec, words: torch.Tensor) -> tuple[int, int]:
+    """Run one batch over TCP; the bytes on the wire as the meters count them, and as the kernel does."""
+    clusters, members, coordinates = words.shape
+    links = tcp_links(members)
+    keys = in_parallel(members, lambda rank: make_keyring(links[rank], members))
+    before = sum(kernel_received_bytes(link) for link in links)
+
+    def work(place: int) -> int:
+        link = links[place]
+        if place == members:
+            board = Board(link=link, parties=members, use=1, clusters=clusters, coordinates=coordinates)
+            run_board(spec, board)
+            return link.meter.traffic().wire_bytes
+        party = Party(link=link, parties=members, use=1, keys=keys[place])
+        return run_member(spec, party, words[:, place]).wire_bytes
+
+    metered = sum(in_parallel(members + 1, work))
+    counted = sum(kernel_received_bytes(link) for link in links) - before
+    for link in links:
+        link.close()
+    return metered, counted
 
 
 class TestAdditive:
@@ -149,7 +243,7 @@ class TestAdditive:
         shares: list[torch.Tensor] = []
         original = crypten_engine.reveal
 
-        def spy(link: object, members: int, share: torch.Tensor, *, fraction_bits: int) -> torch.Tensor:
+        def spy(link: Link, members: int, share: torch.Tensor, *, fraction_bits: int) -> torch.Tensor:
             shares.append(share.clone())
             return original(link, members, share, fraction_bits=fraction_bits)
 
@@ -161,11 +255,15 @@ class TestAdditive:
         assert not any(bool((a == b).any()) for a in first for b in second)
 
     def test_one_sum_of_five_parties_costs_the_published_bytes(self, threads: InProcessParties) -> None:
-        """2 (c - 1) words a coordinate and 2 c (c - 1) headers, in two rounds."""
-        cost = threads.open_sums(resolve("additive"), torch.zeros(1, 5, 1000, dtype=torch.int64)).mpc
+        """2 (c - 1) words a coordinate and 2 c (c - 1) headers, in two rounds; one copy of the sum and 5 digests."""
+        traffic = threads.open_sums(resolve("additive"), torch.zeros(1, 5, 1000, dtype=torch.int64)).traffic
+        cost = traffic.mpc
         assert cost.payload_bytes == 2 * 4 * 1000 * 8
         assert cost.wire_bytes == cost.payload_bytes + 2 * 5 * 4 * HEADER_BYTES
         assert cost.rounds == 2
+        assert traffic.offline == Cost.none()
+        upload = 1000 * 8 + 5 * 32
+        assert traffic.upload == Cost(payload_bytes=upload, wire_bytes=upload + 6 * 16, messages=6, rounds=1)
 
 
 class TestPlantedBugs:
@@ -176,9 +274,9 @@ class TestPlantedBugs:
     def test_a_wrong_mask_sign_for_one_pair_changes_the_sum(self) -> None:
         original = zero_sharing.ZeroShares.draw
 
-        def planted(self: zero_sharing.ZeroShares, **sizes: int) -> torch.Tensor:
+        def planted(self: zero_sharing.ZeroShares, *, onto: torch.Tensor, **sizes: int) -> torch.Tensor:
             share = original(self, **sizes)
-            return -share if self._rank == 0 else share
+            return onto - share if self._rank == 0 else onto + share
 
         with mock.patch.object(zero_sharing.ZeroShares, "draw", planted):
             assert InProcessParties(3).open_sums(resolve("additive"), self.WORDS).sums.tolist() != integer_sum(
@@ -198,21 +296,61 @@ class TestPlantedBugs:
                 self.WORDS
             )
 
-    def test_a_party_that_opens_other_sums_is_named(self) -> None:
-        original = parties.run_party
+    @pytest.mark.parametrize("rank", [1, 2])
+    def test_a_party_that_opens_other_sums_is_named(self, rank: int) -> None:
+        with lying_about_its_sums(rank), pytest.raises(OutOfStepError, match=rf"parties \[{rank}\] opened other sums"):
+            InProcessParties(3).open_sums(resolve("additive"), self.WORDS)
 
-        def planted(protocol: Spec, party: Party, words: torch.Tensor):
-            report, opened = original(protocol, party, words)
-            return report, opened + 1 if party.rank == 2 else opened
+    def test_when_party_0_opens_other_sums_all_others_disagree(self) -> None:
+        with lying_about_its_sums(0), pytest.raises(OutOfStepError, match=r"parties \[1, 2\] opened other sums"):
+            InProcessParties(3).open_sums(resolve("additive"), self.WORDS)
+
+    @pytest.mark.parametrize("rank", range(3))
+    def test_a_party_that_is_in_another_batch_than_the_others_is_named(self, rank: int) -> None:
+        """Its masks do not cancel, and all open the same garbage; the digest tells who is out of step."""
+        original = in_process.run_member
+
+        def planted(protocol: Spec, party: Party, words: torch.Tensor) -> object:
+            use = party.use + 1 if party.rank == rank else party.use
+            return original(protocol, dataclasses.replace(party, use=use), words)
 
         with (
-            mock.patch("protocols.in_process.run_party", planted),
-            pytest.raises(OutOfStepError, match=r"parties \[2\] opened other sums"),
+            mock.patch.object(in_process, "run_member", planted),
+            pytest.raises(OutOfStepError, match=rf"parties \[{rank}\] opened other sums, or in another batch"),
         ):
             InProcessParties(3).open_sums(resolve("additive"), self.WORDS)
 
     def test_a_meter_that_forgets_one_message_disagrees_with_the_formula(self, threads: InProcessParties) -> None:
         formula = secure_sums.make(resolve("additive")).cost(parties=3, clusters=2, coordinates=7)
-        metered = threads.open_sums(resolve("additive"), self.WORDS).mpc
+        metered = threads.open_sums(resolve("additive"), self.WORDS).traffic
         assert metered == formula
-        assert dataclasses.replace(metered, messages=metered.messages - 1) != formula
+        fewer = dataclasses.replace(metered.mpc, messages=metered.mpc.messages - 1)
+        assert dataclasses.replace(metered, mpc=fewer) != formula
+
+    def test_a_message_that_is_not_metered_disagrees_with_the_kernel(self) -> None:
+        original = additive_module.publish
+
+        def planted(party: Party, opened: torch.Tensor, *, vouching: bool) -> None:
+            original(party, opened, vouching=vouching)
+            party.link.meter.reset()
+
+        with mock.patch.object(additive_module, "publish", planted):
+            metered, counted = over_sockets(resolve("additive"), self.WORDS)
+        assert metered < counted
+
+    def test_words_of_another_modulus_are_seen(self, threads: InProcessParties) -> None:
+        """A protocol that forgets to reduce modulo its ring opens other sums than the integers say."""
+        words = torch.full((1, 3, 2), 2**30, dtype=torch.int64)
+        sums = threads.open_sums(secure_sums.resolve({"name": "plaintext"}), words).sums.tolist()
+        assert sums == integer_sum(words)
+        assert sums != integer_sum(words, 2**32)
+
+
+def lying_about_its_sums(rank: int) -> Any:
+    """A party publishes one more than was opened."""
+    original = additive_module.publish
+
+    def planted(party: Party, opened: torch.Tensor, *, vouching: bool) -> None:
+        original(party, opened + 1 if party.rank == rank else opened, vouching=vouching)
+
+    return mock.patch.object(additive_module, "publish", planted)

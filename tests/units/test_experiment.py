@@ -179,6 +179,8 @@ original = type(PLUGINS["attack"].entry("ipm")).file.fget
         ("partition = 'natural'", "group"),
         ("aggregator = 'krum'\nn = 8\ncluster_size = 4", "krum is not defined for 2 clusters"),
         ("n = 2000", "cannot share"),
+        ("protocol = 'shamir'\ncluster_size = 3", "which hides nothing"),
+        ("protocol = 'committee'\nclustering = 'none'", "committee: "),
     ],
 )
 def test_a_combination_that_cannot_be_run_is_skipped_with_its_reason(digits: Dataset, text: str, reason: str) -> None:

@@ -17,15 +17,32 @@ ONE_PLACE = {
 }
 
 
-def imported(source: str) -> set[str]:
-    """The top-level names that a module imports, inside its functions too."""
+KINDS_OF_LINKS = {
+    "protocols.tcp_link",
+    "protocols.mesh",
+    "protocols.party_pool",
+    "protocols.party_process",
+    "protocols.in_process_link",
+    "protocols.in_process",
+    "protocols.faults",
+    "socket",
+}
+
+
+def imported_modules(source: str) -> set[str]:
+    """The modules that a module imports, inside its functions too."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-    return {name.partition(".")[0] for name in names}
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def imported(source: str) -> set[str]:
+    """The top-level names that a module imports."""
+    return {name.partition(".")[0] for name in imported_modules(source)}
 
 
 def modules(layer: str) -> list[Path]:
@@ -56,3 +73,19 @@ def test_a_rare_import_stays_in_its_one_module(package: str, allowed: set[str]) 
 
 def test_an_upward_import_inside_a_function_is_seen() -> None:
     assert upward_imports("protocols", "def f():\n    from bench.cell import Cell\n") == {"bench"}
+
+
+def test_a_protocol_knows_links_only_by_their_contract() -> None:
+    """So that the very code that is measured over TCP is the one that tests replay in process."""
+    files = sorted((ROOT / "protocols" / "secure_sum").glob("*.py"))
+    assert len(files) > 3
+    for path in files:
+        assert not imported_modules(path.read_text()) & KINDS_OF_LINKS, f"{path} knows a kind of link"
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["from protocols.tcp_link import TcpLink", "from protocols import in_process", "def f():\n    import socket"],
+)
+def test_a_protocol_that_knows_a_kind_of_link_is_seen(source: str) -> None:
+    assert imported_modules(source) & KINDS_OF_LINKS

@@ -5,12 +5,15 @@ through its pidfd, which the kernel marks readable then.
 """
 
 import contextlib
+import dataclasses
+import json
 import os
 import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
 
@@ -19,13 +22,23 @@ import torch
 
 from protocols import in_process, party_pool, zero_sharing
 from protocols.check import CloisterError
+from protocols.faults import Crash, Fault
 from protocols.in_process import InProcessParties
-from protocols.network import NetworkError, OutOfStepError, PartyCrashedError, PartyTimeoutError
-from protocols.parties import PartyReport
+from protocols.keyring import Keyring, make_keyring
+from protocols.network import (
+    BOARD,
+    CheatingDetectedError,
+    Link,
+    NetworkError,
+    OutOfStepError,
+    PartyCrashedError,
+    PartyFailedError,
+    PartyTimeoutError,
+)
 from protocols.party_pool import PartyPool
 from protocols.registry import Spec
-from protocols.secure_sum import secure_sums
-from protocols.types import Cost
+from protocols.secure_sum import Opened, secure_sums
+from protocols.types import Cost, Traffic
 
 ADDITIVE = secure_sums.resolve("additive")
 PLAINTEXT = secure_sums.resolve("plaintext")
@@ -82,6 +95,55 @@ def assert_fails_and_heals(
     assert not set(pool.pids) & set(before), "a party process of the failed batch is in use again"
 
 
+def failure(kind: str, text: str) -> dict[str, Any]:
+    """What a party process reports when its code raised."""
+    return {"ok": False, "kind": kind, "text": text, "suspects": []}
+
+
+CRASH = failure("PartyCrashedError", "party 1 closed its connection")
+GOOD = {"ok": True, "lost": [], "traffic": dataclasses.asdict(Traffic.none())}
+ALL_OPENED = Opened(sums=WORDS[:, 0], contributors=(0, 2), suspects=frozenset({1}))
+
+
+def assert_raises_of(
+    pool: PartyPool, replies: list[dict[str, Any]], error: type[Exception], text: str, board: Opened | None = None
+) -> Exception:
+    """A batch with these replies of the parties, whose board opened that or lost a party, raises so and heals."""
+    opened(pool)
+    outcome = {"side_effect": PartyCrashedError("the board lost party 0")} if board is None else {"return_value": board}
+    with (
+        mock.patch.object(party_pool, "run_board", **outcome),
+        mock.patch.object(PartyPool, "_reply", side_effect=replies),
+        pytest.raises(error, match=text) as caught,
+    ):
+        pool.open_sums(ADDITIVE, WORDS)
+    assert pool.pids == []
+    return caught.value
+
+
+@contextlib.contextmanager
+def once_all_have_the_batch(pool: PartyPool, act: Callable[[], None]) -> Iterator[None]:
+    """Act as soon as the first batch has been sent to the last party."""
+    original, last = party_pool.send_json, pool._children[-1].control
+
+    def planted(control: Any, message: dict[str, Any]) -> None:
+        original(control, message)
+        if control is last:
+            act()
+
+    with mock.patch.object(party_pool, "send_json", planted):
+        yield
+
+
+def failure_of(pool: PartyPool, words: torch.Tensor) -> type[NetworkError] | None:
+    """The type of error with which a batch fails, or None where its sums are exact."""
+    try:
+        assert torch.equal(pool.open_sums(ADDITIVE, words).sums, words.sum(dim=1))
+    except NetworkError as error:
+        return type(error)
+    return None
+
+
 class TestPartyPool:
     @pytest.mark.parametrize("protocol", [ADDITIVE, PLAINTEXT], ids=str)
     def test_a_batch_returns_the_exact_sums(self, trio: PartyPool, protocol: Spec) -> None:
@@ -110,7 +172,8 @@ class TestPartyPool:
             assert torch.equal(trio.open_sums(ADDITIVE, words).sums, words.sum(dim=1))
 
     def test_a_pool_that_returns_other_sums_is_seen(self, trio: PartyPool) -> None:
-        with mock.patch.object(party_pool, "collect", return_value=WORDS[:, 0]), pytest.raises(AssertionError):
+        other = Opened(sums=WORDS[:, 0], contributors=(0, 1, 2))
+        with mock.patch.object(party_pool, "run_board", return_value=other), pytest.raises(AssertionError):
             assert opened(trio) == WORDS.sum(dim=1).tolist()
         trio.stop()  # the real publications are still in the sockets
 
@@ -122,20 +185,54 @@ class TestPartyPool:
         opened(trio)
         assert_fails_and_heals(trio, PartyCrashedError, "part", protocol, kill=slot)
 
-    def test_a_party_that_is_killed_within_a_batch_is_a_crash_and_the_pool_heals(self, trio: PartyPool) -> None:
+    @pytest.mark.parametrize("slot", [0, 1])
+    def test_a_party_that_is_killed_within_a_batch_is_a_crash_and_the_pool_heals(
+        self, trio: PartyPool, slot: int
+    ) -> None:
         opened(trio)
-        victim = trio.pids[1]
-        original = party_pool.send_json
-
-        def planted(control: Any, message: dict[str, Any]) -> None:
-            original(control, message)
-            if control is trio._children[0].control:
-                os.kill(victim, signal.SIGKILL)
-
-        with mock.patch.object(party_pool, "send_json", planted), pytest.raises(PartyCrashedError):
+        victim = trio.pids[slot]
+        with (
+            once_all_have_the_batch(trio, lambda: os.kill(victim, signal.SIGKILL)),
+            pytest.raises(PartyCrashedError),
+        ):
             opened(trio)
         assert opened(trio) == WORDS.sum(dim=1).tolist()
         assert victim not in trio.pids
+
+    @pytest.mark.parametrize("slot", [0, 1])
+    def test_a_party_that_is_stopped_within_a_batch_is_a_timeout_in_time_and_the_pool_heals(
+        self, trio: PartyPool, slot: int
+    ) -> None:
+        """In time: a hang would never end. The party may have done all its work before the signal reached it."""
+        opened(trio)  # so that the fork server has loaded CrypTen before the short deadline counts
+        with PartyPool(3, deadline_s=3.0) as pool:
+            opened(pool)
+            stopped = pool.pids[slot]
+            with once_all_have_the_batch(pool, lambda: os.kill(stopped, signal.SIGSTOP)):
+                with contextlib.suppress(PartyTimeoutError):
+                    assert opened(pool) == WORDS.sum(dim=1).tolist()
+                with contextlib.suppress(PartyTimeoutError):
+                    assert opened(pool) == WORDS.sum(dim=1).tolist()
+            assert opened(pool) == WORDS.sum(dim=1).tolist()
+            assert stopped not in pool.pids
+
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+    def test_a_pool_that_loses_a_party_disturbs_no_other_pool(self, trio: PartyPool, number: signal.Signals) -> None:
+        """Batches of the other pool go on side by side with the one that fails."""
+        opened(trio)
+        before = trio.pids
+        with PartyPool(2, deadline_s=3.0) as other, ThreadPoolExecutor(1) as threads:
+            words = WORDS[:, :2]
+            other.open_sums(ADDITIVE, words)
+            os.kill(other.pids[1], number)
+            kind = PartyCrashedError if number == signal.SIGKILL else PartyTimeoutError
+            failing = threads.submit(failure_of, other, words)
+            while not failing.done():
+                assert opened(trio) == WORDS.sum(dim=1).tolist()
+            assert failing.result() in {kind, None}
+            assert torch.equal(other.open_sums(ADDITIVE, words).sums, words.sum(dim=1))
+            assert opened(trio) == WORDS.sum(dim=1).tolist()
+        assert trio.pids == before
 
     def test_a_party_that_is_killed_after_its_report_makes_the_sums_exact_or_the_batch_fail(
         self, trio: PartyPool
@@ -143,13 +240,13 @@ class TestPartyPool:
         """It may or may not have published by then; the next batch is exact in both cases."""
         opened(trio)
         victim = trio.pids[1]
-        original = party_pool.collect
+        original = party_pool.run_board
 
-        def planted(*arguments: Any) -> torch.Tensor:
+        def planted(*arguments: Any) -> Opened:
             os.kill(victim, signal.SIGKILL)
             return original(*arguments)
 
-        with mock.patch.object(party_pool, "collect", planted), contextlib.suppress(PartyCrashedError):
+        with mock.patch.object(party_pool, "run_board", planted), contextlib.suppress(PartyCrashedError):
             assert opened(trio) == WORDS.sum(dim=1).tolist()
         with contextlib.suppress(PartyCrashedError):
             assert opened(trio) == WORDS.sum(dim=1).tolist()
@@ -169,40 +266,117 @@ class TestPartyPool:
         opened(trio)
         with (
             mock.patch.object(PartyPool, "stop"),
-            mock.patch.object(party_pool, "collect", side_effect=OutOfStepError("planted")),
+            mock.patch.object(party_pool, "run_board", side_effect=OutOfStepError("planted")),
             pytest.raises(AssertionError),
         ):
             assert_fails_and_heals(trio, OutOfStepError, "planted")
         trio.stop()
 
     @pytest.mark.parametrize(
-        ("protocol", "error", "text"),
+        ("protocol", "text"),
         [
-            (Spec(name="additiv"), CloisterError, r"'additiv' is unknown \(did you mean 'additive'\?\)"),
-            (Spec(name="additive", parameters=(("fraction_bits", "x"),)), CloisterError, "fraction_bits = 'x'"),
-            (Spec(name="additive", parameters=(("nothing", 1),)), (NetworkError, CloisterError), "'nothing'"),
+            (Spec(name="additiv"), r"'additiv' is unknown \(did you mean 'additive'\?\)"),
+            (Spec(name="additive", parameters=(("fraction_bits", "x"),)), "fraction_bits = 'x'"),
+            (Spec(name="additive", parameters=(("fraction_bits", 99),)), "fraction_bits = 99"),
         ],
-        ids=lambda given: given.name if isinstance(given, Spec) else None,
+        ids=str,
     )
-    def test_an_error_of_another_kind_in_a_party_is_named(
-        self, trio: PartyPool, protocol: Spec, error: Errors, text: str
+    def test_a_protocol_that_makes_no_sense_is_refused_before_any_process_is_disturbed(
+        self, trio: PartyPool, protocol: Spec, text: str
     ) -> None:
         opened(trio)
-        assert_fails_and_heals(trio, error, text, protocol)
+        before = trio.pids
+        with pytest.raises(CloisterError, match=text):
+            trio.open_sums(protocol, WORDS)
+        assert trio.pids == before
+
+    @pytest.mark.parametrize("slot", [0, 2])
+    @pytest.mark.parametrize(
+        ("changed", "error", "text"),
+        [
+            ({"protocol": "additiv"}, CloisterError, r"'additiv' is unknown \(did you mean 'additive'\?\)"),
+            ({"parameters": [["fraction_bits", "x"]]}, (CloisterError, PartyFailedError), "fraction_bits"),
+            ({"parameters": [["nothing", 1]]}, (CloisterError, PartyFailedError), "'nothing'"),
+            ({"members": 9}, PartyFailedError, "^KeyError: "),
+            ({"use": "first"}, PartyFailedError, "^TypeError: .*'str'"),
+        ],
+        ids=lambda given: ",".join(given) if isinstance(given, dict) else "",
+    )
+    def test_a_partys_own_error_is_named_with_its_text_and_the_pool_heals(
+        self, trio: PartyPool, slot: int, changed: dict[str, Any], error: Errors, text: str
+    ) -> None:
+        """One party is told something else than the others, which lose it and report no more than that."""
+        opened(trio)
+        original = party_pool.send_json
+
+        def planted(control: Any, message: dict[str, Any]) -> None:
+            if control is told:
+                message = {**message, **changed}
+            original(control, message)
+
+        told = trio._children[slot].control
+        with mock.patch.object(party_pool, "send_json", planted):
+            assert_fails_and_heals(trio, error, text)
 
     def test_the_cause_of_a_failure_beats_its_echoes(self, trio: PartyPool) -> None:
         """Parties that lose a peer report a crash; the one that failed by itself says why."""
-        opened(trio)
-        crash = {"ok": False, "kind": "PartyCrashedError", "text": "party 1 closed its connection"}
-        cause = {"ok": False, "kind": "CloisterError", "text": "the cause"}
-        other = {"ok": False, "kind": "ZeroDivisionError", "text": "by zero"}
         for replies, error, text in (
-            ([crash, cause, crash], CloisterError, "^the cause$"),
-            ([crash, crash, other], NetworkError, "^ZeroDivisionError: by zero$"),
-            ([crash, crash, crash], PartyCrashedError, "party 1 closed"),
+            ([CRASH, failure("CloisterError", "the cause"), CRASH], CloisterError, "^the cause$"),
+            ([CRASH, CRASH, failure("ZeroDivisionError", "by zero")], PartyFailedError, "^ZeroDivisionError: by zero$"),
+            ([CRASH, failure("OutOfStepError", "a wrong one"), CRASH], OutOfStepError, "^a wrong one$"),
+            ([CRASH, CRASH, CRASH], PartyCrashedError, "party [01]"),
         ):
-            with mock.patch.object(PartyPool, "_reply", side_effect=replies), pytest.raises(error, match=text):
-                trio._replies(trio._children)
+            assert_raises_of(trio, replies, error, text)
+
+    def test_a_first_error_that_is_taken_for_the_cause_is_seen(self, trio: PartyPool) -> None:
+        replies = [CRASH, failure("CloisterError", "the cause"), CRASH]
+        first = mock.patch.object(party_pool, "the_cause", lambda board, members: members[0])
+        with first, pytest.raises(PartyCrashedError):
+            assert_raises_of(trio, replies, CloisterError, "the cause")
+
+    def test_suspects_come_with_the_party_that_found_them(self, trio: PartyPool) -> None:
+        replies = [CRASH, {**failure("CheatingDetectedError", "0 or 2 cheats"), "suspects": [0, 2]}, CRASH]
+        caught = assert_raises_of(trio, replies, CheatingDetectedError, "^0 or 2 cheats$")
+        assert isinstance(caught, CheatingDetectedError)
+        assert caught.suspects == {0, 2}
+
+    def test_a_partys_mistake_is_raised_although_the_others_opened_the_sums(self, trio: PartyPool) -> None:
+        """A protocol that goes on without lost members would else hide it."""
+        for kind, error in (("ZeroDivisionError", PartyFailedError), ("CloisterError", CloisterError)):
+            assert_raises_of(trio, [GOOD, GOOD, failure(kind, "a mistake")], error, "a mistake", board=ALL_OPENED)
+
+    @pytest.mark.parametrize(
+        "reply", [{"kind": "PartyTimeoutError"}, {"kind": "OutOfStepError"}, {"lost": [1]}], ids=str
+    )
+    def test_a_batch_that_opens_its_sums_without_a_lost_party_is_followed_by_new_processes(
+        self, trio: PartyPool, reply: dict[str, Any]
+    ) -> None:
+        opened(trio)
+        before = trio.pids
+        last = {**GOOD, **reply} if "lost" in reply else failure(reply["kind"], "lost")
+        with (
+            mock.patch.object(party_pool, "run_board", return_value=ALL_OPENED),
+            mock.patch.object(PartyPool, "_reply", side_effect=[GOOD, GOOD, last]),
+        ):
+            found = trio.open_sums(ADDITIVE, WORDS)
+        assert (found.contributors, found.suspects) == ((0, 2), {1})
+        assert trio.pids == []
+        assert opened(trio) == WORDS.sum(dim=1).tolist()
+        assert not set(trio.pids) & set(before)
+
+    def test_traffic_comes_back_from_json_as_it_was(self) -> None:
+        costs = [Cost(payload_bytes=k, wire_bytes=k + 16, messages=k, rounds=k) for k in (1, 2, 3)]
+        traffic = Traffic(offline=costs[0], mpc=costs[1], upload=costs[2])
+        assert party_pool._traffic(json.loads(json.dumps(dataclasses.asdict(traffic)))) == traffic
+
+    def test_traffic_is_that_of_all_members_and_the_board(self, trio: PartyPool) -> None:
+        for protocol in (ADDITIVE, PLAINTEXT):
+            expected = secure_sums.make(protocol).cost(parties=3, clusters=2, coordinates=5)
+            assert trio.open_sums(protocol, WORDS).traffic == expected
+
+    def test_contributors_and_suspects_are_the_boards(self, trio: PartyPool) -> None:
+        found = trio.open_sums(ADDITIVE, WORDS)
+        assert (found.contributors, found.suspects) == ((0, 1, 2), frozenset())
 
     def test_words_that_make_no_sense_are_refused_before_any_process_is_disturbed(self, trio: PartyPool) -> None:
         opened(trio)
@@ -270,60 +444,97 @@ class TestPartyPool:
             kind(parties, deadline_s=deadline_s)
 
 
-class TestReports:
-    def test_a_report_comes_back_from_json_as_it_was(self) -> None:
-        report = PartyReport(learnt=True, mpc=Cost(payload_bytes=1, wire_bytes=17, messages=1, rounds=2))
-        assert PartyReport.from_json(report.as_json()) == report
-
-
 def keys_of(parties: InProcessParties) -> list[zero_sharing.ZeroShares]:
-    return list(parties._zero_shares)
+    return [keys.zero_shares for keys in parties._keys]
 
 
 class TestPartyThreads:
     def test_after_a_failed_batch_the_next_one_starts_with_new_links_and_new_keys(self) -> None:
-        threads = InProcessParties(3)
-        opened(threads)
+        threads = InProcessParties(3, faults={1: Crash(step=0)})
         links, keys = list(threads._links), keys_of(threads)
-        with pytest.raises(CloisterError, match="additiv"):
-            threads.open_sums(Spec(name="additiv"), WORDS)
-        assert opened(threads) == WORDS.sum(dim=1).tolist()
+        with pytest.raises(PartyCrashedError):
+            opened(threads)
         assert not any(link in links for link in threads._links)
         use = {"use": 99, "parties": 3, "clusters": 1, "coordinates": 8}
-        old, new = keys[0].draw(**use), threads._zero_shares[0].draw(**use)
+        old, new = keys[0].draw(**use), keys_of(threads)[0].draw(**use)
         assert not bool((old == new).any())  # 8 words of 64 bits: equal by chance with probability 2^-61
 
     def test_old_links_that_go_on_after_a_failure_are_seen_to_be_broken(self) -> None:
-        threads = InProcessParties(3)
-        with mock.patch.object(InProcessParties, "_start"), pytest.raises(CloisterError):
-            threads.open_sums(Spec(name="additiv"), WORDS)
+        faults: dict[int, Fault] = {1: Crash(step=0)}
+        threads = InProcessParties(3, faults=faults)
+        with mock.patch.object(InProcessParties, "_start"), pytest.raises(PartyCrashedError):
+            opened(threads)
+        faults.clear()
         with pytest.raises(NetworkError):
             opened(threads)
 
+    def test_a_protocol_that_makes_no_sense_is_refused_before_anything_is_sent(self) -> None:
+        threads = InProcessParties(3)
+        links = list(threads._links)
+        for protocol in (Spec(name="additiv"), Spec(name="additive", parameters=(("fraction_bits", 99),))):
+            with pytest.raises(CloisterError, match=r"additiv|fraction_bits"):
+                threads.open_sums(protocol, WORDS)
+        assert threads._links == links
+        assert opened(threads) == WORDS.sum(dim=1).tolist()
+
     def test_a_party_that_fails_leaves_no_other_one_waiting_and_its_error_is_the_one_raised(self) -> None:
-        original = in_process.run_party
+        original = in_process.run_member
 
         def planted(protocol: Spec, party: Any, words: torch.Tensor) -> Any:
             if party.rank == 1:
                 raise ZeroDivisionError("planted")
             return original(protocol, party, words)
 
-        threads = InProcessParties(3, deadline_s=1000.0)
-        with mock.patch.object(in_process, "run_party", planted), pytest.raises(ZeroDivisionError, match="planted"):
+        threads = InProcessParties(3, deadline_s=1e7)
+        with mock.patch.object(in_process, "run_member", planted), pytest.raises(ZeroDivisionError, match="planted"):
             opened(threads)
         assert opened(threads) == WORDS.sum(dim=1).tolist()
+
+    def test_a_board_that_fails_leaves_no_party_waiting_and_its_error_is_the_one_raised(self) -> None:
+        threads = InProcessParties(3, deadline_s=1e7)
+        planted = mock.patch.object(in_process, "run_board", side_effect=ZeroDivisionError("planted"))
+        with planted, pytest.raises(ZeroDivisionError, match="planted"):
+            opened(threads)
+        assert opened(threads) == WORDS.sum(dim=1).tolist()
+
+    def test_a_party_whose_keys_fail_leaves_no_other_one_waiting_and_its_error_is_the_one_raised(self) -> None:
+        def planted(link: Link, parties: int) -> Keyring:
+            if link.rank == 1:
+                raise ZeroDivisionError("planted")
+            return make_keyring(link, parties)
+
+        with pytest.raises((ZeroDivisionError, PartyCrashedError), match=r"planted|party 1"):
+            InProcessParties(3, deadline_s=1e7, keyring=planted)
 
     def test_a_party_that_stays_silent_is_a_timeout(self) -> None:
-        original = in_process.run_party
+        original = in_process.run_member
 
         def planted(protocol: Spec, party: Any, words: torch.Tensor) -> Any:
-            if party.rank != 1:
-                return original(protocol, party, words)
-            return PartyReport(learnt=False, mpc=party.link.meter.cost(board=False)), None
+            return Traffic.none() if party.rank == 1 else original(protocol, party, words)
 
-        threads = InProcessParties(3)
-        for link in threads._links:
-            link._deadline_s = 0.05
-        with mock.patch.object(in_process, "run_party", planted), pytest.raises(PartyTimeoutError, match="party 1"):
+        threads = InProcessParties(3, deadline_s=1e7)
+        with (
+            mock.patch.object(in_process, "run_member", planted),
+            pytest.raises(PartyTimeoutError, match=r"party \d sent nothing for 10000000\.0 s"),
+        ):
             opened(threads)
         assert opened(threads) == WORDS.sum(dim=1).tolist()
+
+    def test_transcripts_are_those_of_the_last_batch_even_of_one_that_failed(self) -> None:
+        faults: dict[int, Fault] = {}
+        threads = InProcessParties(3, faults=faults)
+        threads.open_sums(PLAINTEXT, WORDS)
+        assert read_by(threads) == {0: [1, 2], 1: [], 2: [], BOARD: [0]}
+        faults[2] = Crash(step=0)
+        with pytest.raises(PartyCrashedError):
+            threads.open_sums(PLAINTEXT, WORDS)
+        assert read_by(threads) == {0: [1], 1: [], 2: [], BOARD: []}
+        assert torch.equal(threads.transcripts[0][0].payload, WORDS[:, 1])
+        faults.clear()
+        threads.open_sums(PLAINTEXT, WORDS[:, :2])
+        assert read_by(threads) == {0: [1], 1: [], BOARD: [0]}
+
+
+def read_by(threads: InProcessParties) -> dict[int, list[int]]:
+    """The senders of what each party has read."""
+    return {rank: [read.sender for read in reads] for rank, reads in threads.transcripts.items()}

@@ -24,7 +24,7 @@ from scipy import stats
 
 from protocols import randomness
 from protocols.check import CloisterError
-from protocols.randomness import SecretStreams, public_stream
+from protocols.randomness import PIECE_BYTES, KeyStream, SecretStreams, public_stream
 
 ALPHA = 1e-6
 KEYS = st.binary(min_size=16, max_size=16)
@@ -85,10 +85,32 @@ def assert_counter_ranges_are_disjoint(counts: list[int]) -> None:
         assert start + length <= after, "two lanes draw from the same block of the key stream"
 
 
+def assert_is_one_key_stream(count: int) -> None:
+    """Compare long lanes with the cipher in one call."""
+    words = SecretStreams(KEY).words(use=7, lanes=2, count=count)
+    for lane in range(2):
+        cipher = Cipher(algorithms.AES128(KEY), modes.CTR(struct.pack(">HIIHI", 0, 7, lane, 0, 0)))
+        assert words[lane].numpy().tobytes() == cipher.encryptor().update(bytes(8 * count))
+
+
 class TestSecretStreams:
     @given(key=KEYS, use=USES, lanes=st.integers(0, 4), count=st.integers(0, 33))
     def test_are_aes_128_in_counter_mode(self, key: bytes, use: int, lanes: int, count: int) -> None:
         assert_is_aes_in_counter_mode(key, use, lanes, count)
+
+    @pytest.mark.parametrize("count", [PIECE_BYTES // 8 - 1, PIECE_BYTES // 8, PIECE_BYTES // 4 + 3])
+    def test_go_on_from_piece_to_piece_where_the_last_one_ended(self, count: int) -> None:
+        assert_is_one_key_stream(count)
+
+    def test_a_piece_that_starts_again_is_seen(self) -> None:
+        original = KeyStream.fill
+
+        def planted(self: KeyStream, target: memoryview, count: int) -> None:
+            original(self, target, count)
+            target[count - 8 : count] = target[:8]
+
+        with mock.patch.object(KeyStream, "fill", planted), pytest.raises(AssertionError):
+            assert_is_one_key_stream(PIECE_BYTES // 4)
 
     @given(counts=st.lists(st.integers(1, 200), min_size=1, max_size=5))
     def test_different_use_and_lane_pairs_draw_from_disjoint_blocks_of_the_key_stream(self, counts: list[int]) -> None:

@@ -37,11 +37,18 @@ def line(number: int, *, seed: float, attack: str, **changed: object) -> dict[st
     plugins = {"dataset": "digits", "partition": "iid", "model": "mlp", "clustering": "random", "protocol": "shamir"}
     sizes = {"aggregator": "krum", "privacy": "none", "n": 20, "f": 3, "cluster_size": 4, "rounds": 4}
     measured = {"accuracy": accuracy, "loss": 1 - accuracy, "attack_success": math.nan, "epsilon": "inf", "delta": 0.0}
-    clusters = {"tainted_clusters": tainted, "tolerated_clusters": 1, "clusters": 5, "sum_exact": True}
-    sent = {"bytes_total": 8e6, "bytes_mpc": 7e6, "bytes_upload": 1e6, "bytes_per_process_round": 1e5, "mpc_rounds": 2}
+    clusters = {
+        "tainted_clusters": tainted,
+        "tolerated_clusters": 1,
+        "clusters": 5,
+        "failed_clusters": 0,
+        "sum_exact": True,
+    }
+    sent = {"bytes_total": 8.5e6, "bytes_offline": 5e5, "bytes_mpc": 7e6, "bytes_upload": 1e6, "mpc_rounds": 2}
+    each = {"bytes_per_process_round": 1e5}
     spent = {"train_s": 1.0, "mpc_s": 2.0, "runtime_s": 3.5, "diverged_round": math.nan}
     base = {"status": "ok", "error": "", "seed": seed, "attack": attack, "key": f"key{number}"}
-    return base | plugins | sizes | measured | clusters | sent | spent | changed
+    return base | plugins | sizes | measured | clusters | sent | each | spent | changed
 
 
 def results_of(

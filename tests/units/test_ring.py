@@ -10,7 +10,7 @@ from protocols.ring import FixedPoint, NotEncodableError
 
 TERMS = st.integers(1, 64)
 RINGS = st.builds(
-    lambda bits, cut: FixedPoint(bits=bits, fraction_bits=min(cut, bits - 2)), st.integers(3, 64), st.integers(0, 40)
+    lambda bits, cut: FixedPoint.of_bits(bits, fraction_bits=min(cut, bits - 2)), st.integers(3, 64), st.integers(0, 40)
 )
 
 
@@ -25,7 +25,7 @@ def test_decoding_an_encoded_number_is_off_by_at_most_half_a_unit(ring: FixedPoi
 @given(ring=RINGS, terms=TERMS, sign=st.sampled_from([-1, 1]))
 def test_a_sum_of_the_largest_allowed_words_does_not_wrap(ring: FixedPoint, terms: int, sign: int) -> None:
     word = int(ring.encode(torch.tensor([sign * ring.bound(terms)], dtype=torch.float64), terms=terms))
-    assert -(2 ** (ring.bits - 1)) <= word * terms <= 2 ** (ring.bits - 1) - 1
+    assert -(ring.modulus // 2) <= word * terms <= (ring.modulus - 1) // 2
 
 
 @given(ring=RINGS, terms=TERMS)
@@ -47,9 +47,9 @@ def test_rounding_goes_to_the_nearest_word_and_ties_to_even() -> None:
     assert ring.encode(halves, terms=1).tolist() == [-2, -1, 0, 0, 1, 2, 2]
 
 
-@given(words=st.lists(st.integers(-(2**20), 2**20), min_size=1), bits=st.integers(3, 40))
+@given(words=st.lists(st.integers(-(2**20), 2**20), min_size=1), bits=st.integers(1, 63))
 def test_wrapping_gives_the_signed_representative_of_the_residue(words: list[int], bits: int) -> None:
-    ring = FixedPoint(bits=bits, fraction_bits=0)
+    ring = FixedPoint.of_bits(bits, fraction_bits=0)
     wrapped = ring.wrap(torch.tensor(words, dtype=torch.int64)).tolist()
     for word, found in zip(words, wrapped, strict=True):
         assert (word - found) % 2**bits == 0
@@ -72,7 +72,21 @@ def test_whatever_a_byzantine_process_sends_becomes_encodable(value: float, term
         assert possible.item() == value
 
 
-@pytest.mark.parametrize(("bits", "fraction_bits"), [(2, 0), (65, 16), (16, 15), (16, -1)])
+@pytest.mark.parametrize(("bits", "fraction_bits"), [(0, 0), (65, 16), (16, 15), (16, -1)])
 def test_a_ring_that_makes_no_sense_is_refused(bits: int, fraction_bits: int) -> None:
     with pytest.raises(CloisterError, match="allowed"):
-        FixedPoint(bits=bits, fraction_bits=fraction_bits)
+        FixedPoint.of_bits(bits, fraction_bits=fraction_bits)
+
+
+@given(words=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1), modulus=st.sampled_from([3, 5, 7, 101, 2**61 - 1]))
+def test_wrapping_in_a_prime_field_gives_the_residue_of_least_size(words: list[int], modulus: int) -> None:
+    wrapped = FixedPoint(modulus=modulus, fraction_bits=0).wrap(torch.tensor(words, dtype=torch.int64)).tolist()
+    for word, found in zip(words, wrapped, strict=True):
+        assert (word - found) % modulus == 0
+        assert 2 * abs(found) < modulus
+
+
+@pytest.mark.parametrize(("modulus", "fraction_bits"), [(1, 0), (2**64 + 1, 0), (101, 6)])
+def test_a_modulus_that_makes_no_sense_is_refused(modulus: int, fraction_bits: int) -> None:
+    with pytest.raises(CloisterError, match="allowed"):
+        FixedPoint(modulus=modulus, fraction_bits=fraction_bits)

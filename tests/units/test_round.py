@@ -2,25 +2,32 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
+from bench import round as bench_round
 from bench.cell import Cell
 from bench.data import Dataset
 from bench.datasets import datasets
 from bench.experiment import parse_experiment
 from bench.federation import build, place_faults, run_cell
 from bench.grid import expand
-from bench.round import DivergedError, Federation, _participants, run_round
+from bench.round import DivergedError, Federation, RoundOutcome, _participants, run_round
 from bench.training import train_locally
+from protocols.aggregators import Aggregator
 from protocols.check import CloisterError
 from protocols.in_process import InProcessParties
+from protocols.network import NetworkError, PartyCrashedError
 from protocols.parties import OpenedSums
 from protocols.randomness import public_stream
 from protocols.registry import Spec
+from protocols.types import Cost, Traffic
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +108,11 @@ def test_the_encrypted_protocol_gives_the_same_model_as_the_plaintext_one(
     assert [point["accuracy"] for point in first.curve] == [point["accuracy"] for point in second.curve]
     assert first.metrics["loss"] == second.metrics["loss"]
     assert first.metrics["bytes_mpc"] > second.metrics["bytes_mpc"] > 0
+    for measured in (first.metrics, second.metrics):
+        parts = [measured[f"bytes_{part}"] for part in ("offline", "mpc", "upload")]
+        assert parts[0] == 0
+        assert sum(parts) == measured["bytes_total"]
+        assert measured["failed_clusters"] == 0
 
 
 def test_running_a_cell_again_gives_the_same_accuracies_to_the_last_digit(
@@ -317,6 +329,122 @@ def test_the_rule_is_told_of_clusters_not_of_processes(digits: Dataset, parties:
 
     run_round(dataclasses.replace(federation, rule=Spy()), start(federation), 0, parties)
     assert seen == [1]
+
+
+@dataclasses.dataclass
+class _Lossy:
+    """Sums of 4 clusters of 3 that member 1 of every cluster does not get into, or that some clusters never open.
+
+    A batch with a failing cluster fails as a whole. `claimed` members are said to be in the sums.
+    """
+
+    failing: tuple[int, ...] = ()
+    claimed: tuple[int, ...] = (0, 2)
+    asked: list[torch.Tensor] = dataclasses.field(default_factory=list)
+
+    def open_sums(self, protocol: Spec, words: torch.Tensor) -> OpenedSums:
+        self.asked.append(words.clone())
+        first = self.asked[0]
+        if any(torch.equal(cluster, first[j]) for cluster in words for j in self.failing):
+            raise PartyCrashedError("a member is gone")
+        traffic = dataclasses.replace(Traffic.none(), upload=Cost.none(rounds=1))
+        return OpenedSums(sums=words[:, [0, 2]].sum(dim=1), contributors=self.claimed, traffic=traffic)
+
+
+class _SpyRule:
+    """The rule of a federation, and what it was given."""
+
+    def __init__(self, rule: Aggregator) -> None:
+        self._rule = rule
+        self.means: torch.Tensor | None = None
+        self.sizes: list[int] = []
+        self.breakdown = rule.breakdown
+        self.sensitivity = rule.sensitivity
+
+    def __call__(self, means: torch.Tensor, sizes: torch.Tensor, tolerate: int) -> torch.Tensor:
+        self.means, self.sizes = means, sizes.tolist()
+        return self._rule(means, sizes, tolerate)
+
+
+def lossy_round(digits: Dataset, parties: _Lossy, f: int = 0) -> tuple[RoundOutcome, _SpyRule]:
+    text = f"n = 12\nf = {f}\ncluster_size = 3\naggregator = 'mean'\nclustering = 'round_robin'"
+    federation = build(one_cell(text), digits)
+    spy = _SpyRule(federation.rule)
+    return run_round(dataclasses.replace(federation, rule=spy), start(federation), 0, parties), spy
+
+
+def assert_divides_by_the_contributors(digits: Dataset) -> None:
+    parties = _Lossy()
+    outcome, spy = lossy_round(digits, parties)
+    (words,) = parties.asked
+    unit = build(one_cell("n = 12"), digits).ring.unit
+    assert spy.sizes == [2] * 4
+    assert spy.means is not None
+    assert torch.equal(spy.means, words[:, [0, 2]].sum(dim=1).double() * unit / 2)
+    assert outcome.sum_exact
+
+
+def assert_leaves_the_failed_cluster_out(digits: Dataset) -> None:
+    whole = lossy_round(digits, _Lossy())[1].means
+    parties = _Lossy(failing=(2,))
+    outcome, spy = lossy_round(digits, parties)
+    assert (outcome.clusters, outcome.failed_clusters) == (3, 1)
+    assert spy.sizes == [2] * 3
+    assert whole is not None
+    assert spy.means is not None
+    assert torch.equal(spy.means, whole[[0, 1, 3]])
+    assert [len(words) for words in parties.asked] == [4, 1, 1, 1, 1]
+    assert outcome.traffic.upload.rounds == 1
+
+
+def all_added(opened: Any) -> Any:
+    return dataclasses.replace(opened, added=torch.full_like(opened.added, 3))
+
+
+def zeros_added(opened: Any) -> Any:
+    """A failed cluster as one that sent nothing but zeros."""
+    sums, added = torch.zeros(4, opened.sums.shape[1], dtype=torch.int64), torch.full((4,), 2)
+    sums[opened.clusters] = opened.sums
+    return dataclasses.replace(opened, clusters=[0, 1, 2, 3], sums=sums, added=added)
+
+
+class TestLosses:
+    def test_a_member_whose_words_are_not_in_the_sum_is_not_in_the_number_that_divides_it(
+        self, digits: Dataset
+    ) -> None:
+        assert_divides_by_the_contributors(digits)
+
+    def test_a_cluster_that_fails_takes_no_other_one_with_it(self, digits: Dataset) -> None:
+        """Its members are in neither the sum nor the count, and it is no cluster of zeros."""
+        assert_leaves_the_failed_cluster_out(digits)
+
+    @pytest.mark.parametrize(
+        ("planted", "check"),
+        [(all_added, assert_divides_by_the_contributors), (zeros_added, assert_leaves_the_failed_cluster_out)],
+    )
+    def test_losses_that_count_as_if_they_were_none_are_seen(
+        self, digits: Dataset, planted: Callable[[Any], Any], check: Callable[[Dataset], None]
+    ) -> None:
+        original = bench_round._open_sums
+        wrong = mock.patch.object(bench_round, "_open_sums", lambda *given: planted(original(*given)))
+        with wrong, pytest.raises(AssertionError):
+            check(digits)
+
+    def test_a_sum_of_others_than_is_said_is_not_exact(self, digits: Dataset) -> None:
+        for claimed in ((0, 1, 2), (0, 1), (2,)):
+            outcome, spy = lossy_round(digits, _Lossy(claimed=claimed))
+            assert not outcome.sum_exact
+            assert spy.sizes == [len(claimed)] * 4
+
+    def test_only_clusters_that_opened_their_sum_count_as_tainted(self, digits: Dataset) -> None:
+        """Six faulty of twelve taint every cluster here, or not; a failed one is not among them."""
+        tainted = lossy_round(digits, _Lossy(), f=6)[0].tainted_clusters
+        left = [lossy_round(digits, _Lossy(failing=(j,)), f=6)[0].tainted_clusters for j in range(4)]
+        assert sum(tainted - each for each in left) == tainted
+
+    def test_a_round_without_any_sum_fails_with_its_cause(self, digits: Dataset) -> None:
+        with pytest.raises(NetworkError, match="a member is gone"):
+            lossy_round(digits, _Lossy(failing=(0, 1, 2, 3)))
 
 
 class TestParticipation:

@@ -15,7 +15,9 @@ from protocols.check import CloisterError
 
 PROMISED = """status, error, dataset, partition, model, attack, clustering, protocol, aggregator, privacy, n, f,
 cluster_size, rounds, seed, accuracy, loss, attack_success, epsilon, delta, tainted_clusters, bytes_total,
-bytes_per_process_round, mpc_rounds, train_s, mpc_s, runtime_s, key""".replace("\n", " ").split(", ")
+bytes_offline, bytes_mpc, bytes_upload, bytes_per_process_round, mpc_rounds, train_s, mpc_s, runtime_s, key""".replace(
+    "\n", " "
+).split(", ")
 
 
 def filled(directory: Path) -> tuple[Store, list[str]]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from protocols import zero_sharing
 from protocols.check import CloisterError
-from protocols.network import InProcessLink, in_process_links
+from protocols.in_process_link import InProcessLink, in_process_links
 from protocols.randomness import SecretStreams
 from protocols.zero_sharing import ZeroShares, agree_on_keys
 from tests.tcp import in_parallel
@@ -108,6 +108,71 @@ class TestZeroShares:
             pickle.dumps(eight[0])
 
 
+def replayed(rank: int, parties: int) -> ZeroShares:
+    """Shares whose keys are the same in every call."""
+    pairs = {peer: (min(rank, peer), max(rank, peer)) for peer in range(parties) if peer != rank}
+    return ZeroShares(rank, {peer: SecretStreams.replayable(0, *pair) for peer, pair in pairs.items()})
+
+
+def slowly_drawn(rank: int, parties: int, use: int, clusters: int, coordinates: int) -> torch.Tensor:
+    """The same shares, one whole stream after the other."""
+    share = torch.zeros(clusters, coordinates, dtype=torch.int64)
+    for peer, streams in replayed(rank, parties)._streams.items():
+        mask = streams.words(use=use, lanes=clusters, count=coordinates)
+        share = share + mask if rank < peer else share - mask
+    return share
+
+
+def assert_adds_shares_of_zero_onto(clusters: int, coordinates: int) -> None:
+    sizes = {"use": 3, "parties": 4, "clusters": clusters, "coordinates": coordinates}
+    onto = torch.arange(clusters * 2 * coordinates).view(clusters, 2, coordinates)[:, 1] * 7 - 5
+    given_words = onto.clone()
+    for rank in range(4):
+        expected = slowly_drawn(rank, 4, 3, clusters, coordinates)
+        assert torch.equal(replayed(rank, 4).draw(**sizes), expected), "other shares than those of the streams"
+        found = replayed(rank, 4).draw(**sizes, onto=onto)
+        assert torch.equal(found, expected + given_words), "the shares are not added onto the words"
+        assert found.is_contiguous()
+        assert torch.equal(onto, given_words), "the words themselves were changed"
+
+
+class TestDrawing:
+    @pytest.mark.parametrize(
+        ("clusters", "coordinates"),
+        [(1, 1), (3, 5), (1, 2**15), (1, 2**15 + 1), (2, 2**14 + 3), (3, 20_000), (7, 9_001), (2, 70_000), (40_000, 1)],
+    )
+    def test_gives_the_words_of_all_streams_in_pieces_or_whole_onto_other_words_or_not(
+        self, clusters: int, coordinates: int
+    ) -> None:
+        """Pieces are of 2^15 words: smaller, one more, and clusters that do not fit into them evenly."""
+        assert_adds_shares_of_zero_onto(clusters, coordinates)
+
+    @pytest.mark.parametrize(
+        "planted",
+        [
+            lambda words, use, added, subtracted: torch.from_numpy(words.copy()),
+            lambda words, use, added, subtracted: real_in_pieces(words, use, added, subtracted).roll(1),
+            lambda words, use, added, subtracted: real_in_pieces(words, use, subtracted, added),
+            lambda words, use, added, subtracted: real_in_pieces(0 * words, use, added, subtracted),
+        ],
+        ids=["no mask", "in other places", "a wrong sign", "without the words"],
+    )
+    def test_pieces_that_are_put_together_wrongly_are_seen(self, planted: Callable) -> None:
+        with mock.patch.object(zero_sharing, "_add_in_pieces", planted), pytest.raises(AssertionError):
+            assert_adds_shares_of_zero_onto(2, 2**15)
+
+    def test_of_a_cluster_is_the_same_whoever_else_is_in_its_batch(self) -> None:
+        sizes = {"use": 3, "parties": 3, "coordinates": 20_000}
+        batch, alone = (replayed(1, 3).draw(clusters=clusters, **sizes) for clusters in (4, 1))
+        assert torch.equal(batch[:1], alone)
+
+    def test_without_others_is_zero(self) -> None:
+        assert not bool(replayed(0, 1).draw(use=0, parties=1, clusters=2, coordinates=2**15).any())
+
+
+real_in_pieces = zero_sharing._add_in_pieces
+
+
 def assert_only_all_others_know_a_mask(shares: list[ZeroShares]) -> None:
     """Take from a member's share all that a coalition knows: the masks of its pairs with the coalition.
 
@@ -173,11 +238,11 @@ class TestKeyAgreement:
         assert not first & second
 
     def test_each_party_sends_only_its_public_key_of_32_bytes_to_each_other_one(self) -> None:
-        sent: list[bytes] = []
+        sent: list[tuple[int, int, bytes]] = []
         original = InProcessLink.exchange
 
         def spy(self: InProcessLink, outgoing: dict[int, torch.Tensor], incoming: dict[int, torch.Tensor]) -> None:
-            sent.extend(tensor.numpy().tobytes() for tensor in outgoing.values())
+            sent.extend((self.rank, peer, tensor.numpy().tobytes()) for peer, tensor in outgoing.items())
             original(self, outgoing, incoming)
 
         privates: list[X25519PrivateKey] = []
@@ -192,9 +257,13 @@ class TestKeyAgreement:
             mock.patch.object(zero_sharing, "X25519PrivateKey", mock.Mock(generate=keep)),
         ):
             links, _ = agreed(4)
-        assert all(link.meter.payload_bytes == {peer: 32 for peer in range(4) if peer != link.rank} for link in links)
-        assert set(sent) == {private.public_key().public_bytes_raw() for private in privates}
-        assert not set(sent) & {private.private_bytes_raw() for private in privates}
+        pairs = [(rank, peer) for rank in range(4) for peer in range(4) if peer != rank]
+        assert sorted((rank, peer) for rank, peer, _ in sent) == pairs
+        for link in links:
+            assert (link.meter.traffic().mpc.messages, link.meter.traffic().mpc.payload_bytes) == (3, 3 * 32)
+        keys = {key for _, _, key in sent}
+        assert keys == {private.public_key().public_bytes_raw() for private in privates}
+        assert not keys & {private.private_bytes_raw() for private in privates}
 
     def test_the_key_is_that_of_x25519_and_hkdf_with_the_pair_in_it(self) -> None:
         """The shared secret of RFC 7748, section 6.1, and HKDF-SHA256 written out from RFC 5869."""

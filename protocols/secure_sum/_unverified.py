@@ -1,0 +1,101 @@
+"""Dealing without verification: share, agree by bitmaps on whose shares all have, post the sums of the shares."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from protocols.network import HEADER_BYTES, TooFewPartiesError
+from protocols.secure_sum import Board, Party
+from protocols.secure_sum._bulletin import OpenedRows, bitmap
+from protocols.secure_sum._sharing import PolynomialSharing
+from protocols.secure_sum._verified import hear, marked, say
+from protocols.types import Cost, Traffic
+
+__all__ = ["collect_sums", "send_sums", "unverified_cost"]
+
+
+def send_sums(sharing: PolynomialSharing, party: Party, words: Tensor) -> None:
+    """Play one member: deal, say whose shares came, and post the sum of those that all have."""
+    field, parties = sharing.field, party.parties
+    clusters, coordinates = words.shape
+    drawn = party.keys.secrets.elements(
+        field, purpose="shamir shares", use=party.use, clusters=clusters, count=sharing.random_terms * coordinates
+    )
+    randomness = drawn.view(clusters, sharing.random_terms, coordinates).transpose(0, 1)
+    shares = sharing.at(sharing.basis(field.from_signed(words), randomness), range(parties))
+    received = torch.zeros(parties, clusters, coordinates, dtype=torch.int64)
+    received[party.rank] = shares[party.rank]
+    lost = party.link.try_exchange(
+        {peer: shares[peer] for peer in party.peers}, {peer: received[peer] for peer in party.peers}
+    )
+    say(party.link, bitmap(parties, [rank for rank in range(parties) if rank not in lost]))
+    party.link.skip(1)  # the board first hears all members
+    added = marked(hear(party.link, torch.empty(parties, dtype=torch.uint8)))
+    say(party.link, field.sum(field.from_signed(received[added]), 0))
+
+
+def collect_sums(sharing: PolynomialSharing, board: Board, *, least_dealers: int) -> OpenedRows:
+    """Play the board: add the inputs of the members whose shares reached all who hold shares of the sum.
+
+    Raises: TooFewPartiesError when those are fewer than `least_dealers`.
+    """
+    link, c = board.link, board.parties
+    link.skip(1)  # the members deal first
+    maps = {rank: torch.empty(c, dtype=torch.uint8) for rank in range(c)}
+    lost = set(link.try_exchange({}, maps))
+    has = {rank: set(marked(maps[rank])) | {rank} for rank in range(c) if rank not in lost}
+    holders = _without_conflicts(set(has), has)
+    dealers = [rank for rank in range(c) if holders and all(rank in has[holder] for holder in holders)]
+    if len(dealers) < least_dealers:
+        raise TooFewPartiesError(
+            f"the inputs of parties {dealers} are left; allowed: at least {least_dealers} inputs in a sum that opens"
+        )
+    lost |= set(link.try_exchange(dict.fromkeys(has, bitmap(c, dealers)), {}))
+    sums = {rank: torch.empty(board.clusters, board.coordinates, dtype=torch.int64) for rank in has if rank not in lost}
+    lost |= set(link.try_exchange({}, sums))
+    positions = [rank for rank in sums if rank in holders and rank not in lost]
+    rows = [sharing.field.from_signed(sums[rank]) for rank in positions]
+    empty = torch.empty(0, board.clusters, board.coordinates, dtype=torch.int64)
+    return OpenedRows(
+        positions=positions,
+        rows=torch.stack(rows) if rows else empty,
+        dealers=tuple(dealers),
+        suspects=frozenset(),
+    )
+
+
+def _without_conflicts(members: set[int], has: Mapping[int, set[int]]) -> set[int]:
+    """Return the largest set of members that all have each other's shares.
+
+    Of two members in conflict one is faulty, so the members without a fault are such a set; a faulty one that
+    says it has no shares takes itself out, not all the others. The search branches once a faulty member.
+    """
+    conflict = next(
+        ((holder, dealer) for holder in sorted(members) for dealer in sorted(members) if dealer not in has[holder]),
+        None,
+    )
+    if conflict is None:
+        return members
+    first, second = (_without_conflicts(members - {rank}, has) for rank in conflict)
+    return first if len(first) >= len(second) else second
+
+
+def unverified_cost(*, parties: int, clusters: int, coordinates: int) -> Traffic:
+    """Return what one batch sends: c (c - 1) d words of shares, c d of sums, and two bitmaps of c bytes a member."""
+    c, row = parties, 8 * clusters * coordinates
+    return Traffic(
+        offline=Cost.none(),
+        mpc=Cost(
+            payload_bytes=c * (c - 1) * row,
+            wire_bytes=c * (c - 1) * (row + HEADER_BYTES),
+            messages=c * (c - 1),
+            rounds=min(c - 1, 1),
+        ),
+        upload=Cost(
+            payload_bytes=c * (2 * c + row),
+            wire_bytes=c * (2 * c + row + 3 * HEADER_BYTES),
+            messages=3 * c,
+            rounds=3,
+        ),
+    )

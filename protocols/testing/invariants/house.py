@@ -1,0 +1,87 @@
+"""The invariants of the other parts of this repository: which tests hold them, which wait for which issue."""
+
+from protocols.testing.invariants.contract import Invariant
+
+__all__ = ["HOUSE"]
+
+_CLUSTERINGS = "tests/properties/test_clustering.py"
+_RULES = "tests/properties/test_aggregators.py"
+_PRIVACY = "tests/properties/test_privacy.py"
+_ROUND = "tests/units/test_round.py"
+_ENGINES = "tests/units/test_tolerance_engines.py"
+
+HOUSE: tuple[Invariant, ...] = (
+    Invariant(number=4, title="Partition", tests=(f"{_CLUSTERINGS}::test_every_policy_conforms",)),
+    Invariant(
+        number=7,
+        title="Translation and scale equivariance",
+        tests=(f"{_RULES}::test_every_rule_conforms", f"{_RULES}::TestEquivariance"),
+    ),
+    Invariant(
+        number=11,
+        title="Aggregator reference",
+        tests=(
+            f"{_RULES}::TestMean",
+            f"{_RULES}::TestMedian",
+            f"{_RULES}::TestTrimmedMean",
+            f"{_RULES}::TestKrum",
+            f"{_RULES}::TestGeometricMedian",
+            f"{_RULES}::test_every_rule_conforms",
+        ),
+    ),
+    Invariant(number=18, title="Row-space privacy over an epoch's sums", pending=4),
+    Invariant(number=24, title="Consistent global model", pending=5),
+    Invariant(
+        number=27,
+        title="Outer breakdown",
+        tests=(
+            f"{_RULES}::TestHonestHull",
+            f"{_RULES}::test_the_error_stays_within_kappa_times_the_honest_variance",
+        ),
+        pending=5,
+        note="searched attacks beyond those of the conformance kit wait",
+    ),
+    Invariant(number=28, title="Influence of norm-bounded clusters", pending=6),
+    Invariant(number=29, title="Norm check under encryption", pending=6),
+    Invariant(
+        number=33,
+        title="The aggregator gets clusters, not processes",
+        tests=(f"{_ROUND}::test_the_rule_is_told_of_clusters_not_of_processes",),
+    ),
+    Invariant(
+        number=37,
+        title="Uniform placement",
+        tests=(
+            f"{_CLUSTERINGS}::TestRandom::test_every_assignment_of_processes_to_places_is_equally_likely",
+            f"{_ENGINES}::test_monte_carlo_falls_inside_its_interval",
+        ),
+    ),
+    Invariant(number=38, title="Placement that nobody can predict or bias", pending=4),
+    Invariant(
+        number=39,
+        title="Independent rounds, reproducible from the seed",
+        tests=(
+            f"{_CLUSTERINGS}::TestRandom::test_clusters_of_different_rounds_are_independent",
+            f"{_CLUSTERINGS}::test_every_policy_conforms",
+        ),
+    ),
+    Invariant(number=40, title="Churn keeps sizes", pending=4),
+    Invariant(number=41, title="Stratification bound", pending=4),
+    Invariant(
+        number=42,
+        title="Noise floor",
+        tests=(f"{_PRIVACY}::TestDistributed", f"{_ROUND}::TestNoise"),
+    ),
+    Invariant(number=43, title="Privacy ledger", tests=(f"{_PRIVACY}::TestLedger", f"{_ROUND}::TestEpsilon")),
+    Invariant(
+        number=45,
+        title="Probability engine",
+        tests=(
+            f"{_ENGINES}::test_the_engines_agree_with_exact_rationals_on_330_configurations",
+            f"{_ENGINES}::test_the_exact_law_adds_up_to_one_and_its_mean_is_the_sum_of_shares",
+            f"{_ENGINES}::test_the_sandwich_and_the_bounds_hold",
+            f"{_ENGINES}::test_failure_grows_with_the_number_of_faults",
+        ),
+    ),
+)
+"""What concerns clusterings, rules, mechanisms and engines, which have conformance kits and tests of their own."""

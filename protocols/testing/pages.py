@@ -1,0 +1,204 @@
+"""One page a protocol, written from the code itself: threat model, thresholds, messages round by round, cost, source.
+
+python -m protocols.testing.pages DIRECTORY    writes a Markdown page for every registered protocol
+"""
+
+import inspect
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from protocols.in_process import InProcessParties
+from protocols.network import BOARD
+from protocols.registry import Spec
+from protocols.secure_sum import secure_sums
+from protocols.testing import examples_of, refusal
+from protocols.tolerance.thresholds import thresholds_of
+from protocols.types import Cost
+
+__all__ = ["page", "write_pages"]
+
+_COORDINATES = 1000
+_SIZES = (3, 5, 8)
+_COSTS = ((3, 1000), (5, 1000), (8, 1000), (8, 10**6))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    """Messages of one kind at one place of the chain of dependent messages."""
+
+    hop: int
+    sender: str
+    receiver: str
+    payload_bytes: int
+
+
+def page(name: str) -> str:
+    """Return the Markdown page of a registered protocol. Raises: CloisterError for an unknown name."""
+    specs = [spec for spec in examples_of(secure_sums) if spec.name == name] or [secure_sums.resolve(name)]
+    entry = secure_sums.entry(name)
+    return "\n".join(
+        [
+            f"# {name}",
+            "",
+            "<!-- Written by `make pages` from the code; changes here are overwritten. -->",
+            "",
+            _paragraphs(inspect.getdoc(entry.factory) or ""),
+            "",
+            f"Source: {entry.source}.",
+            "",
+            "## Parameters",
+            "",
+            *(f"- `{key} = {value!r}`" for key, value in entry.defaults.items()),
+            "",
+            "## Thresholds",
+            "",
+            "How many faulty members of a cluster of c each promise survives, each kind alone (-1: not even none). "
+            "*private*: curious or Byzantine members that pool what they see with the board; *correct*: Byzantine "
+            "members that send anything; *live*: members that crash, or that are Byzantine, and the sum still opens.",
+            "",
+            *_thresholds(specs),
+            "",
+            "## Messages",
+            "",
+            f"One sum of {_COORDINATES} coordinates, as it was metered. "
+            "M are the members; B is the board, where clusters publish, and the server of protocols that have one.",
+            "",
+            *(line for spec in _different(specs) for line in _messages(spec)),
+            "## Cost",
+            "",
+            "By the closed form, which tests hold equal to the meter; wire bytes of all members together, headers "
+            "included, and the longest chain of dependent messages.",
+            "",
+            *_costs(_different(specs)),
+            "",
+        ]
+    )
+
+
+def write_pages(directory: Path) -> list[Path]:
+    """Write the page of every registered protocol and return the files."""
+    directory.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    for name in secure_sums.entries():
+        path = directory / f"{name}.md"
+        path.write_text(page(name), encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def _paragraphs(doc: str) -> str:
+    """Return a docstring as Markdown: its lists of guarantees become lists."""
+    lines: list[str] = []
+    listing = False
+    for line in doc.splitlines():
+        listing = listing or line.strip() == "Guarantees:"
+        if line.strip() == "Guarantees:":
+            lines += ["**Guarantees**", ""]
+        elif listing and line.startswith("    ") and not line.startswith("     "):
+            lines.append(f"- {line.strip()}")
+        else:
+            lines.append(line.strip() if listing else line)
+    return "\n".join(lines)
+
+
+def _thresholds(specs: list[Spec]) -> list[str]:
+    lines = [
+        "| | c | private | correct | live, crashed | live, Byzantine | on cheating |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for spec in _different(specs):
+        protocol = secure_sums.make(spec)
+        for c in _SIZES:
+            refused = refusal(lambda c=c, protocol=protocol: protocol.check_size(parties=c))
+            if refused is not None:
+                lines.append(f"| {_label(spec)} | {c} | refused: {refused} | | | | |")
+                continue
+            found = thresholds_of(protocol.conditions, c)
+            lines.append(
+                f"| {_label(spec)} | {c} | {found.private} | {found.correct} | {found.live_crashed} | "
+                f"{found.live_byzantine} | {found.on_cheating} |"
+            )
+    return lines
+
+
+def _different(specs: list[Spec]) -> list[Spec]:
+    """Return one spec for each set of conditions and costs: parameters that change neither need no line."""
+    seen: dict[tuple[object, ...], Spec] = {}
+    for spec in specs:
+        protocol = secure_sums.make(spec)
+        conditions = protocol.conditions
+        cost = protocol.cost(parties=_smallest(spec), clusters=1, coordinates=_COORDINATES)
+        key = (conditions.protocol, conditions.mode, conditions.threshold, conditions.least_honest, cost)
+        seen.setdefault(key, spec)
+    return list(seen.values())
+
+
+def _smallest(spec: Spec) -> int:
+    """Return the smallest cluster of at least four members that the protocol runs in."""
+    return next(c for c in range(4, 100) if _runs(spec, c))
+
+
+def _runs(spec: Spec, parties: int) -> bool:
+    return refusal(lambda: secure_sums.make(spec).check_size(parties=parties)) is None
+
+
+def _label(spec: Spec) -> str:
+    defaults = secure_sums.entry(spec.name).defaults
+    differing = tuple((key, value) for key, value in spec.parameters if value != defaults.get(key))
+    return f"`{Spec(name=spec.name, parameters=differing)}`"
+
+
+def _messages(spec: Spec) -> list[str]:
+    parties = _smallest(spec)
+    threads = InProcessParties(parties)
+    threads.open_sums(spec, torch.ones(1, parties, _COORDINATES, dtype=torch.int64))
+    counts: dict[_Step, int] = defaultdict(int)
+    for receiver, received in threads.transcripts.items():
+        for message in received:
+            step = _Step(
+                hop=message.header.member_hops + message.header.board_hops,
+                sender=_role(message.sender),
+                receiver=_role(receiver),
+                payload_bytes=message.header.payload_bytes,
+            )
+            counts[step] += 1
+    steps = sorted(counts, key=lambda step: (step.hop, step.sender, step.receiver, step.payload_bytes))
+    arrows = [f"    {step.sender}->>{step.receiver}: {_amount(counts[step], step.payload_bytes)}" for step in steps]
+    members = [f"    participant M as {parties} members", "    participant B as board"]
+    return [f"{_label(spec)}", "", "```mermaid", "sequenceDiagram", *members, *arrows, "```", ""]
+
+
+def _role(rank: int) -> str:
+    return "B" if rank == BOARD else "M"
+
+
+def _amount(messages: int, payload_bytes: int) -> str:
+    return f"{messages} x {payload_bytes:,} bytes"
+
+
+def _costs(specs: list[Spec]) -> list[str]:
+    lines = [
+        "| | c | d | offline | among members | board | rounds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for spec in specs:
+        protocol = secure_sums.make(spec)
+        for c, d in _COSTS:
+            if not _runs(spec, c):
+                continue
+            cost = protocol.cost(parties=c, clusters=1, coordinates=d)
+            parts = " | ".join(_bytes(each) for each in (cost.offline, cost.mpc, cost.upload))
+            lines.append(f"| {_label(spec)} | {c} | {d:,} | {parts} | {cost.rounds} |")
+    return lines
+
+
+def _bytes(cost: Cost) -> str:
+    return f"{cost.wire_bytes:,}"
+
+
+if __name__ == "__main__":
+    print(*write_pages(Path(sys.argv[1])), sep="\n")

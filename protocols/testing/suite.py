@@ -1,0 +1,249 @@
+"""The verification suite: every invariant against any registered protocol.
+
+In a test file of your own:
+
+    from protocols.testing.suite import conformance_checks
+
+    @pytest.mark.parametrize("check", conformance_checks("my_package:MyProtocol"), ids=str)
+    def test_my_protocol(check): check()
+
+From a shell: `pytest --protocol my_package:MyProtocol`, or
+
+    python -m protocols.testing.suite my_package:MyProtocol            every invariant
+    python -m protocols.testing.suite '{"name": "additive"}' I12 I15   these, of one spec
+    python -m protocols.testing.suite 'cloister-replay {...}'          one run again
+"""
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, cast
+
+from protocols import check
+from protocols.check import CloisterError
+from protocols.registry import Spec
+from protocols.secure_sum import secure_sums
+from protocols.testing import examples_of
+from protocols.testing.invariants import (
+    EFFORTS,
+    INVARIANTS,
+    PROTOCOL,
+    Effort,
+    Evidence,
+    Invariant,
+    NotApplicable,
+    Violation,
+    effort_named,
+)
+from protocols.testing.invariants.campaign import forget
+from protocols.testing.invariants.runs import observe_pair
+from protocols.testing.scenarios import Scenario
+
+__all__ = [
+    "ConformanceCheck",
+    "Result",
+    "conformance_checks",
+    "default_effort",
+    "documented_violations",
+    "main",
+    "recording",
+    "specs_of",
+    "verify",
+]
+
+Status = Literal["holds", "violated as documented", "violated", "not applicable", "pending"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one invariant says about one protocol.
+
+    `text` is the evidence, the counterexample or the reason; `replay` shows a violation again.
+    """
+
+    protocol: str
+    invariant: str
+    status: Status
+    text: str
+    how: str = ""
+    cases: int = 0
+    replay: str = ""
+
+    def as_json(self) -> str:
+        """Return it as one line."""
+        return json.dumps(asdict(self))
+
+
+_recorders: list[list[Result]] = []
+
+
+@contextmanager
+def recording() -> Generator[list[Result], None, None]:
+    """Collect every result that is found inside."""
+    found: list[Result] = []
+    _recorders.append(found)
+    try:
+        yield found
+    finally:
+        _recorders.remove(found)
+
+
+def default_effort() -> Effort:
+    """Return the effort that CLOISTER_EFFORT, else HYPOTHESIS_PROFILE, names: dev, ci (the default) or nightly."""
+    name = os.environ.get("CLOISTER_EFFORT") or os.environ.get("HYPOTHESIS_PROFILE", "ci")
+    return effort_named(name if name in EFFORTS or "CLOISTER_EFFORT" in os.environ else "ci")
+
+
+def documented_violations(spec: Spec) -> Mapping[str, str]:
+    """Return what the registration declares as `violates`: invariant -> why; it may depend on the parameters."""
+    declared: Any = secure_sums.entry(spec.name).facts.get("violates", {})
+    found = cast(Mapping[str, str], declared(secure_sums.make(spec)) if callable(declared) else declared)
+    for name in found:
+        check.one_of([each.name for each in PROTOCOL], violates=name)
+    return found
+
+
+def examine(spec: Spec, invariant: Invariant, effort: Effort) -> Result:
+    """Return what one invariant says about a spec."""
+    text = str(spec)
+    if invariant.check is None:
+        status: Status = "pending" if invariant.pending and not invariant.tests else "not applicable"
+        waits = f"waits for issue {invariant.pending}" if status == "pending" else "it concerns other parts"
+        return Result(protocol=text, invariant=invariant.name, status=status, text=waits)
+    documented = documented_violations(spec).get(invariant.name)
+    try:
+        found = invariant.check(spec, effort)
+    except Violation as error:
+        status = "violated as documented" if documented else "violated"
+        said = f"{documented} Shown by: {error.text}" if documented else error.text
+        return Result(protocol=text, invariant=invariant.name, status=status, text=said, replay=error.replay)
+    if documented:
+        return Result(
+            protocol=text,
+            invariant=invariant.name,
+            status="violated",
+            text=f"{spec} has been mended: the documented violation of {invariant.name} does not show: {documented}",
+            replay="take it out of `violates` where the protocol is registered",
+        )
+    if isinstance(found, NotApplicable):
+        return Result(protocol=text, invariant=invariant.name, status="not applicable", text=found.reason)
+    return _holds(text, invariant, found)
+
+
+def _holds(text: str, invariant: Invariant, found: Evidence) -> Result:
+    return Result(
+        protocol=text, invariant=invariant.name, status="holds", how=found.how, cases=found.cases, text=found.text
+    )
+
+
+def verify(spec: Spec, effort: Effort | None = None) -> list[Result]:
+    """Return what every invariant says about a spec; nothing is remembered from runs before."""
+    forget()
+    return [examine(spec, invariant, effort or default_effort()) for invariant in INVARIANTS]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConformanceCheck:
+    """One invariant of one spec, to be called in a test."""
+
+    spec: Spec
+    invariant: Invariant
+    effort: Effort
+
+    @property
+    def __name__(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        return f"{self.invariant.name}-{self.spec}"
+
+    def __call__(self, spec: Spec | None = None) -> Result:
+        """Return the result. Raises: Violation where it is violated and that is not documented."""
+        result = examine(spec or self.spec, self.invariant, self.effort)
+        for found in _recorders:
+            found.append(result)
+        if result.status == "violated":
+            raise Violation(result.text, replay=result.replay)
+        return result
+
+
+def conformance_checks(protocol: "Spec | str", effort: Effort | None = None) -> list[ConformanceCheck]:
+    """Return every invariant of a protocol: of a spec, or of all examples of `module:Class` or of a name."""
+    specs = [protocol] if isinstance(protocol, Spec) else specs_of(protocol)
+    chosen = effort or default_effort()
+    return [ConformanceCheck(spec=spec, invariant=each, effort=chosen) for spec in specs for each in PROTOCOL]
+
+
+def specs_of(text: str) -> list[Spec]:
+    """Return the specs of a name (defaults and examples), of `module:Class`, or the one that JSON describes.
+
+    Raises: CloisterError where there is no such protocol.
+    """
+    if text.lstrip().startswith("{"):
+        return [secure_sums.resolve(json.loads(text))]
+    name = _registered(text) if ":" in text else text
+    secure_sums.entry(name)
+    return [spec for spec in examples_of(secure_sums) if spec.name == name]
+
+
+def _registered(text: str) -> str:
+    """Return the name under which `module:attribute` is registered; the attribute is a class or a name."""
+    module, _, attribute = text.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise CloisterError(
+            f"protocol = {text!r} cannot be found: {error}; allowed: a registered name, or module:Class with the "
+            f"module on Python's path"
+        ) from None
+    if isinstance(found, str):
+        return found
+    names = [name for name, entry in secure_sums.entries().items() if entry.factory is found]
+    if not names:
+        raise CloisterError(
+            f"protocol = {text!r} is not registered; allowed: a dataclass under @secure_sums.register(source=...)"
+        )
+    return names[0]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check a protocol, or replay a line; return 1 where something is violated that is not documented."""
+    parser = argparse.ArgumentParser(prog="protocols.testing.suite", description="Verify a protocol.")
+    parser.add_argument("protocol", help="module:Class, a registered name, a spec as JSON, or a replay line")
+    parser.add_argument("invariants", nargs="*", help="I1, I2, ...; all by default")
+    parser.add_argument("--effort", choices=list(EFFORTS), default=default_effort().name)
+    parser.add_argument("--import", dest="imported", action="append", default=[], help="a module to import first")
+    given = parser.parse_args(arguments)
+    sys.path.insert(0, os.getcwd())
+    for module in given.imported:
+        importlib.import_module(module)
+    if given.protocol.startswith("cloister-replay"):
+        pair = observe_pair(Scenario.parse(given.protocol))
+        print(*map(_line_of, (pair.first, pair.second)), sep="\n")
+        return 0
+    known = {each.name: each for each in INVARIANTS}
+    for name in given.invariants:
+        check.one_of(known, invariant=name)
+    chosen = [known[name] for name in given.invariants] or list(PROTOCOL)
+    results = [examine(spec, each, effort_named(given.effort)) for spec in specs_of(given.protocol) for each in chosen]
+    for result in results:
+        tail = f"\n    replay: {result.replay}" if result.replay else ""
+        print(f"{result.invariant:4} {result.status:22} {result.how} {result.cases or ''} {result.text}{tail}")
+    return int(any(result.status == "violated" for result in results))
+
+
+def _line_of(seen: Any) -> str:
+    sums = None if seen.sums is None else seen.sums.tolist()
+    offset = None if seen.offset is None else seen.offset.tolist()
+    return f"{seen.kind} {seen.error} suspects {sorted(seen.suspects)} of {seen.contributors}: {sums}, off by {offset}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

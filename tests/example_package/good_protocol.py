@@ -1,0 +1,73 @@
+"""A third party's protocol: additive shares dealt to everybody, sums of shares posted on the board."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from protocols import check
+from protocols.network import BOARD, HEADER_BYTES
+from protocols.ring import FixedPoint
+from protocols.secure_sum import Board, Opened, Party, secure_sums
+from protocols.tolerance.conditions import Conditions, conditions_of
+from protocols.types import Cost, Traffic
+
+
+@secure_sums.register(source="Ben-Or, Goldwasser, Wigderson 1988, STOC, additive variant", examples=({"bits": 32},))
+@dataclass(frozen=True, kw_only=True)
+class GoodProtocol:
+    """Each member splits its words into a random share for each member; the board adds the sums of shares.
+
+    Threat model: members follow the protocol, and up to c - 2 of them pool what they see with the board.
+    """
+
+    bits: int = 64
+    fraction_bits: int = 16
+
+    def __post_init__(self) -> None:
+        _ = self.ring
+
+    @property
+    def ring(self) -> FixedPoint:
+        return FixedPoint.of_bits(self.bits, fraction_bits=self.fraction_bits)
+
+    @property
+    def conditions(self) -> Conditions:
+        return conditions_of("additive")
+
+    def check_size(self, *, parties: int) -> None:
+        check.integer_at_least(1, parties=parties)
+
+    def contribute(self, party: Party, words: Tensor) -> None:
+        clusters, coordinates = words.shape
+        drawn = party.keys.secrets.words(
+            purpose="shares", use=party.use, clusters=clusters, count=(party.parties - 1) * coordinates
+        ).view(clusters, party.parties - 1, coordinates)
+        shares = {peer: self.ring.wrap(drawn[:, place]).contiguous() for place, peer in enumerate(party.peers)}
+        received = {peer: torch.empty_like(words, memory_format=torch.contiguous_format) for peer in party.peers}
+        party.link.exchange(shares, received)
+        own = words - sum(shares.values(), torch.zeros_like(words))
+        party.link.exchange({BOARD: self.ring.wrap(own + sum(received.values(), torch.zeros_like(words)))}, {})
+
+    def collect(self, board: Board) -> Opened:
+        posted = {
+            rank: torch.empty(board.clusters, board.coordinates, dtype=torch.int64) for rank in range(board.parties)
+        }
+        board.link.exchange({}, posted)
+        sums = self.ring.wrap(torch.stack(list(posted.values())).sum(dim=0))
+        return Opened(sums=sums, contributors=tuple(range(board.parties)))
+
+    def cost(self, *, parties: int, clusters: int, coordinates: int) -> Traffic:
+        row, pairs = 8 * clusters * coordinates, parties * (parties - 1)
+        return Traffic(
+            offline=Cost.none(),
+            mpc=Cost(
+                payload_bytes=pairs * row,
+                wire_bytes=pairs * (row + HEADER_BYTES),
+                messages=pairs,
+                rounds=min(pairs, 1),
+            ),
+            upload=Cost(
+                payload_bytes=parties * row, wire_bytes=parties * (row + HEADER_BYTES), messages=parties, rounds=1
+            ),
+        )

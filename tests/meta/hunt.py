@@ -1,0 +1,110 @@
+"""Runs the killers of each mutant, each in a process of its own; what survives is a hole in the suite.
+
+    python -m tests.meta.hunt                 every mutant
+    python -m tests.meta.hunt NAME [NAME ...] these
+    python -m tests.meta.hunt --clean COUNT   the killers of all mutants on the correct code, COUNT times
+
+The heavy libraries are imported once, before any module of the product; each mutant is a fork of that process.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+
+from tests.meta.mutants import MUTANTS, Mutant
+from tests.meta.plant import plant
+
+__all__ = ["hunt", "killed"]
+
+_HEAVY = ("torch", "numpy", "scipy.stats", "hypothesis", "pandas", "cryptography.hazmat.primitives.asymmetric.x25519")
+# pytest's exit codes: 1 is failing tests; 2 an interruption, such as an import error, which a planted bug may cause.
+_KILLED = (1, 2)
+
+
+def _pytest(killers: Sequence[str], mutant: Mutant | None, seed: int | None) -> int:
+    """Run in a forked process; return pytest's exit code."""
+    sys.stdout.flush()
+    process = os.fork()
+    if process == 0:
+        os._exit(_run(killers, mutant, seed))
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def _run(killers: Sequence[str], mutant: Mutant | None, seed: int | None) -> int:
+    import pytest
+
+    log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
+    os.dup2(log.fileno(), 1)
+    os.dup2(log.fileno(), 2)
+    if mutant is not None:
+        plant(mutant)
+    quiet = ["-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--no-header"]
+    seeded = [] if seed is None else [f"--hypothesis-seed={seed}"]
+    code = int(pytest.main([*quiet, *seeded, *killers]))
+    if code not in (0, *_KILLED):
+        log.seek(0)
+        os.write(3, log.read()[-4000:].encode())
+    return code
+
+
+def warm_up() -> None:
+    """Import what takes long, and nothing of the product."""
+    for name in _HEAVY:
+        importlib.import_module(name)
+    os.dup2(2, 3)
+
+
+def killed(mutant: Mutant) -> bool:
+    """Return whether the killers see the bug. Raises: RuntimeError if they cannot be run."""
+    code = _pytest(mutant.killers, mutant, None)
+    if code not in (0, *_KILLED):
+        raise RuntimeError(f"the killers of {mutant.name!r} could not be run: pytest exit code {code}")
+    return code in _KILLED
+
+
+def hunt(mutants: Sequence[Mutant]) -> list[Mutant]:
+    """Return the mutants that survive, and print one line for each."""
+    survivors: list[Mutant] = []
+    for mutant in mutants:
+        started = time.perf_counter()
+        dead = killed(mutant)
+        print(f"{'killed  ' if dead else 'SURVIVED'} {time.perf_counter() - started:5.1f} s  {mutant.name}", flush=True)
+        survivors += [] if dead else [mutant]
+    return survivors
+
+
+def false_alarms(runs: int) -> int:
+    """Return how many of so many runs of all killers on the correct code fail, each with another seed."""
+    killers = sorted({killer for mutant in MUTANTS for killer in mutant.killers})
+    os.environ["HYPOTHESIS_PROFILE"] = "dev"  # not derandomised: another seed gives other examples
+    alarms = 0
+    for seed in range(runs):
+        code = _pytest(killers, None, seed)
+        alarms += code != 0
+        print(f"clean run {seed}: {'ok' if code == 0 else f'exit {code}'}", flush=True)
+    return alarms
+
+
+def main() -> int:
+    """Return 0 if every bug is seen and the correct code raises no alarm."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[[], *(mutant.name for mutant in MUTANTS)])
+    parser.add_argument("--clean", type=int, metavar="COUNT")
+    options = parser.parse_args()
+    warm_up()
+    if options.clean is not None:
+        alarms = false_alarms(options.clean)
+        print(f"{alarms} false alarms in {options.clean} clean runs")
+        return int(alarms > 0)
+    chosen = [mutant for mutant in MUTANTS if not options.names or mutant.name in options.names]
+    survivors = hunt(chosen)
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} planted bugs killed")
+    return int(bool(survivors))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

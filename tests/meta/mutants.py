@@ -1,0 +1,389 @@
+"""Small, named bugs that the suite must catch: each a change of one line or so of the real source.
+
+The text that a mutant replaces must occur exactly once in its module, so that it can't drift from the code.
+"""
+
+from dataclasses import dataclass
+
+__all__ = ["LISTED", "MUTANTS", "OWN", "Mutant"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """One planted bug. `killers` are pytest arguments, of which at least one test must fail under it.
+
+    `listed`: its number in the list of bugs that the design names; None for one of our own. `private`: nothing
+    is wrong with what the protocol opens, so only privacy checks can see it.
+    """
+
+    name: str
+    module: str
+    old: str
+    new: str
+    killers: tuple[str, ...]
+    listed: int | None = None
+    private: bool = False
+
+
+_SECRETS = "protocols/secret_source.py"
+_VERIFIED = "protocols/secure_sum/_verified.py"
+_BULLETIN = "protocols/secure_sum/_bulletin.py"
+_SHAMIR = "protocols/secure_sum/shamir.py"
+_DEALING = ("tests/properties/test_verified_dealing.py",)
+
+LISTED: tuple[Mutant, ...] = (
+    Mutant(
+        name="share randomness of only 16 bits",
+        listed=1,
+        private=True,
+        module=_SECRETS,
+        old="        elements, accepted = field.from_uniform_words(words)\n",
+        new="        elements, accepted = field.from_uniform_words(words & 0xFFFF)\n",
+        killers=("tests/units/test_secret_source.py",),
+    ),
+    Mutant(
+        name="the same share randomness for all coordinates",
+        listed=2,
+        private=True,
+        module=_SECRETS,
+        old="            return elements[:, :count].contiguous()\n",
+        new="            return elements[:, :1].repeat(1, count)\n",
+        killers=("tests/units/test_secret_source.py",),
+    ),
+    Mutant(
+        name="the smaller of two draws",
+        listed=3,
+        private=True,
+        module=_SECRETS,
+        old="        if bool(accepted[:, :count].all()):\n",
+        new="        elements = torch.minimum(elements, elements.flip(1))\n"
+        "        if bool(accepted[:, :count].all()):\n",
+        killers=("tests/units/test_secret_source.py",),
+    ),
+    Mutant(
+        name="the decoder ignores the sign",
+        listed=4,
+        module="protocols/ring.py",
+        old="        return words.to(torch.float64) * self.unit\n",
+        new="        return words.abs().to(torch.float64) * self.unit\n",
+        killers=("tests/units/test_ring.py",),
+    ),
+    Mutant(
+        name="a polynomial of too low a degree",
+        listed=5,
+        private=True,
+        module=_SHAMIR,
+        old="degree=self.conditions.threshold_at(parties))",
+        new="degree=self.conditions.threshold_at(parties) - 1)",
+        killers=("tests/properties/test_invariants.py", "-k", "I12 and (shamir or authenticated)"),
+    ),
+    Mutant(
+        name="evaluation point 0 handed to a party",
+        listed=7,
+        private=True,
+        module="protocols/secure_sum/_sharing.py",
+        old="        return evaluate(self.field, basis, [position + 1 for position in positions])\n",
+        new="        rows = [evaluate(self.field, basis, [p])[0] if p else basis[0] for p in positions]\n"
+        "        return torch.stack(rows)\n",
+        killers=("tests/properties/test_invariants.py", "-k", "I12 and (shamir or authenticated)"),
+    ),
+    Mutant(
+        name="a wrong mask sign for one pair",
+        listed=9,
+        module="protocols/zero_sharing.py",
+        old="if peer < min(self._rank, parties)]\n",
+        new="if peer < min(self._rank, parties)]\n"
+        "        if self._rank == 1:\n"
+        "            added, subtracted = [*added, *subtracted[:1]], subtracted[1:]\n",
+        killers=("tests/properties/test_secure_sum.py", "-k", "python_integers"),
+    ),
+    Mutant(
+        name="masks of dropped members not removed",
+        listed=10,
+        module="protocols/secure_sum/_masked_server.py",
+        old="            total.sub_(mask, alpha=pair_sign(peer, rank))\n",
+        new="            total.sub_(mask, alpha=0)\n",
+        killers=("tests/properties/test_masked.py", "-k", "drop or crash or survivor"),
+    ),
+    Mutant(
+        name="divide by all members, not by the survivors",
+        listed=11,
+        module="bench/round.py",
+        old="        added=torch.tensor([len(results[j][1]) for j in there]),\n",
+        new="        added=torch.tensor([clustering.sizes[j] for j in there]),\n",
+        killers=("tests/units/test_round.py",),
+    ),
+    Mutant(
+        name="a small last cluster is allowed",
+        listed=13,
+        module="protocols/types.py",
+        old="    m = n // cluster_size\n    return tuple(n // m + (1 if j < n % m else 0) for j in range(m))\n",
+        new="    m = -(-n // cluster_size)\n"
+        "    return tuple(min(cluster_size, n - j * cluster_size) for j in range(m))\n",
+        killers=("tests/units/test_types.py",),
+    ),
+    Mutant(
+        name="a naive, biased shuffle",
+        listed=15,
+        private=True,
+        module="protocols/clustering/random.py",
+        old='        order = [int(process) for process in public_stream(seed, "clustering", period).permutation(n)]\n',
+        new='        rng, order = public_stream(seed, "clustering", period), list(range(n))\n'
+        "        for i, j in enumerate(rng.integers(n, size=n)):\n"
+        "            order[i], order[j] = order[j], order[i]\n",
+        killers=("tests/properties/test_clustering.py",),
+    ),
+    Mutant(
+        name="the outer mean instead of the robust rule",
+        listed=18,
+        module="protocols/aggregators/median.py",
+        old="        return (ordered[(m - 1) // 2] + ordered[m // 2]) / 2\n",
+        new="        return ordered.mean(dim=0)\n",
+        killers=("tests/properties/test_aggregators.py", "-k", "median"),
+    ),
+    Mutant(
+        name="noise scaled for all members, not for those who surely add theirs",
+        listed=19,
+        private=True,
+        module="protocols/privacy/distributed.py",
+        old="        return max(1, cluster_size - self.non_adders)\n",
+        new="        return max(1, cluster_size)\n",
+        killers=("tests/properties/test_privacy.py",),
+    ),
+    Mutant(
+        name="the MAC check skips the last coordinate",
+        listed=21,
+        module=_VERIFIED,
+        old="        combined = torch.stack([field.combine(each, words) for each in coefficients], dim=-1)\n",
+        new="        combined = torch.stack([field.combine(e[:-1], words[..., :-1]) for e in coefficients], dim=-1)\n",
+        killers=_DEALING,
+    ),
+    Mutant(
+        name="a sum is revealed although dropouts left one honest contributor",
+        listed=27,
+        module=_SHAMIR,
+        old="        least = self.conditions.threshold_at(board.parties) + self.least_honest\n",
+        new="        least = self.conditions.threshold_at(board.parties) + 1\n",
+        killers=_DEALING,
+    ),
+    Mutant(
+        name="a failed cluster counts as a zero vector with full weight",
+        listed=30,
+        module="bench/round.py",
+        old="            failure = error\n",
+        new="            failure = error\n"
+        "            if len(chosen) == 1:\n"
+        "                results[chosen[0]] = (words.new_zeros(words.shape[1]), tuple(range(len(members[0]))))\n",
+        killers=("tests/units/test_round.py",),
+    ),
+    Mutant(
+        name="the aggregator gets faulty processes where it needs faulty clusters",
+        listed=31,
+        module="bench/round.py",
+        old="    tolerate = min(federation.declared_faulty, m, federation.rule.breakdown(m))\n",
+        new="    tolerate = federation.declared_faulty\n",
+        killers=("tests/units/test_round.py",),
+    ),
+    Mutant(
+        name="the Reed-Solomon decoder accepts beyond its radius",
+        listed=33,
+        module="protocols/reed_solomon.py",
+        old="    return (rows - degree - 1) // 2\n",
+        new="    return (rows - degree - 1) // 2 + 1\n",
+        killers=("tests/units/test_reed_solomon.py",),
+    ),
+    Mutant(
+        name="NaN or infinity passes the median",
+        listed=43,
+        module="protocols/aggregators/__init__.py",
+        old=" or not bool(torch.isfinite(means).all()):",
+        new=":",
+        killers=("tests/properties/test_aggregators.py", "-k", "median"),
+    ),
+    Mutant(
+        name="cost counters ignore retransmissions",
+        listed=46,
+        module="protocols/network.py",
+        old="        sent[0] += 1\n        sent[1] += payload_bytes\n",
+        new='        if sequence != getattr(self, "_last", -1):\n'
+        "            sent[0] += 1\n            sent[1] += payload_bytes\n"
+        "        self._last = sequence\n",
+        killers=("tests/units/test_network.py", "-k", "Meter or count"),
+    ),
+)
+
+OWN: tuple[Mutant, ...] = (
+    Mutant(
+        name="tags without their masks",
+        private=True,
+        module=_VERIFIED,
+        old="        return field.add(combined, rows[..., first : first + self.checks])\n",
+        new="        return field.add(combined, rows[..., first : first + self.checks] * 0)\n",
+        killers=("tests/properties/test_invariants.py", "-k", "I12 and (shamir or authenticated)"),
+    ),
+    Mutant(
+        name="all attempts use the same masks",
+        private=True,
+        module=_VERIFIED,
+        old="        field, first = self.sharing.field, self.coordinates + attempt * self.checks\n",
+        new="        field, first = self.sharing.field, self.coordinates\n",
+        killers=_DEALING,
+    ),
+    Mutant(
+        name="an openly posted row is not checked against its hash",
+        module=_BULLETIN,
+        old="                if fits(plan, row, state.hashes[dealer, member]):\n",
+        new="                if row is not None:\n",
+        killers=_DEALING,
+    ),
+    Mutant(
+        name="evidence is not checked against its hash, so that an accuser can frame",
+        module=_BULLETIN,
+        old="                state.suspects.add(dealer if bound and not same else member)\n",
+        new="                state.suspects.add(dealer if bound or not same else member)\n",
+        killers=_DEALING,
+    ),
+    Mutant(
+        name="opened sums need not be those committed to",
+        module=_BULLETIN,
+        old="        if not inside or rank not in sums or not torch.equal(hash_rows(row), sums[rank]):\n",
+        new="        if not inside or rank not in sums:\n",
+        killers=_DEALING,
+    ),
+    Mutant(
+        name="opened sums are not checked against the tags",
+        module=_BULLETIN,
+        old="        return torch.equal(plan.tag(coefficients, row, 0), field.sum(plan.tags_at(tags, rank), 0))\n",
+        new="        return True\n",
+        killers=_DEALING,
+    ),
+    Mutant(
+        name="a crash is called cheating",
+        module=_BULLETIN,
+        old="        self._alive = [rank for rank in self._alive if rank not in lost]\n",
+        new="        self._alive = [rank for rank in self._alive if rank not in lost]\n"
+        '        self._crashed = getattr(self, "_crashed", set()) | set(lost)\n',
+        killers=_DEALING,
+    ),
+    Mutant(
+        name="a dealer counts although not all have its shares",
+        module="protocols/secure_sum/_unverified.py",
+        old="if holders and all(rank in has[holder] for holder in holders)]",
+        new="if holders and any(rank in has[holder] for holder in holders)]",
+        killers=_DEALING,
+    ),
+    Mutant(
+        name="one stream of randomness for all purposes",
+        private=True,
+        module=_SECRETS,
+        old='            info = f"cloister own secrets v1, {purpose}".encode()\n',
+        new='            info = b"cloister own secrets v1"\n',
+        killers=("tests/units/test_secret_source.py",),
+    ),
+    Mutant(
+        name="elements of a field are reduced instead of rejected",
+        private=True,
+        module="protocols/field.py",
+        old="        return candidates, candidates < self.modulus\n",
+        new="        return candidates % self.modulus, candidates >= 0\n",
+        killers=("tests/units/test_field.py",),
+    ),
+    Mutant(
+        name="all clusters of a batch draw the same masks",
+        private=True,
+        module="protocols/randomness.py",
+        old='lane.to_bytes(4, "big")',
+        new="bytes(4)",
+        killers=("tests/units/test_randomness.py",),
+    ),
+    Mutant(
+        name="every round draws the same masks",
+        private=True,
+        module="protocols/randomness.py",
+        old='use.to_bytes(6, "big")',
+        new="bytes(6)",
+        killers=("tests/units/test_randomness.py",),
+    ),
+    Mutant(
+        name="a member answers a second list of survivors",
+        private=True,
+        module="protocols/secure_sum/_key_shares.py",
+        old="        if self._answered not in (None, survivors):\n",
+        new="        if self._answered == frozenset():\n",
+        killers=("tests/properties/test_masked.py", "-k", "list"),
+    ),
+    Mutant(
+        name="both shares of a member are released",
+        private=True,
+        module="protocols/secure_sum/_key_shares.py",
+        old="self.SELF_MASK if dealer in survivors else self.MASK_KEY",
+        new="self.MASK_KEY if dealer in survivors else self.SELF_MASK",
+        killers=("tests/properties/test_masked.py", "-k", "exact or contributors or sum"),
+    ),
+    Mutant(
+        name="members do not add their self-masks",
+        private=True,
+        module="protocols/secure_sum/_masking.py",
+        old='    return _expand(plan, derive(seed, plan.context(f"self-mask of {rank}")))\n',
+        new='    return _expand(plan, derive(seed, plan.context(f"self-mask of {rank}"))) * 0\n',
+        killers=("tests/properties/test_masked.py", "tests/units/test_masking.py"),
+    ),
+    Mutant(
+        name="encoding cuts instead of rounding",
+        module="protocols/ring.py",
+        old="        return torch.round(scaled).to(torch.int64)\n",
+        new="        return scaled.to(torch.int64)\n",
+        killers=("tests/units/test_ring.py",),
+    ),
+    Mutant(
+        name="the bound of one value is taken for that of a sum",
+        module="protocols/ring.py",
+        old="        return (self.modulus - 1) // 2 // terms\n",
+        new="        return (self.modulus - 1) // 2\n",
+        killers=("tests/units/test_ring.py",),
+    ),
+    Mutant(
+        name="digests of opened sums are not compared",
+        module="protocols/secure_sum/_publish.py",
+        old="    if wrong:\n",
+        new="    if wrong and not wrong:\n",
+        killers=("tests/properties/test_faults.py", "-k", "other_words_to_one_party"),
+    ),
+    Mutant(
+        name="every signature is accepted",
+        module="protocols/identity.py",
+        old="            return False\n",
+        new="            return True\n",
+        killers=("tests/units/test_identity.py",),
+    ),
+    Mutant(
+        name="a message of another place of the protocol is taken",
+        module="protocols/network.py",
+        old="    if header.sequence != sequence or header.payload_bytes != payload_bytes:\n",
+        new="    if header.payload_bytes != payload_bytes:\n",
+        killers=("tests/units/test_network.py", "-k", "out_of_step or doubled"),
+    ),
+    Mutant(
+        name="the shortest chain of messages is taken for the longest",
+        module="protocols/network.py",
+        old="[max(member_hops, header.member_hops)",
+        new="[min(member_hops or 99, header.member_hops)",
+        killers=("tests/units/test_network.py", "-k", "hops or depth or chain"),
+    ),
+    Mutant(
+        name="offline traffic is counted as online",
+        module="protocols/network.py",
+        old="        self._is_offline = True\n",
+        new="        self._is_offline = False\n",
+        killers=("tests/units/test_network.py", "-k", "offline"),
+    ),
+    Mutant(
+        name="a lost peer is heard again",
+        module="protocols/in_process_link.py",
+        old="        if peer in self._lost:\n            return\n",
+        new="        self._lost.pop(peer, None)\n",
+        killers=("tests/units/test_network.py", "tests/units/test_in_process_link.py", "-k", "lost"),
+    ),
+)
+
+MUTANTS: tuple[Mutant, ...] = LISTED + OWN

@@ -1,0 +1,56 @@
+"""Loads one module of the product with a planted bug; everything else is what it is."""
+
+import importlib.abc
+import importlib.machinery
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from tests.meta.mutants import Mutant
+
+__all__ = ["plant", "planted_source"]
+
+ROOT = Path(__file__).parents[2]
+
+
+def planted_source(mutant: Mutant) -> str:
+    """Return the module's source with the bug; ValueError where the text to replace is not there exactly once."""
+    source = (ROOT / mutant.module).read_text()
+    found = source.count(mutant.old)
+    if found != 1:
+        raise ValueError(
+            f"mutant {mutant.name!r}: {mutant.old!r} occurs {found} times in {mutant.module}; allowed: once"
+        )
+    return source.replace(mutant.old, mutant.new)
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def __init__(self, mutant: Mutant) -> None:
+        self._path = ROOT / mutant.module
+        self._source = planted_source(mutant)
+        parts = Path(mutant.module).with_suffix("").parts
+        self._name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name != self._name:
+            return None
+        is_package = self._path.name == "__init__.py"
+        spec = importlib.machinery.ModuleSpec(name, self, origin=str(self._path), is_package=is_package)
+        spec.has_location = True
+        if is_package:
+            spec.submodule_search_locations = [str(self._path.parent)]
+        return spec
+
+    def exec_module(self, module: ModuleType) -> None:
+        exec(compile(self._source, str(self._path), "exec"), vars(module))
+
+
+def plant(mutant: Mutant) -> None:
+    """Plant the bug in this process. Raises: RuntimeError if the module has been imported already."""
+    finder = _Finder(mutant)
+    if finder._name in sys.modules:
+        raise RuntimeError(f"{finder._name} has been imported; a bug can only be planted before")
+    sys.meta_path.insert(0, finder)

@@ -1,0 +1,95 @@
+"""The suite kills planted bugs: each still fits the code, all that the design lists are there, and they are seen.
+
+`make hunt` runs them all (a nightly job); the full run is repeated here under the nightly profile.
+"""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.meta.mutants import LISTED, MUTANTS, OWN, Mutant
+from tests.meta.plant import plant, planted_source
+
+ROOT = Path(__file__).parents[2]
+# The bugs that the design lists; its numbers have gaps.
+NUMBERS = {1, 2, 3, 4, 5, 7, 9, 10, 11, 13, 15, 18, 19, 21, 27, 30, 31, 33, 43, 46}
+FAST = (
+    "the decoder ignores the sign",
+    "a small last cluster is allowed",
+    "the Reed-Solomon decoder accepts beyond its radius",
+    "one stream of randomness for all purposes",
+    "every signature is accepted",
+    "the shortest chain of messages is taken for the longest",
+)
+
+
+def run_hunt(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.meta.hunt", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3600, check=False)
+
+
+def run_killers(mutant: Mutant) -> subprocess.CompletedProcess[str]:
+    """Print, in a process of its own, whether the killers of a mutant see it."""
+    lines = ["from tests.meta import hunt", "from tests.meta.mutants import Mutant", "hunt.warm_up()"]
+    script = "\n".join([*lines, f"print(hunt.killed({mutant!r}))"])
+    return subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_planted_bug_still_fits_the_code_and_compiles(mutant: Mutant) -> None:
+    source = planted_source(mutant)
+    assert source != (ROOT / mutant.module).read_text()
+    compile(source, mutant.module, "exec")
+
+
+def test_a_bug_whose_place_is_gone_is_an_error() -> None:
+    gone = dataclasses.replace(MUTANTS[0], old="text that is nowhere")
+    with pytest.raises(ValueError, match="occurs 0 times"):
+        planted_source(gone)
+
+
+def test_a_bug_can_only_be_planted_before_its_module_is_imported() -> None:
+    with pytest.raises(RuntimeError, match="has been imported"):
+        plant(dataclasses.replace(MUTANTS[0], module="tests/meta/plant.py", old="import sys", new="import os, sys"))
+
+
+def test_every_listed_bug_is_planted_and_at_least_twenty_of_our_own() -> None:
+    assert {mutant.listed for mutant in LISTED} == NUMBERS
+    assert len(OWN) >= 20
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
+    assert sum(mutant.private for mutant in MUTANTS) >= 10
+
+
+def test_the_suite_kills_a_sample_of_the_planted_bugs() -> None:
+    done = run_hunt(*FAST)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(FAST)} of {len(FAST)} planted bugs killed" in done.stdout
+
+
+@pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "nightly", reason="takes long: the nightly profile runs it")
+def test_the_suite_kills_every_planted_bug() -> None:
+    done = run_hunt()
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_change_that_is_no_bug_survives_and_is_reported() -> None:
+    harmless = Mutant(
+        name="a comment",
+        module="protocols/ring.py",
+        old="        return torch.round(scaled).to(torch.int64)\n",
+        new="        return torch.round(scaled).to(torch.int64)  # to the nearest\n",
+        killers=("tests/units/test_ring.py",),
+    )
+    done = run_killers(harmless)
+    assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr
+
+
+def test_killers_that_cannot_be_run_are_an_error_and_no_success() -> None:
+    lost = dataclasses.replace(MUTANTS[0], killers=("tests/no_such_file.py",))
+    done = run_killers(lost)
+    assert done.returncode != 0
+    assert "could not be run" in done.stderr
