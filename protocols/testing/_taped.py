@@ -39,6 +39,7 @@ __all__ = ["Draw", "Heard", "Late", "Script", "TapedSecrets", "Views", "play", "
 _RECORDED_CLUSTERS = 11
 _LEAST_CLUSTERS = 101
 """A batch of fewer clusters is filled up: its size then tells the axis of the clusters from the others."""
+_CRYPTEN = "protocols.crypten_engine"
 _CRYPTEN_DRAW = "crypten.mpc.primitives.arithmetic.generate_random_ring_element"
 _WORDS = 2**64
 
@@ -91,9 +92,11 @@ def record(
 
     Raises: CloisterError where the draws cannot be put on a tape; NetworkError where faults keep it from opening.
     """
-    tape = Tape(clusters=_RECORDED_CLUSTERS)
     words = torch.ones(_RECORDED_CLUSTERS, parties, coordinates, dtype=torch.int64)
-    _, opened = _run(spec, tape, words, faults)
+    without_crypten = _CRYPTEN not in sys.modules
+    _, opened = _run(spec, tape := Tape(clusters=_RECORDED_CLUSTERS), words, faults)
+    if without_crypten and _CRYPTEN in sys.modules:  # the run has imported it: only now can its draws be recorded
+        _, opened = _run(spec, tape := Tape(clusters=_RECORDED_CLUSTERS), words, faults)
     sources = _recorded_sources(tape.keys)
     renamed = {f"{kind} {key!r}": sources[place] for place, (kind, key) in tape.keys.items()}
     relabelled = {(renamed.get(label[0], label[0]), *label[1:]): drawn for label, drawn in tape.recorded.items()}
@@ -226,6 +229,6 @@ def _drawing(tape: Tape, words_modulus: int) -> Generator[None, None, None]:
         patches.enter_context(mock.patch("protocols.in_process.run_member", member))
         patches.enter_context(mock.patch("protocols.in_process.run_board", board))
         patches.enter_context(mock.patch.object(SecretStreams, "words", stream))
-        if "protocols.crypten_engine" in sys.modules:
+        if _CRYPTEN in sys.modules:
             patches.enter_context(mock.patch(_CRYPTEN_DRAW, crypten))
         yield

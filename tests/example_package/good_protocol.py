@@ -13,7 +13,7 @@ from protocols.tolerance.conditions import Conditions, conditions_of
 from protocols.types import Cost, Traffic
 
 
-@secure_sums.register(source="Ben-Or, Goldwasser, Wigderson 1988, STOC, additive variant", examples=({"bits": 32},))
+@secure_sums.register(source="Ben-Or, Goldwasser, Wigderson 1988, STOC, additive variant")
 @dataclass(frozen=True, kw_only=True)
 class GoodProtocol:
     """Each member splits its words into a random share for each member; the board adds the sums of shares.

@@ -55,9 +55,8 @@ def drawn_masks() -> Iterator[_Drawn]:
         yield drawn
 
 
-def keyrings(pool: int) -> Callable[[Link, int], Keyring]:
+def keyrings(pool: int, starts: Counter[int]) -> Callable[[Link, int], Keyring]:
     """Keys that follow from the pool's number, and others each time that the pool starts again."""
-    starts: Counter[int] = Counter()
 
     def keyring(link: Link, parties: int) -> Keyring:
         starts[link.rank] += 1
@@ -68,12 +67,17 @@ def keyrings(pool: int) -> Callable[[Link, int], Keyring]:
 
 @dataclass(kw_only=True)
 class Cluster:
-    """One cluster's members, by rank, with the pool that adds for them and its faults of this round."""
+    """One cluster's members, by rank, with the pool that adds for them and its faults of this round.
+
+    `behind` are the members that sent in an older round what nobody has read: the next round finds it in its way.
+    """
 
     members: list[int]
     parties: InProcessParties
     faults: dict[int, Fault]
+    starts: Counter[int]
     placed: dict[int, list[Fault]] = field(default_factory=dict)
+    behind: set[int] = field(default_factory=set)
 
 
 class Rounds(RuleBasedStateMachine):
@@ -92,8 +96,10 @@ class Rounds(RuleBasedStateMachine):
     def new_cluster(self, members: list[int]) -> Cluster:
         self.pools += 1
         faults: dict[int, Fault] = {}
-        parties = InProcessParties(len(members), faults=faults, schedule=self.pools, keyring=keyrings(self.pools))
-        return Cluster(members=members, parties=parties, faults=faults)
+        starts: Counter[int] = Counter()
+        keyring = keyrings(self.pools, starts)
+        parties = InProcessParties(len(members), faults=faults, schedule=self.pools, keyring=keyring)
+        return Cluster(members=members, parties=parties, faults=faults, starts=starts)
 
     def cluster_of(self, process: int) -> Cluster:
         return next(cluster for cluster in self.clusters if process in cluster.members)
@@ -181,6 +187,7 @@ class Rounds(RuleBasedStateMachine):
         cluster.faults.update({rank: Combined(faults=tuple(faults)) for rank, faults in placed.items()})
         inputs = {rank: self.inputs(process) for rank, process in enumerate(cluster.members)}
         words = torch.tensor([[inputs[rank] for rank in range(len(cluster.members))]])
+        started = cluster.starts[0]
         with drawn_masks() as drawn:
             try:
                 opened = cluster.parties.open_sums(self.spec, words)
@@ -194,6 +201,8 @@ class Rounds(RuleBasedStateMachine):
             self.judge_stop(cluster, placed, opened)
         else:
             self.judge_sum(cluster, placed, opened, inputs)
+        # Links that are new have nothing in their way.
+        cluster.behind = liars(placed) | cluster.behind if cluster.starts[0] == started else set()
 
     def inputs(self, process: int) -> list[int]:
         """The words of a process in this round, some of them at the edges of the ring."""
@@ -202,8 +211,8 @@ class Rounds(RuleBasedStateMachine):
         return [source.choice([source.randint(least, most), least, most, 0, 1]) for _ in range(COORDINATES)]
 
     def judge_stop(self, cluster: Cluster, placed: Mapping[int, list[Fault]], error: NetworkError) -> None:
-        b, k = counts(placed)
-        assert lost(self.spec, len(cluster.members), b, k), (
+        bad = liars(placed) | cluster.behind
+        assert lost(self.spec, len(cluster.members), len(bad), len(placed.keys() - bad)), (
             f"{self.spec} of {len(cluster.members)} stops with {error!r} although it tolerates {placed}"
         )
 
@@ -214,24 +223,21 @@ class Rounds(RuleBasedStateMachine):
         opened: OpenedSums,
         inputs: Mapping[int, list[int]],
     ) -> None:
-        c, (b, k) = len(cluster.members), counts(placed)
-        liars = {rank for rank, faults in placed.items() if any(fault.kind == "byzantine" for fault in faults)}
+        c, lying = len(cluster.members), liars(placed)
         contributors = set(opened.contributors)
         assert contributors <= set(range(c)), f"{contributors} are not all in a cluster of {c}"
         assert {cluster.members[rank] for rank in contributors} <= self.live
-        assert opened.suspects <= liars, f"{self.spec} suspects {opened.suspects}, and {placed} is what they do"
+        assert opened.suspects <= lying | cluster.behind, f"{self.spec} suspects {opened.suspects} with {placed}"
         modulus = secure_sums.make(self.spec).ring.modulus
         ideal = [sum(inputs[rank][place] for rank in contributors) for place in range(COORDINATES)]
         ((found),) = opened.sums.tolist()
         right = all((a - e) % modulus == 0 for a, e in zip(found, ideal, strict=True))
         # Whoever changes what it deals has another input, which nobody can tell from a right one.
-        misdealt = any(fault.step == 0 for rank in liars & contributors for fault in placed[rank])
-        if not wrong(self.spec, c, b, k):
+        misdealt = any(fault.step == 0 for rank in lying & contributors for fault in placed[rank])
+        failing = placed.keys() | cluster.behind
+        if not wrong(self.spec, c, len(lying), len(failing - lying)):
             assert right or misdealt, f"{self.spec} opens {found} in place of {ideal} with {placed}"
-            assert set(range(c)) - placed.keys() <= contributors, f"{self.spec} leaves out one of {cluster.members}"
-        if not placed:
-            assert right
-            assert contributors == set(range(c))
+            assert set(range(c)) - failing <= contributors, f"{self.spec} leaves out one of {cluster.members}"
 
     @invariant()
     def every_live_process_is_in_one_cluster(self) -> None:
@@ -239,11 +245,9 @@ class Rounds(RuleBasedStateMachine):
             assert sorted(member for cluster in self.clusters for member in cluster.members) == sorted(self.live)
 
 
-def counts(placed: Mapping[int, list[Fault]]) -> tuple[int, int]:
-    """(b, k): how many ranks lie, how many are only absent."""
-    kinds = [{fault.kind for fault in faults} for faults in placed.values()]
-    lying = sum("byzantine" in each for each in kinds)
-    return lying, len(kinds) - lying
+def liars(placed: Mapping[int, list[Fault]]) -> set[int]:
+    """The ranks that are not only absent."""
+    return {rank for rank, faults in placed.items() if any(fault.kind == "byzantine" for fault in faults)}
 
 
 def lost(spec: Spec, c: int, b: int, k: int) -> bool:

@@ -54,6 +54,7 @@ def draws_nothing_twice(spec: Spec, effort: Effort) -> Evidence | NotApplicable:
     for parties in secret:
         drawn = _Drawn()
         batch = _constant(spec, parties, clusters=3)
+        InProcessParties(parties).open_sums(spec, batch)  # may import CrypTen, whose draws are spied on as well
         rounds: list[Mapping[int, Sequence[Received]]] = []
         with _spying(drawn):
             for _ in range(2):  # two pools with keys of their own

@@ -1,0 +1,341 @@
+"""For every invariant a bug, planted into a real protocol, that makes its check fail."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+
+from protocols import zero_sharing
+from protocols.network import BOARD, CheatingDetectedError, OutOfStepError
+from protocols.randomness import SecretStreams
+from protocols.ring import FixedPoint
+from protocols.secure_sum import Board, Opened, Party, _publish, secure_sums, shamir
+from protocols.secure_sum._sharing import PolynomialSharing
+from protocols.secure_sum.additive import Additive
+from protocols.secure_sum.plaintext import Plaintext
+from protocols.testing.invariants import EFFORTS, PROTOCOL
+from protocols.testing.invariants.campaign import forget
+from protocols.testing.suite import Result, examine
+from protocols.tolerance.conditions import conditions_of
+
+Patch = contextlib.AbstractContextManager[Any]
+
+
+def words_of_one_stream_for_ever(self: SecretStreams, *, use: int, lanes: int, count: int) -> torch.Tensor:
+    return ORIGINAL_WORDS(SecretStreams(self._algorithm.key), use=1, lanes=lanes, count=count)
+
+
+ORIGINAL_WORDS = SecretStreams.words
+ORIGINAL_DRAW = zero_sharing.ZeroShares.draw
+ORIGINAL_READ = _publish.read_published
+
+
+def read(change: Callable[[Board, torch.Tensor], torch.Tensor]) -> Patch:
+    """The board of `additive` makes something else of what it reads."""
+    return mock.patch(
+        "protocols.secure_sum.additive.read_published",
+        lambda board, vouching: change(board, ORIGINAL_READ(board, vouching=vouching)),
+    )
+
+
+def on_mismatch(error: Callable[[OutOfStepError], Exception]) -> Patch:
+    """The board of `additive` says something else where digests differ."""
+
+    def planted(board: Board, *, vouching: bool) -> torch.Tensor:
+        try:
+            return ORIGINAL_READ(board, vouching=vouching)
+        except OutOfStepError as found:
+            raise error(found) from None
+
+    return mock.patch("protocols.secure_sum.additive.read_published", planted)
+
+
+def shares_of_zero(change: Callable[..., torch.Tensor]) -> Patch:
+    """Members draw other shares of zero."""
+
+    def planted(self: zero_sharing.ZeroShares, *, onto: torch.Tensor | None = None, **sizes: int) -> torch.Tensor:
+        share = change(self, **sizes)
+        return share if onto is None else share + onto
+
+    return mock.patch.object(zero_sharing.ZeroShares, "draw", planted)
+
+
+def without_a_pair(self: zero_sharing.ZeroShares, **sizes: int) -> torch.Tensor:
+    kept = {peer: each for peer, each in self._streams.items() if {peer, self._rank} != {0, 1}}
+    return ORIGINAL_DRAW(zero_sharing.ZeroShares(self._rank, kept), **sizes)
+
+
+def from_ring_neighbours_only(self: zero_sharing.ZeroShares, *, parties: int, **sizes: int) -> torch.Tensor:
+    near = {(self._rank + 1) % parties, (self._rank - 1) % parties}
+    kept = {peer: each for peer, each in self._streams.items() if peer in near}
+    return ORIGINAL_DRAW(zero_sharing.ZeroShares(self._rank, kept), parties=parties, **sizes)
+
+
+def claims(protocol: type, name: str, **given: Any) -> Patch:
+    """The protocol says that it tolerates what another one does."""
+    return mock.patch.object(protocol, "conditions", conditions_of(name, **given))
+
+
+def ignoring_digests(board: Board, *, vouching: bool) -> torch.Tensor:
+    sums = torch.empty(board.clusters, board.coordinates, dtype=torch.int64)
+    others = {rank: torch.empty(32, dtype=torch.uint8) for rank in range(1, board.parties)}
+    board.link.exchange({}, {0: sums, **others})
+    return sums
+
+
+def smaller_of_two_draws(self: SecretStreams, **sizes: int) -> torch.Tensor:
+    drawn = ORIGINAL_WORDS(self, **sizes)
+    return torch.minimum(drawn, drawn.flip(0))
+
+
+def for_ever(self: Plaintext, party: Party, words: torch.Tensor) -> None:
+    while True:
+        party.link.try_exchange({}, {})
+
+
+def stopped_by_exactly_one() -> Patch:
+    conditions = conditions_of("additive")
+    scheme = replace(conditions.scheme, stopped=lambda b, k, c, t: b + k == 1)
+    return mock.patch.object(Additive, "conditions", replace(conditions, scheme=scheme))
+
+
+def everybody_contributed(self: shamir.Shamir, board: Board) -> Opened:
+    return replace(ORIGINAL_COLLECT(self, board), contributors=tuple(range(board.parties)))
+
+
+ORIGINAL_COLLECT = shamir.Shamir.collect
+ORIGINAL_SUMS = shamir.collect_sums
+ORIGINAL_SHARING = shamir.Shamir._sharing
+
+
+def one_degree_more(self: shamir.Shamir, parties: int) -> PolynomialSharing:
+    sharing = ORIGINAL_SHARING(self, parties)
+    return replace(sharing, degree=sharing.degree + 1)
+
+
+def without_self_masks(plan: Any, rank: int, key: bytes) -> torch.Tensor:
+    return torch.zeros(plan.clusters, plan.coordinates, dtype=torch.int64)
+
+
+@contextlib.contextmanager
+def no_self_masks() -> Iterator[None]:
+    with (
+        mock.patch("protocols.secure_sum._masked_member.self_mask", without_self_masks),
+        mock.patch("protocols.secure_sum._masked_server.self_mask", without_self_masks),
+    ):
+        yield
+
+
+def blamed(text: str, *, suspects: frozenset[int] = frozenset()) -> CheatingDetectedError:
+    return CheatingDetectedError(text, suspects=frozenset({max(suspects, default=0) + 1}))
+
+
+SHAMIR = {"name": "shamir", "mode": "passive"}
+FIRST = MappingProxyType({**shamir._OPENINGS, "correct": shamir._first_shares})
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A bug: in which protocol, planted how."""
+
+    number: int
+    bug: str
+    config: Mapping[str, Any]
+    plant: Callable[[], Patch]
+
+
+ADDITIVE = {"name": "additive"}
+TWINS = (
+    Twin(
+        1,
+        "one unit too much in the last coordinate",
+        ADDITIVE,
+        lambda: read(lambda _, sums: sums + (sums == sums[:, -1:])),
+    ),
+    Twin(
+        2,
+        "a bound for one term",
+        ADDITIVE,
+        lambda: mock.patch.object(FixedPoint, "largest_word", lambda ring, terms: (ring.modulus - 1) // 2),
+    ),
+    Twin(
+        3,
+        "a decoder without signs",
+        ADDITIVE,
+        lambda: mock.patch.object(FixedPoint, "decode", lambda ring, words: words.abs().double() * ring.unit),
+    ),
+    Twin(
+        5,
+        "lost members count as contributors",
+        SHAMIR,
+        lambda: mock.patch.object(shamir.Shamir, "collect", everybody_contributed),
+    ),
+    Twin(6, "clusters in another order", ADDITIVE, lambda: read(lambda _, sums: sums.flip(0))),
+    Twin(
+        8,
+        "shares are taken for those of the first members",
+        SHAMIR,
+        lambda: mock.patch.object(
+            PolynomialSharing, "open", lambda sharing, positions, shares: OPEN(sharing, range(len(positions)), shares)
+        ),
+    ),
+    Twin(9, "no error is corrected", {"name": "shamir"}, lambda: mock.patch.object(shamir, "_OPENINGS", FIRST)),
+    Twin(
+        10,
+        "digests are not compared",
+        ADDITIVE,
+        lambda: mock.patch("protocols.secure_sum.additive.read_published", ignoring_digests),
+    ),
+    Twin(12, "a pair without a mask", ADDITIVE, lambda: shares_of_zero(without_a_pair)),
+    Twin(
+        13,
+        "a polynomial of too high a degree",
+        SHAMIR,
+        lambda: mock.patch.object(shamir.Shamir, "_sharing", one_degree_more),
+    ),
+    Twin(
+        14,
+        "16 bits of randomness",
+        ADDITIVE,
+        lambda: mock.patch.object(
+            SecretStreams, "words", lambda streams, **sizes: ORIGINAL_WORDS(streams, **sizes) & 0xFFFF
+        ),
+    ),
+    Twin(
+        14,
+        "the smaller of two draws",
+        ADDITIVE,
+        lambda: mock.patch.object(SecretStreams, "words", smaller_of_two_draws),
+    ),
+    Twin(
+        15,
+        "the same words in every round",
+        ADDITIVE,
+        lambda: mock.patch.object(SecretStreams, "words", words_of_one_stream_for_ever),
+    ),
+    Twin(
+        16,
+        "one mask for all coordinates",
+        ADDITIVE,
+        lambda: shares_of_zero(
+            lambda self, *, coordinates, **sizes: ORIGINAL_DRAW(self, coordinates=1, **sizes).repeat(1, coordinates)
+        ),
+    ),
+    Twin(
+        17,
+        "sums of too few are opened",
+        SHAMIR,
+        lambda: mock.patch(
+            "protocols.secure_sum.shamir.collect_sums",
+            lambda board, least_dealers: ORIGINAL_SUMS(board, least_dealers=1),
+        ),
+    ),
+    Twin(19, "no self-masks", {"name": "masked", "threshold": "c/2+1", "least_honest": 1}, no_self_masks),
+    Twin(20, "masks between ring neighbours only", ADDITIVE, lambda: shares_of_zero(from_ring_neighbours_only)),
+    Twin(21, "an error that tells the sums", ADDITIVE, lambda: read(tell_and_fail)),
+    Twin(
+        22,
+        "another message where a sum is odd",
+        {"name": "plaintext"},
+        lambda: mock.patch.object(Plaintext, "contribute", twice_if_odd),
+    ),
+    Twin(
+        23,
+        "no mask",
+        ADDITIVE,
+        lambda: shares_of_zero(
+            lambda self, *, clusters, coordinates, **_: torch.zeros(clusters, coordinates, dtype=torch.int64)
+        ),
+    ),
+    Twin(25, "a promise of verified sharing", ADDITIVE, lambda: claims(Additive, "shamir", mode="vss")),
+    Twin(
+        25,
+        "a promise that is not tight",
+        SHAMIR,
+        lambda: mock.patch.object(shamir.Shamir, "conditions", conditions_of("additive")),
+    ),
+    Twin(26, "a promise of verified sharing", ADDITIVE, lambda: claims(Additive, "shamir", mode="vss")),
+    Twin(30, "a promise of authentication", ADDITIVE, lambda: claims(Additive, "authenticated")),
+    Twin(
+        31,
+        "the wrong one is named",
+        ADDITIVE,
+        lambda: on_mismatch(lambda found: CheatingDetectedError(str(found), suspects=frozenset({9}))),
+    ),
+    Twin(32, "two faults stop less than one", ADDITIVE, stopped_by_exactly_one),
+    Twin(
+        34, "an error that is none of the network's", ADDITIVE, lambda: on_mismatch(lambda found: KeyError(str(found)))
+    ),
+    Twin(
+        34, "exchanges without end", {"name": "plaintext"}, lambda: mock.patch.object(Plaintext, "contribute", for_ever)
+    ),
+    Twin(
+        35,
+        "a cluster's sum goes into the next one's",
+        ADDITIVE,
+        lambda: read(lambda _, sums: sums + sums.roll(1, dims=0) * (len(sums) > 1)),
+    ),
+    Twin(
+        36,
+        "the neighbour of the culprit is named",
+        {"name": "authenticated"},
+        lambda: mock.patch("protocols.secure_sum._bulletin.CheatingDetectedError", blamed),
+    ),
+    Twin(44, "one round too many", ADDITIVE, lambda: mock.patch.object(Additive, "cost", dearer)),
+)
+OPEN = PolynomialSharing.open
+ORIGINAL_COST = Additive.cost
+ORIGINAL_PLAIN = Plaintext.contribute
+
+
+def tell_and_fail(board: Board, sums: torch.Tensor) -> torch.Tensor:
+    if bool(sums[0, 0] % 2):
+        raise OutOfStepError(f"the sum {int(sums[0, 0])} is odd")
+    return sums
+
+
+def twice_if_odd(self: Plaintext, party: Party, words: torch.Tensor) -> None:
+    ORIGINAL_PLAIN(self, party, words)
+    if bool(words[0, 0] % 2):
+        party.link.exchange({BOARD: words[:1]}, {})
+
+
+def dearer(self: Additive, **sizes: int) -> Any:
+    cost = ORIGINAL_COST(self, **sizes)
+    return replace(cost, mpc=replace(cost.mpc, rounds=cost.mpc.rounds + 1))
+
+
+def result_of(twin: Twin) -> Result:
+    forget()
+    invariant = next(each for each in PROTOCOL if each.number == twin.number)
+    return examine(secure_sums.resolve(dict(twin.config)), invariant, EFFORTS["dev"])
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_remembered() -> Iterator[None]:
+    yield
+    forget()
+
+
+@pytest.mark.parametrize("twin", TWINS, ids=lambda twin: f"I{twin.number} {twin.bug}")
+def test_a_planted_bug_makes_its_check_fail_with_a_line_that_shows_it(twin: Twin) -> None:
+    with twin.plant():
+        result = result_of(twin)
+    assert result.status == "violated", result.text
+    assert result.replay
+
+
+def test_every_invariant_of_protocols_has_a_planted_bug() -> None:
+    assert {twin.number for twin in TWINS} == {each.number for each in PROTOCOL}
+
+
+@pytest.mark.parametrize("config", [ADDITIVE, SHAMIR], ids=str)
+def test_without_a_bug_none_of_these_checks_fails(config: Mapping[str, Any]) -> None:
+    for twin in TWINS:
+        if twin.config == config:
+            assert result_of(twin).status in {"holds", "not applicable"}, twin.bug
