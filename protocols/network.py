@@ -2,7 +2,7 @@
 
 Threat model: a plain link is not encrypted or authenticated beyond a shared start-up token; whoever can read the
 loopback interface sees shares and opened sums (masked shares alone reveal only their sum), and whoever can
-write to it can change them. `tcp_link` says what its sealed mode adds.
+write to it can change them. `sealed_link` says what sealing adds.
 """
 
 import struct

@@ -19,6 +19,7 @@ import importlib
 import json
 import os
 import sys
+import traceback
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -41,7 +42,7 @@ from protocols.testing.invariants import (
     effort_named,
 )
 from protocols.testing.invariants.campaign import forget
-from protocols.testing.invariants.runs import observe_pair
+from protocols.testing.invariants.runs import observe_pair, suite_line
 from protocols.testing.scenarios import Scenario
 
 __all__ = [
@@ -122,6 +123,10 @@ def examine(spec: Spec, invariant: Invariant, effort: Effort) -> Result:
         status = "violated as documented" if documented else "violated"
         said = f"{documented} Shown by: {error.text}" if documented else error.text
         return Result(protocol=text, invariant=invariant.name, status=status, text=said, replay=error.replay)
+    except Exception:  # whatever a protocol's mistake does to a check, the others go on
+        broken = f"{spec}: the check broke: {traceback.format_exc(limit=-3)}"
+        line = suite_line(spec, invariant.name)
+        return Result(protocol=text, invariant=invariant.name, status="violated", text=broken, replay=line)
     if documented:
         return Result(
             protocol=text,

@@ -15,6 +15,7 @@ from protocols.network import BOARD, CheatingDetectedError, OutOfStepError
 from protocols.randomness import SecretStreams
 from protocols.ring import FixedPoint
 from protocols.secure_sum import Board, Opened, Party, _publish, secure_sums, shamir
+from protocols.secure_sum._bulletin import Bulletin
 from protocols.secure_sum._sharing import PolynomialSharing
 from protocols.secure_sum.additive import Additive
 from protocols.secure_sum.plaintext import Plaintext
@@ -104,6 +105,17 @@ def stopped_by_exactly_one() -> Patch:
     return mock.patch.object(Additive, "conditions", replace(conditions, scheme=scheme))
 
 
+def stopped_by_one_they_say() -> Patch:
+    def said(self: shamir.Shamir) -> Any:
+        conditions = CONDITIONS.fget(self)
+        return replace(conditions, scheme=replace(conditions.scheme, stopped=lambda b, k, c, t: b + k > 0))
+
+    return mock.patch.object(shamir.Shamir, "conditions", property(said))
+
+
+CONDITIONS: Any = shamir.Shamir.conditions
+
+
 def everybody_contributed(self: shamir.Shamir, board: Board) -> Opened:
     return replace(ORIGINAL_COLLECT(self, board), contributors=tuple(range(board.parties)))
 
@@ -111,6 +123,10 @@ def everybody_contributed(self: shamir.Shamir, board: Board) -> Opened:
 ORIGINAL_COLLECT = shamir.Shamir.collect
 ORIGINAL_SUMS = shamir.collect_sums
 ORIGINAL_SHARING = shamir.Shamir._sharing
+
+
+def opening_too_few(*given: Any, **named: Any) -> Any:
+    return ORIGINAL_SUMS(*given, **{**named, "least_dealers": 1})
 
 
 def one_degree_more(self: shamir.Shamir, parties: int) -> PolynomialSharing:
@@ -175,7 +191,12 @@ TWINS = (
         SHAMIR,
         lambda: mock.patch.object(shamir.Shamir, "collect", everybody_contributed),
     ),
-    Twin(6, "clusters in another order", ADDITIVE, lambda: read(lambda _, sums: sums.flip(0))),
+    Twin(
+        6,
+        "sums that depend on the cluster's number",
+        ADDITIVE,
+        lambda: read(lambda _, sums: sums + torch.arange(len(sums))[:, None]),
+    ),
     Twin(
         8,
         "shares are taken for those of the first members",
@@ -232,7 +253,7 @@ TWINS = (
         SHAMIR,
         lambda: mock.patch(
             "protocols.secure_sum.shamir.collect_sums",
-            lambda board, least_dealers: ORIGINAL_SUMS(board, least_dealers=1),
+            opening_too_few,
         ),
     ),
     Twin(19, "no self-masks", {"name": "masked", "threshold": "c/2+1", "least_honest": 1}, no_self_masks),
@@ -257,10 +278,15 @@ TWINS = (
         25,
         "a promise that is not tight",
         SHAMIR,
-        lambda: mock.patch.object(shamir.Shamir, "conditions", conditions_of("additive")),
+        stopped_by_one_they_say,
     ),
     Twin(26, "a promise of verified sharing", ADDITIVE, lambda: claims(Additive, "shamir", mode="vss")),
-    Twin(30, "a promise of authentication", ADDITIVE, lambda: claims(Additive, "authenticated")),
+    Twin(
+        30,
+        "opened sums are not checked",
+        {"name": "authenticated"},
+        lambda: mock.patch.object(Bulletin, "_right", return_value=True),
+    ),
     Twin(
         31,
         "the wrong one is named",
@@ -327,6 +353,7 @@ def test_a_planted_bug_makes_its_check_fail_with_a_line_that_shows_it(twin: Twin
     with twin.plant():
         result = result_of(twin)
     assert result.status == "violated", result.text
+    assert "the check broke" not in result.text
     assert result.replay
 
 

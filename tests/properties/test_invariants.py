@@ -12,15 +12,17 @@ from protocols.secure_sum import _verified, secure_sums
 from protocols.testing.invariants import INVARIANTS, PROTOCOL, Violation
 from protocols.testing.suite import ConformanceCheck, conformance_checks, default_effort, effort_named, examine
 
+# They have many tests of their own.
+COSTLY = {"committee", "hierarchical", "masked_graph"}
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 # Two cores have minutes, not hours: each protocol's defaults with little effort; all examples at night.
 EFFORT = default_effort() if NIGHTLY else effort_named("dev")
 
 
 def specs() -> list[Spec]:
-    """The defaults of each protocol; at night all examples too."""
+    """The defaults of each protocol; at night the costliest ones and all examples too."""
     chosen: dict[object, Spec] = {}
-    for name in sorted(secure_sums.entries()):
+    for name in sorted(set(secure_sums.entries()) - (set() if NIGHTLY else COSTLY)):
         for check in conformance_checks(name, EFFORT):
             chosen.setdefault(check.spec if NIGHTLY else name, check.spec)
     return list(chosen.values())

@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import combinations, product
 from typing import Any
 from unittest import mock
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.faults import Equivocate
-from protocols.network import BOARD
+from protocols.network import BOARD, NetworkError
 from protocols.randomness import public_stream
 from protocols.registry import Spec
 from protocols.secure_sum._key_shares import HeldShares
@@ -35,10 +36,11 @@ __all__ = ["mask_graph_stays_connected", "unmasks_once"]
 def unmasks_once(spec: Spec, effort: Effort) -> Evidence | NotApplicable:
     """I19: what the server rebuilds after dropouts takes off no single member's masks, not even of late words."""
     secret = secret_sizes(spec, effort)
-    if not secret or not any(BOARD in draw.holders for draw in record(spec, secret[0]).draws):
+    tolerant = size_with_an_absence(spec)
+    if not secret or tolerant is None or not _rebuilds(spec, tolerant):
         return NotApplicable(reason="nobody rebuilds another member's masks")
     cases = 0
-    for parties in {secret[0], size_with_an_absence(spec) or secret[0]}:
+    for parties in sorted({secret[0], tolerant}):
         largest = largest_coalitions(spec, parties)
         for step, rank in product(range(steps_of(spec, parties)), range(parties)):
             views = affine_or_none(spec, parties, 1, {rank: Late(step=step)})
@@ -54,6 +56,16 @@ def unmasks_once(spec: Spec, effort: Effort) -> Evidence | NotApplicable:
             cases += len(largest)
     cases += _two_lists(spec, effort) if conditions_at(spec).mode == "malicious_server" else 0
     return Evidence(how="exact", cases=cases, text="every member late in every exchange, every coalition")
+
+
+def _rebuilds(spec: Spec, parties: int) -> bool:
+    """Return whether the board draws members' masks when one of them is late."""
+    for step in range(steps_of(spec, parties)):
+        with suppress(NetworkError):
+            script = record(spec, parties, faults={0: Late(step=step)})
+            if any(BOARD in draw.holders for draw in script.draws):
+                return True
+    return False
 
 
 def _two_lists(spec: Spec, effort: Effort) -> int:

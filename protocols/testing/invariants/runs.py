@@ -251,7 +251,10 @@ def steps_of(spec: Spec, parties: int) -> int:
     """Return in how many exchanges the busiest member takes part when nobody is faulty."""
     watched = Watched()
     with watching(watched):
-        InProcessParties(parties, keyring=replayable_keyring(1)).open_sums(spec, scenario_of(spec, parties).words())
+        try:
+            InProcessParties(parties, keyring=replayable_keyring(1)).open_sums(spec, scenario_of(spec, parties).words())
+        except _EndlessError as error:
+            raise Violation(f"{spec}: {error} although nobody is faulty", replay=suite_line(spec, "I34")) from None
     return max((count for rank, count in watched.exchanges.items() if rank >= 0), default=0)
 
 
