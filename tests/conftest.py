@@ -17,7 +17,7 @@ settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, m
 settings.register_profile("nightly", settings.get_profile("dev"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-# Minutes of random scenarios and of planted bugs: for the nightly profile, and `python -m protocols.testing.scenarios` at any time.
+# Minutes of random scenarios and of planted bugs, for the nightly profile.
 SLOW = ["properties/test_scenarios.py", "properties/test_invariant_twins.py"]
 collect_ignore = [] if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else SLOW
 

@@ -202,7 +202,8 @@ class Dealing:
         if self._party.rank in self._dealers:
             say(link, plan.tag(coefficients, self._basis, attempt).transpose(0, 1))
         arrived = marked(hear(link, torch.empty(plan.parties, dtype=torch.uint8)))
-        wrong = self._misfits(arrived, hear(link, plan.tags(len(arrived))), coefficients, attempt)
+        tags = plan.sharing.field.from_signed(hear(link, plan.tags(len(arrived))))
+        wrong = self._misfits(arrived, tags, coefficients, attempt)
         accusations = torch.zeros(plan.parties, dtype=torch.uint8)
         accusations[wrong] = 1
         say(link, accusations)

@@ -69,7 +69,7 @@ class TestAGoodProtocol:
         assert {invariant for _, invariant in results_in(repository / "report")} == {"I32", "I44"}
 
     def test_workers_send_what_they_find_to_the_report(self, repository: Path) -> None:
-        chosen = ("--protocol", GOOD, "-k", "I3 or I44", "-q")
+        chosen = ("--protocol", GOOD, "-k", "I32 or I44", "-q")
         ended = run_pytest(repository, *chosen, "--verification-report=one")
         assert ended.returncode == 0, ended.stdout + ended.stderr
         ended = run_pytest(repository, *chosen, "--verification-report=two", "-n", "2")
@@ -119,6 +119,9 @@ class TestTheReport:
         assert not re.search(r"""(src|href)=["'](?!#)|url\(|@import|<script""", page)
         assert "the two neighbours" in page  # the counterexample is there
         assert "waits for issue 4" in page  # and so is what is pending
+        assert "Stock CrypTen 0.4.1 against the hardened engine" in page
+        stock = json.loads((repository / "report" / "verification.json").read_text(encoding="utf-8"))["stock_crypten"]
+        assert {row["status"] for row in stock} == {"holds"}
 
     def test_a_documented_violation_that_does_not_show_is_red(self, repository: Path) -> None:
         source = (repository / "good_protocol.py").read_text(encoding="utf-8")
