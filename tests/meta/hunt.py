@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 
 from tests.meta.mutants import MUTANTS, Mutant
@@ -23,6 +24,8 @@ __all__ = ["hunt", "killed"]
 _HEAVY = ("torch", "numpy", "scipy.stats", "hypothesis", "pandas", "cryptography.hazmat.primitives.asymmetric.x25519")
 # pytest's exit codes: 1 is failing tests; 2 an interruption, such as an import error, which a planted bug may cause.
 _KILLED = (1, 2)
+# Ours, for pytest itself failing: Python's own code for that is 1, which would pass for a kill.
+_NOT_RUN = 70
 
 
 def _pytest(killers: Sequence[str], mutant: Mutant | None, seed: int | None) -> int:
@@ -30,7 +33,12 @@ def _pytest(killers: Sequence[str], mutant: Mutant | None, seed: int | None) -> 
     sys.stdout.flush()
     process = os.fork()
     if process == 0:
-        os._exit(_run(killers, mutant, seed))
+        try:
+            code = _run(killers, mutant, seed)
+        except BaseException:
+            os.write(3, traceback.format_exc().encode())
+            code = _NOT_RUN
+        os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
@@ -43,6 +51,8 @@ def _run(killers: Sequence[str], mutant: Mutant | None, seed: int | None) -> int
     if mutant is not None:
         plant(mutant)
     quiet = ["-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--no-header"]
+    # Hypothesis is imported already, on purpose; pytest warns that it cannot rewrite that plug-in's assertions.
+    quiet += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     seeded = [] if seed is None else [f"--hypothesis-seed={seed}"]
     code = int(pytest.main([*quiet, *seeded, *killers]))
     if code not in (0, *_KILLED):

@@ -1,6 +1,7 @@
 """Every invariant of the suite against every registered protocol, and bugs that it must find."""
 
 import os
+import shlex
 from unittest import mock
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from protocols import zero_sharing
 from protocols.registry import Spec
 from protocols.secure_sum import _verified, secure_sums
+from protocols.testing import suite
 from protocols.testing.invariants import INVARIANTS, PROTOCOL, Violation
 from protocols.testing.suite import ConformanceCheck, conformance_checks, default_effort, effort_named, examine
 
@@ -94,12 +96,13 @@ class TestPlantedBugs:
         protocol = type(secure_sums.make(spec))
         original = protocol.contribute
         check = next(each for each in conformance_checks(spec, EFFORT) if each.invariant.number == 1)
-        with (
-            mock.patch.object(protocol, "contribute", lambda self, party, words: original(self, party, words + 1)),
-            pytest.raises(Violation) as caught,
-        ):
-            check()
-        assert caught.value.replay.startswith("cloister-replay ")
+        with mock.patch.object(protocol, "contribute", lambda self, party, words: original(self, party, words + 1)):
+            with pytest.raises(Violation) as caught:
+                check()
+            program, *arguments = shlex.split(caught.value.replay.removeprefix("python -m "))
+            assert program == "protocols.testing.suite"
+            assert suite.main(arguments) == 1
+        assert suite.main(arguments) == 0
 
 
 class TestDocumentedViolations:

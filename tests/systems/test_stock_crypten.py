@@ -82,8 +82,15 @@ class TestPlantedBugs:
         self.check_breaks(3, "bit 32 of the key")
 
     def test_04_words_sent_without_a_mask(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def draw(self: ZeroShares, *, clusters: int, coordinates: int, **_: int) -> torch.Tensor:
-            return torch.zeros(clusters, coordinates, dtype=torch.int64)
+        def draw(
+            self: ZeroShares,
+            *,
+            clusters: int,
+            coordinates: int,
+            onto: torch.Tensor | None = None,
+            **_: int,
+        ) -> torch.Tensor:
+            return torch.zeros(clusters, coordinates, dtype=torch.int64) if onto is None else onto.clone()
 
         monkeypatch.setattr(ZeroShares, "draw", draw)
         self.check_breaks(4, "party 0 of 3 learns more")
