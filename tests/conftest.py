@@ -24,6 +24,12 @@ collect_ignore = [] if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else SL
 torch.set_num_threads(1)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return more workers than cores: many tests wait, for deadlines or for other processes."""
+    cores = len(os.sched_getaffinity(0))
+    return cores + cores // 2
+
+
 @pytest.fixture(scope="session")
 def pool() -> Iterator[PartyPool]:
     """Eight party processes over TCP, started once."""

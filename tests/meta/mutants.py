@@ -260,9 +260,8 @@ OWN: tuple[Mutant, ...] = (
     Mutant(
         name="a crash is called cheating",
         module=_BULLETIN,
-        old="        self._alive = [rank for rank in self._alive if rank not in lost]\n",
-        new="        self._alive = [rank for rank in self._alive if rank not in lost]\n"
-        '        self._crashed = getattr(self, "_crashed", set()) | set(lost)\n',
+        old="            state.suspects |= wrong\n",
+        new="            wrong |= {rank for rank in sums if rank not in opened}\n            state.suspects |= wrong\n",
         killers=_DEALING,
     ),
     Mutant(

@@ -20,9 +20,7 @@ NUMBERS = {1, 2, 3, 4, 5, 7, 9, 10, 11, 13, 15, 18, 19, 21, 27, 30, 31, 33, 43, 
 FAST = (
     "the decoder ignores the sign",
     "a small last cluster is allowed",
-    "the Reed-Solomon decoder accepts beyond its radius",
     "one stream of randomness for all purposes",
-    "every signature is accepted",
     "the shortest chain of messages is taken for the longest",
 )
 

@@ -1,6 +1,7 @@
 """Sums by a few servers: exact over their contributors, whoever fails; private up to t servers; nobody framed."""
 
 import itertools
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from unittest import mock
@@ -32,6 +33,8 @@ SHARES, HAVE, SUMS = 0, 1, 3
 ROWS, KEYS, BOXES, HAVE_ROWS, COMBINED, VERIFIED_SUMS = 0, 1, 2, 3, 5, 7
 LAST_STEP = {"passive": SUMS, "detect": SUMS, "correct": VERIFIED_SUMS}
 HALF = MERSENNE_61 // 2
+# Two reach each bound of four servers; with three the placements take minutes.
+MOST_FAULTS = 3 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 2
 WORDS = st.one_of(st.integers(-(2**63), 2**63 - 1), st.sampled_from([0, 1, -1, HALF, -HALF, MERSENNE_61]))
 
 
@@ -559,12 +562,17 @@ class TestVerdicts:
 
     @pytest.mark.parametrize(
         ("mode", "servers", "t", "faults"),
-        [("passive", 3, 1, 2), ("detect", 3, 1, 3), ("detect", 4, 1, 3), ("correct", 4, 1, 3)],
+        [
+            ("passive", 3, 1, 2),
+            ("detect", 3, 1, MOST_FAULTS),
+            ("detect", 4, 1, MOST_FAULTS),
+            ("correct", 4, 1, MOST_FAULTS),
+        ],
     )
     def test_it_delivers_and_is_right_exactly_where_the_verdict_says(
         self, mode: str, servers: int, t: int, faults: int
     ) -> None:
-        spec, parties = committee(mode=mode, servers=servers, threshold=str(t)), 5
+        spec, parties = committee(mode=mode, servers=servers, threshold=str(t)), servers + 1
         words = words_of(parties, 1, 1)
         for placed in different(spec, parties, placements(parties, faults)):
             verdict = made(spec).outcome(parties, placed["b"], placed["k"], frozenset())
