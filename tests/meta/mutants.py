@@ -309,7 +309,7 @@ OWN: tuple[Mutant, ...] = (
         module="protocols/secure_sum/_key_shares.py",
         old="        if self._answered not in (None, survivors):\n",
         new="        if self._answered == frozenset():\n",
-        killers=("tests/properties/test_masked.py", "-k", "list"),
+        killers=("tests/units/test_masking.py", "-k", "list"),
     ),
     Mutant(
         name="both shares of a member are released",

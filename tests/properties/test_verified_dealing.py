@@ -16,7 +16,7 @@ from protocols.parties import OpenedSums
 from protocols.party_pool import PartyPool
 from protocols.registry import Spec
 from protocols.secure_sum import _bulletin, _verified, secure_sums
-from protocols.secure_sum._verified import Dealing, Plan
+from protocols.secure_sum._verified import Dealing, Plan, challenge
 
 CORRECT, VSS = (secure_sums.resolve({"name": "shamir", "mode": mode}) for mode in ("correct", "vss"))
 AUTHENTICATED = secure_sums.resolve("authenticated")
@@ -82,6 +82,23 @@ class OtherSumThanCommitted(Dealing):
         super().open()
 
 
+class ForgedSum(Dealing):
+    """Opens another sum, which fits the tags: once the challenge is known, what it maps to nothing can be added."""
+
+    def prove(self, attempt: int, coin: torch.Tensor) -> bool:
+        self._coin = bytes(coin.numpy())
+        return super().prove(attempt, coin)
+
+    def open(self) -> None:
+        plan, field = self._plan, self._plan.sharing.field
+        one, other = challenge(field, self._coin, plan.checks, plan.coordinates).tolist()
+        # Orthogonal to both rows of the challenge: their cross product in the first three coordinates.
+        forged = [one[i - 2] * other[i - 1] - one[i - 1] * other[i - 2] for i in range(3)]
+        step = torch.tensor([each % field.modulus for each in forged])
+        self._sum[:, :3] = field.add(self._sum[:, :3].contiguous(), step.expand(plan.clusters, 3).contiguous())
+        super().open()
+
+
 CHEATS = (
     InconsistentRow,
     OutOfField,
@@ -90,6 +107,7 @@ CHEATS = (
     FalseAccusations,
     WrongSum,
     OtherSumThanCommitted,
+    ForgedSum,
 )
 
 
@@ -260,6 +278,18 @@ class TestPlantedBugs:
         with mock.patch.object(where, name, bug), pytest.raises((AssertionError, NetworkError)):
             assert_right(run(protocol, words, {0: cheat}), words, frozenset({0}))
 
+    def test_a_forged_sum_fits_the_tags_and_is_stopped_by_the_commitment_alone(self) -> None:
+        original = _bulletin.Bulletin._right
+
+        def planted(self: object, rank: int, row: torch.Tensor, *given: object) -> bool:
+            *proof, sums = given
+            return original(self, rank, row, *proof, {**sums, rank: _verified.hash_rows(row)})
+
+        words = words_of(4)
+        with mock.patch.object(_bulletin.Bulletin, "_right", planted):
+            opened = run(AUTHENTICATED, words, {0: ForgedSum})
+        assert not torch.equal(opened.sums, words.sum(dim=1))
+
     def test_a_mac_that_skips_the_last_coordinate_lets_a_change_there_through(self) -> None:
         original = _bulletin.challenge
 
@@ -310,6 +340,16 @@ def test_without_verification_no_two_members_that_say_anything_of_their_shares_s
     for fault in (Tamper(step=step, delta=1), Garbage(step=step), Crash(step=step)):
         opened = run(protocol, words, faults={0: fault, 4: fault})
         assert {1, 2, 3, 5} <= set(opened.contributors)
+
+
+@pytest.mark.parametrize("mode", ["passive", "detect"])
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_a_dealer_that_crashes_while_it_deals_is_in_no_sum(mode: str, after: int) -> None:
+    """Members 0 .. after - 1 have its shares, the others have not."""
+    protocol, words = secure_sums.resolve({"name": "shamir", "mode": mode, "threshold": "1"}), words_of(5)
+    opened = run(protocol, words, faults={4: Crash(step=0, after=after)})
+    assert opened.contributors == (0, 1, 2, 3)
+    assert torch.equal(opened.sums, words[:, :4].sum(dim=1))
 
 
 @pytest.mark.parametrize(
