@@ -261,6 +261,7 @@ class _Raise:
     """A mistake in a party's own code."""
 
     kind: ClassVar[Kind] = "crash"
+    step: ClassVar[int] = 0
 
     def __call__(self, step: int, outgoing: Messages, batches: Batches) -> Iterator[Messages]:  # noqa: ARG002
         """See Fault."""
