@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 from unittest import mock
 
@@ -257,11 +258,12 @@ def wire_shows_no_key() -> str:
     return f"{len(windows)} pieces of the transcript tried as keys; masked words exhaustive over Z_2"
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Raise:
     """A mistake in a party's own code."""
 
     kind: ClassVar[Kind] = "crash"
-    step: ClassVar[int] = 0
+    step: int = 0
 
     def __call__(self, step: int, outgoing: Messages, batches: Batches) -> Iterator[Messages]:  # noqa: ARG002
         """See Fault."""
