@@ -34,6 +34,14 @@ class Aggregator(Protocol):
         """
         ...
 
+    def coefficient(self, sizes: Tensor, tolerate: int) -> float:
+        """Return kappa with ||result - a||^2 <= kappa v while at most `tolerate` clusters are tainted.
+
+        a is the average of the other cluster means, each counted once, and v the average of their squared distances
+        to it. Infinity where nothing is promised. (Allouah et al. 2023, AISTATS, Definition 2: (f, kappa)-robustness)
+        """
+        ...
+
 
 aggregators: Registry[Aggregator] = Registry("aggregator", ("protocols.aggregators",), "cloister.aggregators")
 

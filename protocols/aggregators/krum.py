@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from protocols.aggregators import aggregators, check_points
+from protocols.aggregators._bounds import faulty_share
 
 
 @aggregators.register(source="Blanchard et al. 2017, NeurIPS, Section 4")
@@ -35,6 +36,10 @@ class Krum:
     def breakdown(self, m: int) -> int:
         """Krum needs m >= 2 F + 3 clusters."""
         return (m - 3) // 2
+
+    def coefficient(self, sizes: Tensor, tolerate: int) -> float:
+        """6 (1 + r) with r = F / (m - 2 F): Allouah et al. 2023, AISTATS, Table 1."""
+        return 6 * (1 + faulty_share(sizes.shape[0], tolerate))
 
     def sensitivity(self, sizes: Tensor, tolerate: int) -> float | None:  # noqa: ARG002
         """Not bounded: a small change of one mean may select another one."""

@@ -1,5 +1,6 @@
 """The plain average."""
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -25,6 +26,13 @@ class Mean:
     def breakdown(self, m: int) -> int:  # noqa: ARG002
         """None."""
         return 0
+
+    def coefficient(self, sizes: Tensor, tolerate: int) -> float:
+        """Cauchy and Schwarz: m times the squared difference of the weights from 1 / m; 0 for clusters of one size."""
+        if tolerate:
+            return math.inf
+        weights = sizes.double() / sizes.sum()
+        return float(len(weights) * (weights - 1 / len(weights)).square().sum())
 
     def sensitivity(self, sizes: Tensor, tolerate: int) -> float | None:  # noqa: ARG002
         """The mean is the sum of all updates over n."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from protocols.aggregators import aggregators, check_points, majority_breakdown
+from protocols.aggregators._bounds import faulty_share
 
 
 @aggregators.register(source="Yin et al. 2018, ICML, Definition 1")
@@ -26,6 +27,10 @@ class Median:
     def breakdown(self, m: int) -> int:
         """Fewer than half."""
         return majority_breakdown(m)
+
+    def coefficient(self, sizes: Tensor, tolerate: int) -> float:
+        """4 (1 + r)^2 with r = F / (m - 2 F): Allouah et al. 2023, AISTATS, Table 1."""
+        return 4 * (1 + faulty_share(sizes.shape[0], tolerate)) ** 2
 
     def sensitivity(self, sizes: Tensor, tolerate: int) -> float | None:  # noqa: ARG002
         """A process moves one cluster mean by 1 / c; the median moves no further, in any coordinate.

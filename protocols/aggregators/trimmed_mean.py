@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from protocols.aggregators import aggregators, check_points, majority_breakdown
+from protocols.aggregators._bounds import faulty_share
 
 
 @aggregators.register(source="Yin et al. 2018, ICML, Definition 2")
@@ -25,6 +26,11 @@ class TrimmedMean:
     def breakdown(self, m: int) -> int:
         """Fewer than half."""
         return majority_breakdown(m)
+
+    def coefficient(self, sizes: Tensor, tolerate: int) -> float:
+        """6 r (1 + r) with r = F / (m - 2 F): Allouah et al. 2023, AISTATS, Table 1."""
+        r = faulty_share(sizes.shape[0], tolerate)
+        return 6 * r * (1 + r)
 
     def sensitivity(self, sizes: Tensor, tolerate: int) -> float | None:
         """A process moves one cluster mean by 1 / c, of which the trimmed mean passes on 1 / (m - 2 tolerate).

@@ -12,7 +12,7 @@ from protocols.registry import Spec
 from protocols.testing import Check, check_documented, examples_of, refusal
 from protocols.types import balanced_sizes
 
-__all__ = ["conformance_checks", "example_specs", "make_points"]
+__all__ = ["conformance_checks", "example_specs", "make_points", "within_coefficient"]
 
 # The points have a spread of about 1. Rounding alone is below 1e-12; a rule that iterates may stop a step earlier.
 _TOLERANCE = 1e-6
@@ -39,6 +39,7 @@ def conformance_checks(spec: Spec) -> list[Check]:  # noqa: ARG001
         refuses_numbers_that_are_not_finite,
         refuses_more_tainted_clusters_than_it_withstands,
         changes_by_no_more_than_its_sensitivity,
+        stays_within_its_coefficient,
     ]
 
 
@@ -250,3 +251,49 @@ def changes_by_no_more_than_its_sensitivity(spec: Spec) -> None:
                     after[j] += change / int(sizes[j])
                     moved = float((rule(after, sizes, tolerate) - before).square().sum().sqrt())
                     assert moved <= bound * (1 + 1e-9), f"{spec} moves by {moved}; its sensitivity is {bound}"
+
+
+def within_coefficient(rule: Aggregator, result: Tensor, honest: Tensor, sizes: Tensor, tolerate: int) -> bool:
+    """Return whether a result (d,) is as near the average of the honest means (h, d) as the rule's coefficient says."""
+    centre = honest.mean(dim=0)
+    variance = float((honest - centre).square().sum(dim=1).mean())
+    distance = float((result - centre).square().sum())
+    bound = rule.coefficient(sizes, tolerate)
+    # Rounding: 1e-9 of the bound, and of the numbers themselves where the honest means agree.
+    slack = (1e-9) ** 2 * float(honest.square().sum(dim=1).max())
+    return distance <= bound * variance * (1 + 1e-6) + slack
+
+
+def stays_within_its_coefficient(spec: Spec) -> None:
+    """Whatever `tolerate` clusters send, the result is within its coefficient of the others' average.
+
+    Tried: one point far away or near, in each direction of the spread, behind the average, copies of an honest one,
+    and none at all; honest means that are random, nearly alike but for one, and in two camps.
+    """
+    rule = _rule(spec)
+    for m, d in ((3, 2), (4, 1), (5, 3), (8, 4), (11, 2)):
+        for tolerate in range(rule.breakdown(m) + 1):
+            means, sizes = make_points(m, d)
+            lone = 1e-3 * means
+            lone[-1] += 1.0
+            camps = means + 10.0 * (torch.arange(m) % 2)[:, None]
+            for points in (means, lone, camps):
+                honest = points[tolerate:]
+                for attack in _sent_by_tainted(honest, tolerate):
+                    result = rule(torch.cat([attack, honest]), sizes, tolerate)
+                    assert within_coefficient(rule, result, honest, sizes, tolerate), (
+                        f"{spec} leaves its coefficient {rule.coefficient(sizes, tolerate):.3g} with {tolerate} of {m}"
+                    )
+
+
+def _sent_by_tainted(honest: Tensor, tolerate: int) -> Iterator[Tensor]:
+    """Yield what `tolerate` tainted clusters could send (tolerate, d)."""
+    centre, spread = honest.mean(dim=0), honest.std(dim=0, correction=0)
+    for point in (
+        *(centre + z * spread for z in (-4.0, -1.5, -0.5, 0.5, 1.5, 4.0)),
+        *(factor * centre for factor in (-10.0, -1.0, 0.0, 10.0)),
+        *honest,
+        torch.full_like(centre, 1e9),
+        torch.full_like(centre, -1e30),
+    ):
+        yield point.expand(tolerate, -1)

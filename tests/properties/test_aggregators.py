@@ -118,6 +118,8 @@ class TestTheKitSeesPlantedBugs:
             ("NaN passes", lambda x, s, t: middle(x), kit.refuses_numbers_that_are_not_finite),
             ("any tolerate", lambda x, s, t: middle(x), kit.refuses_more_tainted_clusters_than_it_withstands),
             ("sums, not means", lambda x, s, t: 3 * middle(x), kit.changes_by_no_more_than_its_sensitivity),
+            ("the outer mean", lambda x, s, t: x.mean(dim=0), kit.stays_within_its_coefficient),
+            ("an extreme honest point", lambda x, s, t: x.amax(dim=0), kit.stays_within_its_coefficient),
             ("one bad row", lambda x, s, t: x.amax(dim=0) + x.amin(dim=0), kit.changes_by_no_more_than_its_sensitivity),
         ],
         ids=lambda given: given if isinstance(given, str) else getattr(given, "__name__", ""),
