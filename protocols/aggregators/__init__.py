@@ -8,7 +8,7 @@ from torch import Tensor
 from protocols.check import CloisterError
 from protocols.registry import Registry
 
-__all__ = ["Aggregator", "aggregators", "check_points", "majority_breakdown"]
+__all__ = ["Aggregator", "aggregators", "check_points", "majority_breakdown", "within_coefficient"]
 
 
 class Aggregator(Protocol):
@@ -62,3 +62,14 @@ def check_points(means: Tensor, tolerate: int, most: int) -> None:
         raise CloisterError(
             f"tolerate = {tolerate} tainted clusters of {means.shape[0]} is beyond this rule; allowed: 0 to {most}"
         )
+
+
+def within_coefficient(rule: Aggregator, result: Tensor, honest: Tensor, sizes: Tensor, tolerate: int) -> bool:
+    """Return whether a result (d,) is as near the average of the honest means (h, d) as the rule's coefficient says."""
+    centre = honest.mean(dim=0)
+    variance = float((honest - centre).square().sum(dim=1).mean())
+    distance = float((result - centre).square().sum())
+    bound = rule.coefficient(sizes, tolerate)
+    # Rounding: 1e-9 of the bound, and of the numbers themselves where the honest means agree.
+    slack = (1e-9) ** 2 * float(honest.square().sum(dim=1).max())
+    return distance <= bound * variance * (1 + 1e-6) + slack

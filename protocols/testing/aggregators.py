@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from protocols.aggregators import Aggregator, aggregators
+from protocols.aggregators import Aggregator, aggregators, within_coefficient
 from protocols.randomness import public_stream
 from protocols.registry import Spec
 from protocols.testing import Check, check_documented, examples_of, refusal
 from protocols.types import balanced_sizes
 
-__all__ = ["conformance_checks", "example_specs", "make_points", "within_coefficient"]
+__all__ = ["conformance_checks", "example_specs", "make_points"]
 
 # The points have a spread of about 1. Rounding alone is below 1e-12; a rule that iterates may stop a step earlier.
 _TOLERANCE = 1e-6
@@ -251,17 +251,6 @@ def changes_by_no_more_than_its_sensitivity(spec: Spec) -> None:
                     after[j] += change / int(sizes[j])
                     moved = float((rule(after, sizes, tolerate) - before).square().sum().sqrt())
                     assert moved <= bound * (1 + 1e-9), f"{spec} moves by {moved}; its sensitivity is {bound}"
-
-
-def within_coefficient(rule: Aggregator, result: Tensor, honest: Tensor, sizes: Tensor, tolerate: int) -> bool:
-    """Return whether a result (d,) is as near the average of the honest means (h, d) as the rule's coefficient says."""
-    centre = honest.mean(dim=0)
-    variance = float((honest - centre).square().sum(dim=1).mean())
-    distance = float((result - centre).square().sum())
-    bound = rule.coefficient(sizes, tolerate)
-    # Rounding: 1e-9 of the bound, and of the numbers themselves where the honest means agree.
-    slack = (1e-9) ** 2 * float(honest.square().sum(dim=1).max())
-    return distance <= bound * variance * (1 + 1e-6) + slack
 
 
 def stays_within_its_coefficient(spec: Spec) -> None:

@@ -171,6 +171,17 @@ class TestKeyShares:
         if (int(dealt[wrong, 1, limb]) - before) % MERSENNE_61:
             assert rebuild(dealt, threshold=4, holders=range(5)) == [keys[0], None]
 
+    @pytest.mark.parametrize("outside", [-1, -(2**63), MERSENNE_61, 2**63 - 1])
+    def test_a_share_that_is_no_element_spoils_that_key_only(self, outside: int) -> None:
+        keys = [b"a" * KEY_BYTES, b"b" * KEY_BYTES]
+        dealt = deal(OwnSecrets.fresh(), keys, use=1, threshold=3, holders=range(3))
+        dealt[1, 0, 2] = outside
+        assert rebuild(dealt, threshold=3, holders=range(3)) == [None, keys[1]]
+
+    def test_shares_of_zero_are_elements(self) -> None:
+        key = bytes(KEY_BYTES)
+        assert rebuild(torch.zeros(2, 1, LIMBS, dtype=torch.int64), threshold=2, holders=range(2)) == [key]
+
 
 def held(dealers: Iterable[int], parties: int = 4) -> tuple[HeldShares, dict[int, torch.Tensor]]:
     shares = {rank: torch.arange(2 * LIMBS).view(2, LIMBS) + 100 * (rank + 1) for rank in dealers}

@@ -90,3 +90,58 @@ def test_wrapping_in_a_prime_field_gives_the_residue_of_least_size(words: list[i
 def test_a_modulus_that_makes_no_sense_is_refused(modulus: int, fraction_bits: int) -> None:
     with pytest.raises(CloisterError, match="allowed"):
         FixedPoint(modulus=modulus, fraction_bits=fraction_bits)
+
+
+@pytest.mark.parametrize("modulus", [2, 3, 5, 7, 8, 2**8, 2**31 - 1, 2**61 - 1, 2**63, 2**64])
+@pytest.mark.parametrize("terms", [1, 2, 3, 7])
+def test_the_largest_word_is_the_largest_of_which_so_many_do_not_wrap(modulus: int, terms: int) -> None:
+    largest = FixedPoint(modulus=modulus, fraction_bits=0).largest_word(terms)
+    assert terms * largest <= (modulus - 1) // 2 < terms * (largest + 1)
+
+
+@pytest.mark.parametrize(
+    ("modulus", "fraction_bits"), [(2**8, 2), (2**54, 16), (2**61 - 1, 16), (2**64, 16), (2**64, 0)]
+)
+@pytest.mark.parametrize("terms", [1, 2, 3, 5])
+def test_the_bound_is_the_largest_float_that_is_not_beyond_the_largest_word(
+    modulus: int, fraction_bits: int, terms: int
+) -> None:
+    ring = FixedPoint(modulus=modulus, fraction_bits=fraction_bits)
+    scaled, largest = ring.bound(terms) / ring.unit, ring.largest_word(terms)
+    assert int(scaled) <= largest < math.nextafter(scaled, math.inf)
+
+
+def test_what_cannot_be_encoded_saturates_to_the_nearest_bound_and_nan_to_zero() -> None:
+    ring = FixedPoint.of_bits(16, fraction_bits=4)
+    bound = ring.bound(3)
+    sent = torch.tensor([math.nan, math.inf, -math.inf, 1e30, -1e30, 2 * bound, -2 * bound, bound, -bound, 0.25, -0.25])
+    kept = ring.saturate(sent, terms=3)
+    assert kept.dtype == torch.float64
+    assert kept.tolist() == [0.0, bound, -bound, bound, -bound, bound, -bound, bound, -bound, 0.25, -0.25]
+
+
+def test_words_are_int64_and_do_not_depend_on_the_type_of_float() -> None:
+    ring = FixedPoint()
+    # 2^24 + 1 units: a product in float32 would lose the last one.
+    values = torch.tensor([(2**24 + 2) * ring.unit, -1.5, 3.0], dtype=torch.float32)
+    words = ring.encode(values, terms=1)
+    assert words.dtype == torch.int64
+    assert words.tolist() == [2**24 + 2, -98304, 196608]
+    assert torch.equal(words, ring.encode(values.double(), terms=1))
+
+
+@pytest.mark.parametrize("terms", [0, -1])
+def test_no_terms_are_refused(terms: int) -> None:
+    with pytest.raises(CloisterError, match=f"terms = {terms}"):
+        FixedPoint().largest_word(terms)
+
+
+@pytest.mark.parametrize(("bits", "fraction_bits"), [(0, 0), (65, 16), (8, 7), (64, 63)])
+def test_a_width_that_makes_no_sense_is_refused_by_its_name(bits: int, fraction_bits: int) -> None:
+    with pytest.raises(CloisterError, match=f"bits = {bits}"):
+        FixedPoint.of_bits(bits, fraction_bits=fraction_bits)
+
+
+def test_the_widest_and_the_narrowest_rings_are_allowed() -> None:
+    assert FixedPoint.of_bits(64, fraction_bits=62).modulus == 2**64
+    assert FixedPoint.of_bits(1, fraction_bits=0).modulus == 2
