@@ -18,6 +18,7 @@ __all__ = ["KINDS", "describe", "print_catalogue"]
 _AXES: Mapping[str, str] = MappingProxyType(
     {
         "attacks": "attack",
+        "placements": "placement",
         "clusterings": "clustering",
         "protocols": "protocol",
         "aggregators": "aggregator",

@@ -21,6 +21,7 @@ from protocols import check
 from protocols.aggregators import aggregators
 from protocols.check import CloisterError
 from protocols.clustering import clusterings
+from protocols.placements import placements
 from protocols.privacy import mechanisms
 from protocols.registry import Registry, Spec
 from protocols.secure_sum import secure_sums
@@ -33,6 +34,7 @@ PLUGINS: Mapping[str, Registry[Any]] = MappingProxyType(
         "partition": partitions,
         "model": models,
         "attack": attack_registry,
+        "placement": placements,
         "clustering": clusterings,
         "protocol": secure_sums,
         "aggregator": aggregators,
@@ -45,7 +47,11 @@ NUMBERS: Mapping[str, int | float] = MappingProxyType(
     {
         "n": 20,
         "f": 0,
+        "crashed": 0,
+        "curious": 0,
         "cluster_size": 4,
+        "domains": 1,
+        "trust_quality": 0.5,
         "rounds": 20,
         "participation": 1.0,
         "local_steps": 5,
@@ -70,13 +76,18 @@ class Cell:
     partition: Spec
     model: Spec
     attack: Spec
+    placement: Spec
     clustering: Spec
     protocol: Spec
     aggregator: Spec
     privacy: Spec
     n: int
     f: int
+    crashed: int
+    curious: int
     cluster_size: int
+    domains: int
+    trust_quality: float
     rounds: int
     participation: float
     local_steps: int
@@ -90,15 +101,30 @@ class Cell:
         check.integer_at_least(1, n=self.n, cluster_size=self.cluster_size, rounds=self.rounds)
         check.integer_at_least(1, local_steps=self.local_steps, batch_size=self.batch_size)
         check.integer_at_least(1, evaluate_every=self.evaluate_every)
-        check.integer_at_least(0, f=self.f, seed=self.seed)
+        check.integer_at_least(0, f=self.f, crashed=self.crashed, curious=self.curious, seed=self.seed)
         check.positive(learning_rate=self.learning_rate, server_learning_rate=self.server_learning_rate)
         if self.f >= self.n:
             raise CloisterError(
                 f"f = {self.f} faulty of n = {self.n} processes is not allowed; allowed: 0 to {self.n - 1}"
             )
+        if self.faulty >= self.n:
+            raise CloisterError(
+                f"f + crashed + curious = {self.faulty} of n = {self.n} processes is not allowed; "
+                f"allowed: 0 to {self.n - 1}"
+            )
         if self.cluster_size > self.n:
             raise CloisterError(
                 f"cluster_size = {self.cluster_size} does not fit n = {self.n} processes; allowed: 1 to {self.n}"
+            )
+        check.integer_at_least(1, domains=self.domains)
+        if self.domains > self.n:
+            raise CloisterError(
+                f"domains = {self.domains} of n = {self.n} processes is not allowed; allowed: 1 to {self.n}"
+            )
+        check.positive(trust_quality=self.trust_quality)
+        if not 0.5 <= self.trust_quality <= 1:
+            raise CloisterError(
+                f"trust_quality = {self.trust_quality} is not allowed; allowed: 0.5 (says nothing) to 1 (says all)"
             )
         check.positive(participation=self.participation)
         if self.participation > 1 or self.participants < self.cluster_size:
@@ -106,6 +132,11 @@ class Cell:
                 f"participation = {self.participation} of n = {self.n} processes is not allowed with "
                 f"cluster_size = {self.cluster_size}; allowed: {self.cluster_size / self.n:.3g} to 1"
             )
+
+    @property
+    def faulty(self) -> int:
+        """The number of faulty processes of any kind: f Byzantine ones, crashed ones and curious ones."""
+        return self.f + self.crashed + self.curious
 
     @property
     def participants(self) -> int:
@@ -144,18 +175,29 @@ def cell_key(cell: Cell, data_fingerprint: str) -> str:
 
 
 def code_fingerprint(cell: Cell) -> str:
-    """Return a hash of the source files that a cell's result depends on."""
+    """Return a hash of the source files that a cell's result depends on.
+
+    All of the analysis of tolerance is among them where the placement judges by it (facts={"judges": True}).
+    """
     used = [PLUGINS[axis].entry(getattr(cell, axis).name).file for axis in PLUGINS]
     digest = hashlib.sha256(_core_digest().encode())
     for file in used:
         digest.update(file.read_bytes())
+    if PLUGINS["placement"].entry(cell.placement.name).facts.get("judges"):
+        for file in sorted((Path(protocols.__path__[0]) / "tolerance").glob("*.py")):
+            digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
-# What runs a cell, beside plug-ins; checks, analysis, reports, the command line and the scheduler change no result.
-_APART = {"testing", "tolerance", "faults.py"}
+# What runs a cell, beside plug-ins; checks, probabilities, reports, the command line and the scheduler change nothing.
+_APART = {"testing"}
+_VERDICTS = {"__init__.py", "_seats.py", "conditions.py", "disclosure.py", "parts.py", "spans.py", "verdict.py"}
 _PACKAGES = ("torch", "numpy", "crypten")
-_BENCH_CORE = ("worker.py", "cell.py", "data.py", "federation.py", "metrics.py", "round.py", "training.py")
+_BENCH_CORE = (
+    *("worker.py", "cell.py", "data.py", "federation.py"),
+    *("judging.py", "metrics.py", "noise.py", "observation.py", "opening.py", "population.py"),
+    *("round.py", "setting.py", "training.py"),
+)
 
 
 @cache
@@ -173,6 +215,7 @@ def _core_files() -> list[Path]:
     core = [
         file for file in root.rglob("*.py") if file not in plugins and not _APART & set(file.relative_to(root).parts)
     ]
+    core = [file for file in core if file.parent.name != "tolerance" or file.name in _VERDICTS]
     core += [
         file for file in Path(attacks.__path__[0]).rglob("*.py") if file not in plugins and "testing" not in file.parts
     ]

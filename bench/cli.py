@@ -1,6 +1,7 @@
-"""The command `bench`: run, report, compare, list, new, peers.
+"""The command `bench`: run, report, compare, list, new, peers; tolerance and simulate are in `cli_tolerance`.
 
-Exit codes: 0 all well; 1 a cell failed; 2 a mistake in what was asked, said in one line; 130 interrupted.
+Exit codes: 0 all well; 1 a cell failed, or broke where its verdict said safe; 2 a mistake in what was asked, said in
+one line; 130 interrupted.
 """
 
 import json
@@ -16,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bench import cli_tolerance
 from protocols.check import CloisterError
 
 __all__ = ["app", "main"]
@@ -109,7 +111,7 @@ def run(  # noqa: PLR0917 - the options of one command
         sys.exit(130)
     report = _write_report([directory], directory)
     _print_summary(asdict(summary), directory, report, as_json)
-    if summary.failed or summary.missing:
+    if summary.failed or summary.missing or summary.contradicted:
         sys.exit(1)
 
 
@@ -144,6 +146,8 @@ def _print_summary(summary: dict[str, Any], directory: Path, report: Path, as_js
         f"{summary['ok']} ok, {summary['failed']} failed, {summary['skipped']} skipped "
         f"({summary['reused']} already there) in {summary['wall_s']:.0f} s"
     )
+    if summary["contradicted"]:
+        print(f"{summary['contradicted']} broke where their verdict had said safe: the report names them first")
     print(f"tables: {directory / 'results.csv'}")
     print(f"report: {report}")
 
@@ -239,6 +243,28 @@ def new_attack(
     print(f"attack: {scaffold.new_attack(name, directory)}")
 
 
+@new_app.command("clustering")
+def new_clustering(
+    name: Annotated[str, typer.Argument(help="A lower-case Python name; the policy's name in grids and reports.")],
+    directory: Annotated[Path | None, typer.Option("--into", help="Folder; default: protocols/clustering.")] = None,
+) -> None:
+    """Write a working clustering policy, found by `bench list` and tested by the conformance kit."""
+    from bench import scaffold
+
+    print(f"clustering: {scaffold.new_clustering(name, directory)}")
+
+
+@new_app.command("placement")
+def new_placement(
+    name: Annotated[str, typer.Argument(help="A lower-case Python name; the placement's name in grids and reports.")],
+    directory: Annotated[Path | None, typer.Option("--into", help="Folder; default: protocols/placements.")] = None,
+) -> None:
+    """Write a working placement of faulty processes, found by `bench list`."""
+    from bench import scaffold
+
+    print(f"placement: {scaffold.new_placement(name, directory)}")
+
+
 @peers_app.command("training")
 def peers_training(
     turns: Annotated[int, typer.Option(help="Timed turns of each.")] = 15, as_json: JsonFlag = False
@@ -259,6 +285,17 @@ def peers_sums(turns: Annotated[int, typer.Option(help="Timed turns of each.")] 
     _print_comparisons(compare_sums(turns=turns), as_json)
 
 
+@peers_app.command("tolerance")
+def peers_tolerance(
+    turns: Annotated[int, typer.Option(help="Timed turns of each.")] = 5, as_json: JsonFlag = False
+) -> None:
+    """Exact failure probabilities, a sweep at n = 1,000 and one at n = 1,000,000, against drawing placements."""
+    from bench.peers.tolerance import compare_tolerance
+
+    _check_turns(turns)
+    _print_comparisons(compare_tolerance(turns=turns), as_json)
+
+
 def _check_turns(turns: int) -> None:
     from protocols import check
 
@@ -277,55 +314,5 @@ def _print_comparisons(comparisons: list[Any], as_json: bool) -> None:
     Console().print(table)
 
 
-@app.command("tolerance")
-def tolerance(  # noqa: PLR0917 - the options of one command
-    n: Annotated[int, typer.Option("--n", help="Processes.")],
-    faulty: Annotated[str, typer.Option(help="Byzantine processes: a count, or a fraction such as 0.2.")],
-    cluster_size: Annotated[
-        str | None, typer.Option(help="A size, or a range such as 3:101; default: the best one.")
-    ] = None,
-    crash: Annotated[str, typer.Option(help="Crashed processes: a count or a fraction.")] = "0",
-    curious: Annotated[str, typer.Option(help="Curious processes: a count or a fraction.")] = "0",
-    protocol: Annotated[str, typer.Option(help="plaintext, additive, authenticated, shamir or masked.")] = "shamir",
-    mode: Annotated[str | None, typer.Option(help="The protocol's mode, such as vss; default: its first.")] = None,
-    threshold: Annotated[str | None, typer.Option(help="c/2, c/3, 2c/3, c-1, a number, ...")] = None,
-    hidden: Annotated[bool, typer.Option("--hidden", help="Cluster sums stay shared.")] = False,
-    checked_inputs: Annotated[
-        bool, typer.Option("--checked-inputs", help="A Byzantine input cannot move a cluster arbitrarily.")
-    ] = False,
-    policy: Annotated[str, typer.Option(help="How clusters are formed.")] = "random",
-    aggregator: Annotated[str, typer.Option(help="The rule that combines the clusters.")] = "median",
-    target: Annotated[float | None, typer.Option(help="The failure probability to stay below, such as 1e-6.")] = None,
-    rounds: Annotated[int | None, typer.Option(help="Rounds, with clusters drawn anew for each.")] = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Show how likely a random placement of faulty processes breaks a design, and what is tolerated at worst."""
-    # The rules import torch, which `bench list` and errors should not wait for.
-    from bench import tolerance as job
-    from protocols.tolerance.conditions import conditions_of
-
-    conditions = conditions_of(
-        protocol, mode=mode, threshold=threshold, revealed=not hidden, checked_inputs=checked_inputs
-    )
-    found = job.answers(
-        job.ask(
-            n=n,
-            faulty=faulty,
-            crash=crash,
-            curious=curious,
-            cluster_size=cluster_size,
-            conditions=conditions,
-            policy=policy,
-            aggregator=aggregator,
-            target=target,
-            rounds=rounds,
-        )
-    )
-    is_range = cluster_size is not None and ":" in cluster_size
-    if as_json:
-        records = [answer.as_json() for answer in found]
-        print(json.dumps(records if is_range else records[0]))
-    elif is_range:
-        Console().print(job.tabulate(found))
-    else:
-        print("\n".join(job.describe(found[0])))
+app.command("tolerance")(cli_tolerance.tolerance)
+app.command("simulate")(cli_tolerance.simulate)

@@ -20,6 +20,7 @@ DEFAULTS: Mapping[str, Any] = {
     "partition": "iid",
     "model": "mlp",
     "attack": "none",
+    "placement": "uniform",
     "clustering": "random",
     "protocol": "additive",
     "aggregator": "median",

@@ -2,29 +2,43 @@
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 
 from attacks import DataView, attacks
-from bench.cell import Cell
+from bench.cell import NUMBERS, Cell
 from bench.data import Dataset
+from bench.judging import Epoch, judged
 from bench.metrics import Score, score
 from bench.models import Network, models
 from bench.partitions import partitions
-from bench.round import DivergedError, Federation, RoundOutcome, run_round
+from bench.population import make_population, place, with_trust
+from bench.round import DivergedError, RoundOutcome, form_clusters, run_round
+from bench.setting import Federation
 from bench.training import ClientData, LocalTraining, make_client_data
 from protocols.aggregators import aggregators
 from protocols.clustering import clusterings
 from protocols.parties import Parties
+from protocols.placements import PlacementView, knowledge, placements
 from protocols.privacy import mechanisms
 from protocols.privacy.ledger import Ledger
 from protocols.randomness import SecretStreams, public_stream
 from protocols.secure_sum import secure_sums
 
-__all__ = ["CellResult", "largest_cluster", "place_faults", "run_cell"]
+__all__ = ["CellResult", "build", "cluster_sizes", "largest_cluster", "move_faults", "run_cell"]
+
+# Axes that did not exist when results were first published: at these values a cell keeps its noise.
+_LATER: Mapping[str, Any] = MappingProxyType(
+    {
+        "placement": {"name": "uniform"},
+        **{name: NUMBERS[name] for name in ("crashed", "curious", "domains", "trust_quality")},
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,51 +49,110 @@ class CellResult:
     curve: list[dict[str, Any]]
 
 
-def place_faults(n: int, f: int, seed: int) -> np.ndarray:
-    """Return a mask over the n processes with f faulty ones, uniformly at random from the placement stream."""
-    faulty = np.zeros(n, dtype=bool)
-    faulty[public_stream(seed, "placement").choice(n, size=f, replace=False)] = True
-    return faulty
+def cluster_sizes(cell: Cell) -> tuple[int, ...]:
+    """Return the sizes of the clusters that the cell forms; CloisterError where its policy can form none."""
+    return clusterings.make(cell.clustering).sizes(n=cell.participants, cluster_size=cell.cluster_size)
 
 
 def largest_cluster(cell: Cell) -> int:
     """Return the size of the largest cluster that the cell forms: how many parties it needs."""
-    policy = clusterings.make(cell.clustering)
-    return max(policy(n=cell.participants, cluster_size=cell.cluster_size, seed=cell.seed, round_index=0).sizes)
+    return max(cluster_sizes(cell))
 
 
 def build(cell: Cell, dataset: Dataset) -> Federation:
     """Return the parts of a cell; each random choice has a stream of its own.
 
-    Cells of one seed share their data, batches, faults and start, so that they compare; they do not share their
-    privacy noise, which would cancel in the difference of two cells' results.
+    Cells of one seed share their data, batches, uniform faults and start, so that they compare; they do not share
+    their privacy noise, which would cancel in the difference of two cells' results.
+
+    Raises: CloisterError for a fact that the policy or the placement lacks, or a placement that leaves nobody honest.
     """
-    network = models.make(cell.model).build(dataset.shape, dataset.classes)
-    faulty = place_faults(cell.n, cell.f, cell.seed)
-    return Federation(
-        network=network,
-        data=_client_data(cell, dataset, faulty),
+    parts = _deal(cell, dataset)
+    population = make_population(cell, dataset.y_train.numpy(), parts, dataset.classes)
+    protocol = secure_sums.make(cell.protocol)
+    federation = Federation(
+        network=models.make(cell.model).build(dataset.shape, dataset.classes),
+        data=make_client_data(dataset.x_train, dataset.y_train, parts),
         training=LocalTraining(steps=cell.local_steps, batch_size=cell.batch_size, learning_rate=cell.learning_rate),
         server_learning_rate=cell.server_learning_rate,
         attack=cell.attack,
         policy=clusterings.make(cell.clustering),
         cluster_size=cell.cluster_size,
         protocol=cell.protocol,
-        ring=secure_sums.make(cell.protocol).ring,
+        conditions=protocol.conditions,
+        ring=protocol.ring,
         rule=aggregators.make(cell.aggregator),
         mechanism=mechanisms.make(cell.privacy),
-        faulty=faulty,
+        placement=placements.make(cell.placement),
+        population=population,
+        faulty=np.zeros(cell.n, dtype=np.bool_),
+        crashed=np.zeros(cell.n, dtype=np.bool_),
+        curious=np.zeros(cell.n, dtype=np.bool_),
+        numbers=np.arange(cell.n),
         declared_faulty=cell.f,
         participants=cell.participants,
-        noise=SecretStreams.replayable(cell.seed, "privacy noise", cell.as_config()),
+        noise=SecretStreams.replayable(cell.seed, "privacy noise", _noise_name(cell)),
         seed=cell.seed,
+    )
+    knows = knowledge(placements.entry(cell.placement.name))
+    view = _placement_view(cell, federation, 0, sees_clusters=knows == "first")
+    federation = _with_faults(cell, federation, place(federation.placement, view), 0)
+    failing = federation.faulty | federation.crashed | federation.curious
+    return replace(
+        federation,
+        data=_poisoned(cell, dataset, parts, federation.faulty),
+        population=replace(population, trust=with_trust(population, failing, cell.trust_quality)),
     )
 
 
-def _client_data(cell: Cell, dataset: Dataset, faulty: np.ndarray) -> ClientData:
+def _with_faults(cell: Cell, federation: Federation, mask: np.ndarray, round_index: int) -> Federation:
+    """Return the federation with the faulty processes of a mask (n,): who is faulty in which way is drawn."""
+    kinds = np.repeat(np.arange(3), (cell.f, cell.crashed, cell.curious))
+    if cell.faulty > cell.f:
+        kinds = public_stream(cell.seed, "kinds of faults", round_index).permutation(kinds)
+    # A placement that is right on average only may place more of them than there are, or fewer.
+    faulty = np.full(cell.n, -1)
+    faulty[mask] = np.resize(kinds, int(mask.sum())) if len(kinds) else 0
+    return replace(federation, faulty=faulty == 0, crashed=faulty == 1, curious=faulty == 2)
+
+
+def _noise_name(cell: Cell) -> dict[str, Any]:
+    """Return what names the cell's noise: everything, but as it was called when results were first published."""
+    config = {key: value for key, value in cell.as_config().items() if key not in _LATER or value != _LATER[key]}
+    return {**config, "clustering": {"name": "none"}} if config["clustering"] == {"name": "singletons"} else config
+
+
+def _placement_view(
+    cell: Cell, federation: Federation, round_index: int, *, sees_clusters: bool, previous: np.ndarray | None = None
+) -> PlacementView:
+    formed = form_clusters(federation, round_index) if sees_clusters else None
+    m = len(federation.policy.sizes(n=federation.participants, cluster_size=federation.cluster_size))
+    return PlacementView(
+        population=federation.population,
+        f=cell.faulty,
+        conditions=federation.conditions,
+        tolerate=federation.told(m),
+        seed=federation.seed,
+        round_index=round_index,
+        clustering=formed,
+        previous=previous,
+    )
+
+
+def move_faults(cell: Cell, federation: Federation, round_index: int) -> Federation:
+    """Return the federation with the faults of a later round, for a placement that moves them."""
+    failing = federation.faulty | federation.crashed | federation.curious
+    view = _placement_view(cell, federation, round_index, sees_clusters=True, previous=failing)
+    return _with_faults(cell, federation, place(federation.placement, view), 0)
+
+
+def _deal(cell: Cell, dataset: Dataset) -> list[np.ndarray]:
     groups = None if dataset.groups is None else dataset.groups.numpy()
     deal = partitions.make(cell.partition)
-    parts = deal(dataset.y_train.numpy(), groups, cell.n, public_stream(cell.seed, "partition"))
+    return deal(dataset.y_train.numpy(), groups, cell.n, public_stream(cell.seed, "partition"))
+
+
+def _poisoned(cell: Cell, dataset: Dataset, parts: list[np.ndarray], faulty: np.ndarray) -> ClientData:
     inputs, labels = dataset.x_train, dataset.y_train
     if attacks.entry(cell.attack.name).facts["surface"] == "data" and faulty.any():
         rows = torch.from_numpy(np.concatenate([parts[process] for process in np.flatnonzero(faulty)]))
@@ -109,21 +182,29 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
     outcomes: list[RoundOutcome] = []
     curve: list[dict[str, Any]] = []
     diverged_round = None
+    learns = "reports" in federation.policy.needs
+    moves = knowledge(placements.entry(cell.placement.name)) == "each"
+    epoch = Epoch(n=cell.n, colluding=None if moves else federation.who_fails.colluding)
     for round_index in range(cell.rounds):
+        if moves and round_index:
+            federation = move_faults(cell, federation, round_index)
         try:
             outcome = run_round(federation, model, round_index, parties)
         except DivergedError:
             diverged_round = round_index + 1
             break
         outcomes.append(outcome)
+        epoch.add(outcome)
         model = outcome.model
+        if learns:
+            federation = replace(federation, population=federation.population.after(outcome.report))
         ledger.record(outcome.multipliers)
         if (round_index + 1) % cell.evaluate_every == 0 or round_index + 1 == cell.rounds:
             scored = score(federation.network, model, dataset, attack)
             curve.append(_point(round_index + 1, scored, outcomes, time.perf_counter() - started))
     final = score(federation.network, model, dataset, attack)
     metrics = _metrics(cell, federation.network, final, outcomes, ledger)
-    metrics["diverged_round"] = diverged_round
+    metrics |= {**epoch.columns(), "diverged_round": diverged_round}
     metrics["runtime_s"] = time.perf_counter() - started
     return CellResult(metrics=metrics, curve=curve)
 
@@ -160,6 +241,7 @@ def _metrics(
         "bytes_upload": sum(outcome.traffic.upload.wire_bytes for outcome in outcomes),
         "bytes_per_process_round": total_bytes / (cell.participants * len(outcomes)) if outcomes else None,
         "mpc_rounds": sum(outcome.traffic.mpc.rounds for outcome in outcomes),
+        **judged(outcomes),
         "sum_exact": all(outcome.sum_exact for outcome in outcomes) if outcomes else None,
         "train_s": sum(outcome.train_s for outcome in outcomes),
         "mpc_s": sum(outcome.mpc_s for outcome in outcomes),

@@ -18,7 +18,8 @@ __all__ = ["Reporter", "make_reporter", "short_name"]
 def short_name(cell: Cell) -> str:
     """Return what tells a cell from its neighbours, in one line."""
     labels = cell.labels()
-    names = ("dataset", "model", "attack", "clustering", "aggregator", "privacy")
+    names = ["dataset", "model", "attack", "clustering", "aggregator", "privacy"]
+    names += ["placement"] if labels["placement"] != "uniform" else []  # rare enough to be left out where it is usual
     return " ".join([*(str(labels[name]) for name in names), f"seed={cell.seed}"])
 
 

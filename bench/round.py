@@ -1,7 +1,6 @@
 """One federated round: train, attack, clip, add noise, sum under encryption, aggregate."""
 
 import time
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,25 +11,20 @@ from torch import Tensor
 
 from attacks import HonestView, OwnView, attacks
 from attacks.api import view_class
-from bench.models import Network
-from bench.training import ClientData, LocalTraining, train_locally
-from protocols.aggregators import Aggregator
+from bench.noise import multipliers_of, noise_words, result_noise
+from bench.observation import Observation, OpenedCluster, observe
+from bench.opening import Opened, open_sums
+from bench.setting import Federation
+from bench.training import train_locally
 from protocols.check import CloisterError
-from protocols.clustering import ClusteringPolicy
-from protocols.network import NetworkError
 from protocols.parties import Parties
-from protocols.privacy import Mechanism, clip_to_norm
-from protocols.randomness import SecretStreams, public_stream
-from protocols.registry import Spec
-from protocols.ring import FixedPoint
+from protocols.population import Report
+from protocols.privacy import clip_to_norm
+from protocols.randomness import public_stream
+from protocols.tolerance.verdict import Verdict, verdict
 from protocols.types import Clustering, Traffic
 
-__all__ = ["DivergedError", "Federation", "RoundOutcome", "run_round"]
-
-# Rounded Gaussian noise of at least this many units adds up like Gaussian noise: see _noise_words.
-_LEAST_NOISE_UNITS = 4.0
-# No Gaussian draw of 53 bits is larger than 8.6 standard deviations.
-_LARGEST_DRAW = 8.6
+__all__ = ["DivergedError", "RoundOutcome", "form_clusters", "run_round"]
 
 
 class DivergedError(RuntimeError):
@@ -38,32 +32,13 @@ class DivergedError(RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Federation:
-    """Everything that stays the same from round to round."""
-
-    network: Network
-    data: ClientData
-    training: LocalTraining
-    server_learning_rate: float
-    attack: Spec
-    policy: ClusteringPolicy
-    cluster_size: int
-    protocol: Spec
-    ring: FixedPoint
-    rule: Aggregator
-    mechanism: Mechanism
-    faulty: NDArray[np.bool_]
-    declared_faulty: int
-    participants: int
-    noise: SecretStreams
-    seed: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class RoundOutcome:
     """The next model (d,), and what the round showed and cost.
 
-    `multipliers` (n,) are the noise multipliers that protected each process; None where nothing is proved.
+    `multipliers` (n,) are the noise multipliers that protected each process; None where nothing is proved. `report`
+    is what everybody saw of the clusters, members by their numbers among all n processes. `said` is the verdict on
+    the round before it ran, `observed` what it then showed; `revealed` are the processes whose words are in each
+    opened sum, by their numbers among all.
     """
 
     model: Tensor
@@ -72,6 +47,10 @@ class RoundOutcome:
     clusters: int
     failed_clusters: int
     multipliers: NDArray[np.float64] | None
+    report: Report
+    revealed: tuple[tuple[int, ...], ...]
+    said: Verdict
+    observed: Observation
     sum_exact: bool
     traffic: Traffic
     train_s: float
@@ -88,8 +67,11 @@ def run_round(federation: Federation, model: Tensor, round_index: int, parties: 
     Raises: DivergedError when honest updates are no longer encodable, NetworkError when a party fails.
     """
     chosen = _participants(federation, round_index)
-    present = replace(federation, data=federation.data.of(chosen), faulty=federation.faulty[chosen])
+    if len(chosen) == federation.data.n:
+        return _run_present(federation, model, round_index, parties)
+    present = federation.of(chosen)
     outcome = _run_present(present, model, round_index, parties)
+    outcome = replace(outcome, report=outcome.report.of(dict(enumerate(chosen.tolist()))))
     if outcome.multipliers is None:
         return outcome
     multipliers = np.full(federation.data.n, np.inf)
@@ -109,42 +91,112 @@ def _participants(federation: Federation, round_index: int) -> NDArray[np.int64]
     return np.sort(rng.choice(n, size=federation.participants, replace=False))
 
 
-def _run_present(federation: Federation, model: Tensor, round_index: int, parties: Parties) -> RoundOutcome:
-    """Run a round in which all processes of the federation take part."""
-    started = time.perf_counter()
-    clustering = federation.policy(
-        n=federation.data.n,
+def form_clusters(federation: Federation, round_index: int) -> Clustering:
+    """Return the clusters of a round in which all processes of the federation take part."""
+    return federation.policy(
+        population=federation.population,
         cluster_size=federation.cluster_size,
         seed=federation.seed,
         round_index=round_index,
     )
+
+
+def _run_present(federation: Federation, model: Tensor, round_index: int, parties: Parties) -> RoundOutcome:
+    """Run a round in which all processes of the federation take part."""
+    started = time.perf_counter()
+    clustering = form_clusters(federation, round_index)
+    said = _verdict(federation, clustering)
     rng = public_stream(federation.seed, "batches", round_index)
     trained = train_locally(federation.network, model, federation.data, federation.training, rng)
     updates = _clip(federation, trained, clustering)
     sent = _attack(federation, updates, round_index)
     words = _words(federation, sent, clustering, round_index)
     trained_at = time.perf_counter()
-    opened = _open_sums(federation, words, clustering, parties)
+    opened = open_sums(federation, words, clustering, parties)
     opened_at = time.perf_counter()
 
-    sizes, m = opened.added, len(opened.clusters)
+    sizes, m = opened.added, len(opened.numbers)
     means = federation.ring.decode(opened.sums) / sizes[:, None]
-    tainted = int((clustering.faulty_counts(federation.faulty)[opened.clusters] > 0).sum())
-    tolerate = min(federation.declared_faulty, m, federation.rule.breakdown(m))
-    sensitivity = federation.rule.sensitivity(sizes, tolerate)
-    step = federation.rule(means, sizes, tolerate) + _result_noise(federation, sensitivity, round_index)
+    tolerate = federation.told(m)
+    combined = federation.rule(means, sizes, tolerate) if m and tolerate >= 0 else None
+    sensitivity = None if combined is None else federation.rule.sensitivity(sizes, tolerate)
     return RoundOutcome(
-        model=(model.to(torch.float64) + federation.server_learning_rate * step).to(torch.float32),
-        tainted_clusters=tainted,
+        model=model if combined is None else _moved(federation, model, combined, sensitivity, round_index),
+        tainted_clusters=int((clustering.faulty_counts(federation.faulty)[opened.numbers] > 0).sum()),
         tolerated_clusters=tolerate,
         clusters=m,
         failed_clusters=len(clustering.clusters) - m,
-        multipliers=_multipliers(federation, clustering, sensitivity),
-        sum_exact=opened.exact,
+        multipliers=multipliers_of(federation, clustering, sensitivity),
+        report=Report(
+            round_index=round_index,
+            clusters=clustering.clusters,
+            suspected=frozenset(opened.numbers[j] for j in _suspects(means, combined, tolerate)),
+            failed=frozenset(range(len(clustering.clusters))) - frozenset(opened.numbers),
+        ),
+        revealed=tuple(tuple(int(federation.numbers[process]) for process in each) for each in opened.contributors),
+        said=said,
+        observed=_observed(federation, opened, means, combined, said),
+        sum_exact=all(opened.exact),
         traffic=opened.traffic,
         train_s=trained_at - started,
         mpc_s=opened_at - trained_at,
     )
+
+
+def _verdict(federation: Federation, clustering: Clustering) -> Verdict:
+    """Return what the placement can do to this round at worst, before it runs."""
+    m = len(clustering.clusters)
+    return verdict(
+        clustering,
+        federation.who_fails,
+        federation.conditions,
+        federation.rule.breakdown(m),
+        tolerate=federation.told(m),
+        numbers=federation.numbers.tolist(),
+    )
+
+
+def _observed(
+    federation: Federation, opened: Opened, means: Tensor, combined: Tensor | None, said: Verdict
+) -> Observation:
+    in_clear = bool(federation.conditions.opens_inputs)
+    clusters = [
+        OpenedCluster(number=number, contributors=contributors, exact=exact, in_clear=in_clear)
+        for number, contributors, exact in zip(opened.numbers, opened.contributors, opened.exact, strict=True)
+    ]
+    return observe(
+        clusters,
+        means,
+        opened.added,
+        combined,
+        said=said,
+        faulty=federation.who_fails,
+        rule=federation.rule,
+        tolerate=federation.told(len(clusters)),
+        numbers=federation.numbers.tolist(),
+    )
+
+
+def _moved(
+    federation: Federation, model: Tensor, combined: Tensor, sensitivity: float | None, round_index: int
+) -> Tensor:
+    """Return the next model (d,) float32: one step along the combined update, with the noise that it gets."""
+    step = combined + result_noise(federation, sensitivity, round_index)
+    return (model.to(torch.float64) + federation.server_learning_rate * step).to(torch.float32)
+
+
+# A mean is suspected beyond so many times the median distance from the combined update.
+_SUSPICIOUS = 2.0
+
+
+def _suspects(means: Tensor, combined: Tensor | None, tolerate: int) -> list[int]:
+    """Return which means (m, d) are suspected: among the `tolerate` farthest from the combined one, those far away."""
+    if combined is None or tolerate < 1:
+        return []
+    distances = (means - combined).norm(dim=1)
+    farthest = torch.topk(distances, min(tolerate, len(distances)))
+    far = farthest.values > _SUSPICIOUS * distances.median()
+    return farthest.indices[far].tolist()
 
 
 def _terms(clustering: Clustering) -> int:
@@ -204,117 +256,9 @@ def _words(federation: Federation, sent: Tensor, clustering: Clustering, round_i
     possible = sent.clone()
     possible[faulty] = federation.ring.saturate(sent[faulty], terms=terms)
     words = federation.ring.encode(possible, terms=terms)
-    noise = _noise_words(federation, clustering, round_index, terms)
+    noise = noise_words(federation, clustering, round_index, terms)
     if noise is not None:
         if not attacks.entry(federation.attack.name).facts["adds_noise"]:
             noise[faulty] = 0
         words += noise
     return words
-
-
-def _noise_words(federation: Federation, clustering: Clustering, round_index: int, terms: int) -> Tensor | None:
-    """Return each member's noise, int64 (n, d), rounded to the ring's grid; None without noise inside the sum.
-
-    The update is rounded before the noise is added, so a member's message is its rounded update plus rounded
-    Gaussian noise: a post-processing of the Gaussian mechanism on the grid. The sum of c rounded Gaussians is
-    a mixture, over c - 1 uniform offsets, of such post-processings, up to terms of exp(-2 pi^2 std^2) with std
-    in units: at 4 units below 1e-137, which no delta notices.
-    """
-    stds = np.zeros(federation.data.n)
-    for cluster in clustering.clusters:
-        stds[list(cluster)] = federation.mechanism.member_std(len(cluster)) / federation.ring.unit
-    if not stds.any():
-        return None
-    largest = federation.ring.largest_word(terms)
-    if stds.min() < _LEAST_NOISE_UNITS or stds.max() * _LARGEST_DRAW > largest:
-        raise CloisterError(
-            f"noise std = {stds.min() * federation.ring.unit:.3g} to {stds.max() * federation.ring.unit:.3g} does not "
-            f"fit the ring; allowed: {_LEAST_NOISE_UNITS * federation.ring.unit:.3g} to "
-            f"{largest / _LARGEST_DRAW * federation.ring.unit:.3g}; change noise_multiplier, clip_norm or fraction_bits"
-        )
-    draws = federation.noise.gaussian(use=2 * round_index, lanes=len(stds), count=federation.network.dimension)
-    return torch.round(draws * torch.from_numpy(stds)[:, None]).to(torch.int64)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Opened:
-    """The sums (m, d) of the clusters `opened` (m,), how many members each adds (m,), and what they cost."""
-
-    clusters: list[int]
-    sums: Tensor
-    added: Tensor
-    exact: bool
-    traffic: Traffic
-
-
-def _open_sums(federation: Federation, words: Tensor, clustering: Clustering, parties: Parties) -> _Opened:
-    """Open every cluster's sum; a cluster that fails leaves the round, and its members the mean.
-
-    Clusters of one size run as one batch. A batch that fails is run again cluster by cluster, so that a failing
-    cluster takes no other one with it. Raises: NetworkError when no cluster can open its sum.
-    """
-    by_size: dict[int, list[int]] = defaultdict(list)
-    for j, size in enumerate(clustering.sizes):
-        by_size[size].append(j)
-    results: dict[int, tuple[Tensor, tuple[int, ...]]] = {}
-    exact, traffic, failure = True, Traffic.none(), None
-    batches = list(by_size.values())
-    while batches:
-        chosen = batches.pop()
-        members = words[torch.tensor([clustering.clusters[j] for j in chosen])]
-        try:
-            opened = parties.open_sums(federation.protocol, members)
-        except NetworkError as error:
-            failure = error
-            batches += [[j] for j in chosen] if len(chosen) > 1 else []
-            continue
-        expected = federation.ring.wrap(members[:, list(opened.contributors)].sum(dim=1))
-        exact = exact and torch.equal(opened.sums, expected)
-        results.update({j: (sums, opened.contributors) for j, sums in zip(chosen, opened.sums, strict=True)})
-        traffic = traffic.beside(opened.traffic)
-    if failure is not None and not results:
-        raise failure
-    there = sorted(results)
-    return _Opened(
-        clusters=there,
-        sums=torch.stack([results[j][0] for j in there]),
-        added=torch.tensor([len(results[j][1]) for j in there]),
-        exact=exact,
-        traffic=traffic,
-    )
-
-
-def _result_noise(federation: Federation, sensitivity: float | None, round_index: int) -> Tensor | float:
-    std = federation.mechanism.result_std(sensitivity, federation.data.n)
-    if not std:
-        return 0.0
-    return std * federation.noise.gaussian(use=2 * round_index + 1, lanes=1, count=federation.network.dimension)[0]
-
-
-def _multipliers(
-    federation: Federation, clustering: Clustering, sensitivity: float | None
-) -> NDArray[np.float64] | None:
-    """Return noise std over sensitivity for each process; faulty ones need no protection and get infinity.
-
-    None where nothing is proved: no noise hides what an omniscient attacker sends, because it is computed from
-    the honest updates before their noise.
-    """
-    if federation.faulty.any() and attacks.entry(federation.attack.name).facts.get("knowledge") == "honest":
-        return None
-    multipliers = np.full(federation.data.n, np.inf)
-    slack = _rounding_slack(federation)
-    for cluster in clustering.clusters:
-        honest = [process for process in cluster if not federation.faulty[process]]
-        multiplier = federation.mechanism.noise_multiplier_of(len(cluster), len(honest), sensitivity)
-        if multiplier is None:
-            return None
-        multipliers[honest] = multiplier / slack
-    return multipliers
-
-
-def _rounding_slack(federation: Federation) -> float:
-    """Return how much longer than clip_norm a clipped update may be once each coordinate is rounded."""
-    clip_norm = federation.mechanism.clip_norm
-    if clip_norm is None:
-        return 1.0
-    return 1.0 + 0.5 * federation.ring.unit * np.sqrt(federation.network.dimension) / clip_norm

@@ -45,13 +45,14 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """How a run ended."""
+    """How a run ended; `contradicted` cells broke where their verdict had called them safe."""
 
     ok: int
     failed: int
     skipped: int
     reused: int
     missing: int
+    contradicted: int
     wall_s: float
 
 
@@ -146,6 +147,7 @@ def _summary(plan: Plan, rows: Mapping[str, Mapping[str, Any]], *, reused: int, 
         skipped=statuses.count("skipped"),
         missing=statuses.count("missing"),
         reused=reused,
+        contradicted=sum(bool(rows[key]["metrics"].get("contradicted")) for key in plan.keys if key in rows),
         wall_s=wall_s,
     )
 

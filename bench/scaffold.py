@@ -1,14 +1,20 @@
-"""`bench new attack NAME`: a working plug-in to start from."""
+"""`bench new KIND NAME`: a working plug-in to start from."""
 
 import keyword
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import attacks.update
-from attacks import attacks as registry
+import protocols.clustering
+import protocols.placements
+from attacks import attacks as attack_registry
 from protocols.check import CloisterError
+from protocols.clustering import clusterings
+from protocols.placements import placements
+from protocols.registry import Registry
 
-__all__ = ["new_attack"]
+__all__ = ["new_attack", "new_clustering", "new_placement"]
 
 
 def new_attack(name: str, directory: Path | None) -> Path:
@@ -16,17 +22,31 @@ def new_attack(name: str, directory: Path | None) -> Path:
 
     Raises: CloisterError for a name that is taken or no Python name, or an existing file.
     """
+    return _new_plugin(name, directory or Path(attacks.update.__path__[0]), attack_registry)
+
+
+def new_clustering(name: str, directory: Path | None) -> Path:
+    """Write a working clustering policy and return its file; as new_attack."""
+    return _new_plugin(name, directory or Path(protocols.clustering.__path__[0]), clusterings)
+
+
+def new_placement(name: str, directory: Path | None) -> Path:
+    """Write a working fault placement and return its file; as new_attack."""
+    return _new_plugin(name, directory or Path(protocols.placements.__path__[0]), placements)
+
+
+def _new_plugin(name: str, folder: Path, registry: Registry[Any]) -> Path:
+    """Fill in the template that is named after the kind of plug-in."""
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or name != name.lower():
         raise CloisterError(f"name = {name!r} is not allowed; allowed: a lower-case Python name, such as my_attack")
     if name in registry.entries():
         raise CloisterError(f"name = {name!r} is taken by {registry.entry(name).file}; choose another one")
-    folder = directory or Path(attacks.update.__path__[0])
     path = folder / f"{name}.py"
     if path.exists():
         raise CloisterError(f"{str(path)!r} exists already; choose another name, or remove it")
     if not folder.is_dir():
         raise CloisterError(f"folder {str(folder)!r} does not exist; make it first")
-    template = (resources.files("bench.templates") / "attack.py.txt").read_text(encoding="utf-8")
+    template = (resources.files("bench.templates") / f"{registry.kind}.py.txt").read_text(encoding="utf-8")
     class_name = "".join(part.capitalize() for part in name.split("_"))
     path.write_text(template.format(name=name, class_name=class_name), encoding="utf-8")
     return path

@@ -45,7 +45,10 @@ IDENTITY = (
     "cluster_size",
     "rounds",
 )
-TRAINING = ("participation", "local_steps", "batch_size", "learning_rate", "server_learning_rate", "evaluate_every")
+TRAINING = (
+    *("placement", "crashed", "curious", "domains", "trust_quality"),
+    *("participation", "local_steps", "batch_size", "learning_rate", "server_learning_rate", "evaluate_every"),
+)
 CLEAN = "none"
 STATUSES = ("ok", "failed", "skipped")
 MEANS = (

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.cell import NUMBERS, PLUGINS, Cell
+from bench.judging import DISCLOSED, JUDGED
 from protocols.check import CloisterError
 
 __all__ = [
@@ -32,6 +33,8 @@ _MEASURED = (
     "tolerated_clusters",
     "clusters",
     "failed_clusters",
+    *JUDGED,
+    *DISCLOSED,
     "parameters",
     "bytes_total",
     "bytes_mpc",
@@ -48,7 +51,8 @@ _MEASURED = (
 RESULT_COLUMNS = ("status", "error", *PLUGINS, *NUMBERS, *_MEASURED, "key")
 CURVE_COLUMNS = ("key", *PLUGINS, "seed", "round", "accuracy", "loss", "bytes", "seconds")
 _STATUSES = ("ok", "failed", "skipped")
-_TEXTS = ("epsilon", "error")
+_TEXTS = ("epsilon", "error", "predicted_why", "observed_why", "contradicted")
+_FLAGS = ("sum_exact", *(column for column in JUDGED if column.startswith(("predicted_", "observed_"))))
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -164,7 +168,7 @@ def load_results(directory: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str))
         absent = [column for column in RESULT_COLUMNS if column not in table]
-        numbers = [] if absent else [name for name in (*NUMBERS, *_MEASURED) if name not in (*_TEXTS, "sum_exact")]
+        numbers = [] if absent else [name for name in (*NUMBERS, *_MEASURED) if name not in (*_TEXTS, *_FLAGS)]
         texts = [name for name in numbers if not pd.api.types.is_numeric_dtype(table[name])]
     except ValueError as error:  # among them what pandas says of empty files and of other encodings
         raise CloisterError(f"{str(path)!r} is not a table of results: {error}") from None
@@ -174,7 +178,7 @@ def load_results(directory: Path) -> pd.DataFrame:
     # An attack or a mechanism may be called "none"; pandas would read some such words as missing values.
     for column in PLUGINS:
         table[column] = table[column].fillna("none")
-    return table.fillna({"error": "", "epsilon": ""})
+    return table.fillna(dict.fromkeys(_TEXTS, ""))
 
 
 def load_rounds(directory: Path) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """The small frozen types that every layer shares."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from protocols import check
 from protocols.check import CloisterError
 
-__all__ = ["Clustering", "Cost", "Traffic", "balanced_sizes"]
+__all__ = ["Clustering", "Cost", "Cover", "Hierarchy", "Traffic", "balanced_sizes"]
 
 
 def balanced_sizes(n: int, cluster_size: int) -> tuple[int, ...]:
@@ -53,6 +54,61 @@ class Clustering:
         if faulty.shape != (self.n,):
             raise CloisterError(f"a mask of shape {faulty.shape} does not fit; allowed: one of {self.n} processes")
         return np.array([int(faulty[list(cluster)].sum()) for cluster in self.clusters], dtype=np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cover:
+    """Several partitions of the same processes, so that each process is in as many clusters as there are partitions.
+
+    Guarantees:
+        Every process is in exactly one cluster of each partition.
+    """
+
+    partitions: tuple[Clustering, ...]
+
+    def __post_init__(self) -> None:
+        if len({partition.n for partition in self.partitions}) != 1:
+            counts = [partition.n for partition in self.partitions]
+            raise CloisterError(f"partitions of {counts} processes are no cover; allowed: one or more, all of the same")
+
+    @property
+    def membership(self) -> NDArray[np.int64]:
+        """Which sums a process is in: 0/1 of shape (clusters of all partitions, n)."""
+        clusters = [cluster for partition in self.partitions for cluster in partition.clusters]
+        table = np.zeros((len(clusters), self.partitions[0].n), dtype=np.int64)
+        for row, cluster in zip(table, clusters, strict=True):
+            row[list(cluster)] = 1
+        return table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hierarchy:
+    """Clusters of processes, groups of these clusters, groups of these groups, ..: each level a partition of the last.
+
+    Guarantees:
+        Each level partitions the clusters of the level below it.
+    """
+
+    levels: tuple[Clustering, ...]
+
+    def __post_init__(self) -> None:
+        for below, above in pairwise(self.levels):
+            if above.n != len(below.clusters):
+                raise CloisterError(
+                    f"a level groups {above.n} clusters of {len(below.clusters)}; allowed: all of the level below"
+                )
+
+    @property
+    def leaves(self) -> Clustering:
+        """The clusters of processes."""
+        return self.levels[0]
+
+    def processes(self, level: int) -> Clustering:
+        """Return the processes of each group of a level; level 0 are the leaves."""
+        formed = self.levels[0].clusters
+        for above in self.levels[1 : level + 1]:
+            formed = tuple(tuple(process for j in group for process in formed[j]) for group in above.clusters)
+        return Clustering(clusters=formed)
 
 
 @dataclass(frozen=True, kw_only=True)

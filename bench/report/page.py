@@ -16,6 +16,7 @@ from bench.report.effects import effects
 from bench.report.figures import draw
 from bench.report.study import Study, study
 from bench.report.theme import DARK, LIGHT
+from bench.report.verdicts import contradictions, policies, verdicts
 from bench.report.words import Story, alarms, headline, settings_line, stories
 from bench.statistics import setting_text
 
@@ -75,6 +76,9 @@ def write_report(
         descriptions=_said(files, "description"),
         settings=settings_line(found),
         alarms=alarms(found),
+        contradictions=contradictions(found),
+        verdicts=verdicts(found),
+        policies=policies(found),
         headline=headline(found, attacked),
         counts=found.counts,
         figures=[_shown(name, story, found, folder) for name, story in stories(found).items()],

@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from protocols.clustering import clusterings
+from protocols.clustering._dealing import dealt
+from protocols.population import Population
 from protocols.types import Clustering, balanced_sizes
 
 
@@ -15,10 +19,19 @@ class RoundRobin:
         Two processes whose numbers differ by less than the number of clusters are in different clusters.
     """
 
-    def __call__(self, *, n: int, cluster_size: int, seed: int, round_index: int) -> Clustering:  # noqa: ARG002
+    @property
+    def needs(self) -> tuple[str, ...]:
         """See ClusteringPolicy."""
-        m = len(balanced_sizes(n, cluster_size))
-        return Clustering(clusters=tuple(tuple(range(j, n, m)) for j in range(m)))
+        return ()
+
+    def __call__(self, *, population: Population, cluster_size: int, seed: int, round_index: int) -> Clustering:  # noqa: ARG002
+        """See ClusteringPolicy."""
+        sizes = self.sizes(n=population.n, cluster_size=cluster_size)
+        return dealt(np.arange(population.n), len(sizes))
+
+    def sizes(self, *, n: int, cluster_size: int) -> tuple[int, ...]:
+        """See ClusteringPolicy."""
+        return balanced_sizes(n, cluster_size)
 
     def smallest_cluster(self, cluster_size: int) -> int:
         """See ClusteringPolicy."""

@@ -22,7 +22,7 @@ from protocols.tolerance.parts import BadSet, Groups, Mask, NotExactError, parts
 from protocols.tolerance.solve import Probability, tail
 from protocols.tolerance.union import tail_bounds
 
-__all__ = ["Analysis", "Faults", "analyse", "failure"]
+__all__ = ["Analysis", "Faults", "analyse", "correct_failure", "failure", "private_failure"]
 
 Counts = NDArray[np.int64]
 _MOST_CELLS = 20_000_000
@@ -86,17 +86,30 @@ def analyse(faults: Faults, groups: Groups, conditions: Conditions, tolerate: in
         Equal to counting all placements one by one.
     Source: design notes 2.2 and 2.4; a lost cluster counts like a tainted one, since the rule misses its value.
     """
-    private = _probability(faults, groups, 0, _colluding(faults, conditions))
+    private = private_failure(faults, groups, conditions)
     if tolerate < 0:
         sure = Probability.exact(1.0, "certain")
         return Analysis(private=private, correct=sure, live=sure, fail=sure, union_bound=1.0)
-    correct = _probability(faults, groups, tolerate, _kinds(faults, conditions.failed))
+    correct = correct_failure(faults, groups, conditions, tolerate)
     lost = _kinds(faults, conditions.lost)
     same = _same_sets(groups, lost, _kinds(faults, conditions.failed))
-    live = correct if same else _probability(faults, groups, tolerate, lost)
+    # A lost cluster has failed: what cannot happen to the failed ones cannot happen to the lost ones.
+    live = correct if same or correct.upper == 0.0 else _probability(faults, groups, tolerate, lost)
     fail = _joined(faults, groups, conditions, tolerate, (private, correct))
     bound = 1.0 if fail.upper == 1.0 else _union_bound(faults, groups, conditions, tolerate)
     return Analysis(private=private, correct=correct, live=live, fail=fail, union_bound=max(bound, fail.upper))
+
+
+def private_failure(faults: Faults, groups: Groups, conditions: Conditions) -> Probability:
+    """Return Analysis.private alone."""
+    return _probability(faults, groups, 0, _colluding(faults, conditions))
+
+
+def correct_failure(faults: Faults, groups: Groups, conditions: Conditions, tolerate: int) -> Probability:
+    """Return Analysis.correct alone."""
+    if tolerate < 0:
+        return Probability.exact(1.0, "certain")
+    return _probability(faults, groups, tolerate, _kinds(faults, conditions.failed))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +179,7 @@ def failure(faults: Faults, groups: Groups, conditions: Conditions, tolerate: in
     """Return Analysis.fail alone, without computing a side whose bound is negligible beside the other."""
     if tolerate < 0:
         return Probability.exact(1.0, "certain")
-    private = _probability(faults, groups, 0, _colluding(faults, conditions))
+    private = private_failure(faults, groups, conditions)
     failed = _kinds(faults, conditions.failed)
     upper = _bound(faults, groups, tolerate, failed)
     if upper <= _NEGLIGIBLE * private.lower or private.lower >= 1 - _NEGLIGIBLE:

@@ -5,11 +5,20 @@ Differences of log-gamma functions lose nine digits at a million processes; the 
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Floats", "log_binomial", "log_hypergeometric", "log_hypergeometric_sum", "log_multinomial", "log_sum"]
+__all__ = [
+    "Floats",
+    "log_binomial",
+    "log_hypergeometric",
+    "log_hypergeometric_sum",
+    "log_multinomial",
+    "log_sum",
+    "log_total",
+]
 
 Floats = NDArray[np.float64]
 _SMALL = 15
@@ -77,13 +86,19 @@ def log_multinomial(xs: Sequence[Floats], count: Floats, shares: Sequence[float]
     return np.where(left < 0, -np.inf, total)
 
 
+@lru_cache(maxsize=64)  # one design asks for the same one dozens of times
+def log_total(n: int, counts: tuple[int, ...]) -> float:
+    """Return ln P(a multinomial of n trials with shares counts / n gives exactly these counts)."""
+    shares = [count / n for count in counts]
+    return float(log_multinomial([np.asarray(float(count)) for count in counts], np.asarray(float(n)), shares))
+
+
 def log_hypergeometric(xs: Sequence[Floats], n: int, counts: Sequence[int], size: int) -> Floats:
     """Return ln P(a cluster of `size` among `n` holds xs[i] of the counts[i] processes of kind i)."""
     shares = [count / n for count in counts]
     rest = [np.asarray(count - x, dtype=np.float64) for count, x in zip(counts, xs, strict=True)]
-    everyone = log_multinomial([np.asarray(float(count)) for count in counts], np.asarray(float(n)), shares)
     inside = log_multinomial(xs, np.asarray(float(size)), shares)
-    return inside + log_multinomial(rest, np.asarray(float(n - size)), shares) - everyone
+    return inside + log_multinomial(rest, np.asarray(float(n - size)), shares) - log_total(n, tuple(counts))
 
 
 def log_sum(logs: Floats) -> float:

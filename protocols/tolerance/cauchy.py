@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.tolerance.binomial import Floats, log_binomial
+from protocols.tolerance.binomial import Floats, log_total
 from protocols.tolerance.parts import NotExactError, Part, check_counts, is_monotone, log_weights
 from protocols.tolerance.union import any_bad_bounds
 
@@ -110,7 +110,7 @@ def _log1p(z: Complexes) -> Complexes:
 
 def _checked(terms: Complexes, sizes: Floats, points: int, n: int, faulty: int) -> float:
     total = float(terms.real.sum())
-    whole = float(np.exp(log_binomial(np.asarray(float(faulty)), np.asarray(float(n)), faulty / n)))
+    whole = math.exp(log_total(n, (faulty,)))
     rounding = 2.0**-50 * 2 * float(sizes.sum())
     if not (math.isfinite(total) and total > 0 and rounding <= _ACCURACY * total):
         raise NotExactError(f"the contour integral loses accuracy at n = {n}, faulty = {faulty}")

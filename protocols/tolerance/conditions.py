@@ -357,6 +357,11 @@ class Conditions:
     checked_inputs: bool = False
     least_honest: int = 0
 
+    @property
+    def opens_inputs(self) -> bool:
+        """Whether each input is sent as it is."""
+        return self.scheme.private is _opens_all
+
     def threshold_at(self, c: int) -> int:
         """Return the threshold of a cluster of c; CloisterError where no sharing has such a threshold."""
         if self.threshold is None:
@@ -373,6 +378,16 @@ class Conditions:
     def exposed(self, c: int, a: Counts) -> Mask:
         """Return where a = b + p colluding members of a cluster of c break secrecy, elementwise."""
         return self.scheme.private(a, c, self.threshold_at(c), self.revealed)
+
+    def left_alone(self, c: int, a: Counts, k: Counts) -> Mask:
+        """Return where k crashes can leave a sum with one input that the a colluding members do not know, elementwise.
+
+        Such a sum needs the inputs of all colluding members and one more to be enough for it to open, and all other
+        members but the crashed ones would be in it.
+        """
+        crashes = np.arange(c + 1)
+        most = crashes[~self.lost(c, np.zeros_like(crashes), crashes)].max(initial=-1)
+        return (c - a - k <= 1) & (a < c) & (a + 1 >= c - most) & self.revealed
 
     def lost(self, c: int, b: Counts, k: Counts) -> Mask:
         """Return where b Byzantine and k crashed members keep a cluster of c from delivering, elementwise."""

@@ -1,24 +1,21 @@
 """Design: which cluster size, which window of sizes, and how many faulty processes a target allows."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 
 from protocols import check
-from protocols.check import CloisterError
-from protocols.tolerance.analysis import Faults, analyse, failure
+from protocols.tolerance.analysis import Faults, correct_failure, failure, private_failure
 from protocols.tolerance.binomial import log_hypergeometric_sum
 from protocols.tolerance.conditions import Conditions
-from protocols.tolerance.parts import Groups, Part, clusters_of, parts_of, size_groups
-from protocols.tolerance.union import any_bad_bounds, bad_shares
+from protocols.tolerance.parts import Groups, clusters_of, size_groups
+from protocols.tolerance.screen import Breakdown, Ranges, screen
 
 __all__ = ["Best", "Window", "best_size", "distinct_sizes", "largest_faulty", "smallest_committee", "window"]
 
-Breakdown = Callable[[int], int]
-"""Number of clusters m -> how many of them the outer rule withstands."""
 _HOPELESS = 1 - 1e-9
 
 
@@ -66,15 +63,16 @@ def best_size(faults: Faults, conditions: Conditions, breakdown: Breakdown, *, t
     """
     if target is not None:
         check.fraction(target=target)
-    candidates = list(_candidates(faults, conditions, breakdown))
+    bounds = screen(faults, conditions, breakdown, distinct_sizes(faults.n))
+    least = np.maximum(bounds.private.lower, bounds.correct.lower).tolist()
     if target is not None:
-        for lower, size in sorted(candidates, key=lambda candidate: candidate[1]):
+        for lower, size in zip(least, bounds.sizes, strict=True):
             if lower <= target:
                 fail = _fail_at(faults, size, conditions, breakdown)
                 if fail <= target:
                     return Best(size=size, fail=fail)
     best = Best(size=None, fail=_HOPELESS)
-    for lower, size in sorted(candidates):
+    for lower, size in sorted(zip(least, bounds.sizes, strict=True)):
         if lower >= best.fail:
             break
         fail = _fail_at(faults, size, conditions, breakdown)
@@ -88,58 +86,37 @@ def _fail_at(faults: Faults, size: int, conditions: Conditions, breakdown: Break
     return failure(faults, groups, conditions, breakdown(clusters_of(groups))).upper
 
 
-def _candidates(faults: Faults, conditions: Conditions, breakdown: Breakdown) -> Iterable[tuple[float, int]]:
-    for size in distinct_sizes(faults.n):
-        groups = size_groups(faults.n, size)
-        try:
-            yield _lower_bound(faults, groups, conditions, breakdown(clusters_of(groups))), size
-        except CloisterError:
-            continue  # a threshold that clusters of this size cannot have
-
-
-def _lower_bound(faults: Faults, groups: Groups, conditions: Conditions, most: int) -> float:
-    """A bound that costs a fraction of the answer, so that hopeless sizes are not computed."""
-    if most < 0:
-        return 1.0
-    failed = parts_of(groups, lambda c: conditions.failed(c, np.arange(c + 1), np.array(0)))
-    correct = _many_bad(failed, faults, most)
-    if correct >= _HOPELESS:
-        return correct
-    exposed = parts_of(groups, lambda c: conditions.exposed(c, np.arange(c + 1)))
-    return max(correct, any_bad_bounds(exposed, faults.n, (faults.colluding,)).lower)
-
-
-def _many_bad(parts: Sequence[Part], faults: Faults, most: int) -> float:
-    # Crashes only add failures. Negatively associated events have a variance below the independent one's, so
-    # Chebyshev bounds the chance of as few as `most` (Cantelli's one-sided form).
-    shares = np.minimum(bad_shares(parts, faults.n, (faults.byzantine,)), 1.0)
-    many = np.array([part.count for part in parts])
-    above = float(shares @ many) - most
-    variance = float((shares * (1 - shares)) @ many)
-    return 1 - variance / (variance + above**2) if above > 0 else 0.0
-
-
 def window(faults: Faults, conditions: Conditions, breakdown: Breakdown, target: float) -> Window:
     """Return the cluster sizes that meet the target: c_priv, the smallest that is private; c_rob, the largest correct.
 
     Raises: CloisterError unless 0 < target < 1.
     """
     check.fraction(target=target)
-    private: list[int] = []
-    correct: list[int] = []
-    for size in distinct_sizes(faults.n):
-        try:
-            groups = size_groups(faults.n, size)
-            found = analyse(faults, groups, conditions, breakdown(clusters_of(groups)))
-        except CloisterError:
-            continue  # a threshold that clusters of this size cannot have
-        private += [size] if found.private.upper <= target else []
-        correct += [size] if found.correct.upper <= target else []
+    bounds = screen(faults, conditions, breakdown, distinct_sizes(faults.n))
+    groups = [size_groups(faults.n, size) for size in bounds.sizes]
+    private = _meeting(
+        bounds.sizes, bounds.private, target, lambda i: private_failure(faults, groups[i], conditions).upper
+    )
+    correct = _meeting(
+        bounds.sizes,
+        bounds.correct,
+        target,
+        lambda i: correct_failure(faults, groups[i], conditions, breakdown(clusters_of(groups[i]))).upper,
+    )
     return Window(
         private=min(private, default=None),
         correct=max(correct, default=None),
         sizes=tuple(sorted(set(private) & set(correct))),
     )
+
+
+def _meeting(sizes: Sequence[int], bounds: Ranges, target: float, exact: Callable[[int], float]) -> list[int]:
+    """The sizes at which one side meets the target: by its bounds where these tell, else by its exact probability."""
+    return [
+        size
+        for i, size in enumerate(sizes)
+        if bounds.upper[i] <= target or (bounds.lower[i] <= target and exact(i) <= target)
+    ]
 
 
 def largest_faulty(faults: Faults, groups: Groups, conditions: Conditions, tolerate: int, target: float) -> int:

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.tolerance.binomial import Floats, log_multinomial
+from protocols.tolerance.binomial import Floats, log_total
 from protocols.tolerance.parts import NotExactError, Part, check_counts, log_weights
 
 __all__ = ["distribution", "distribution_work"]
@@ -44,9 +44,8 @@ def distribution(parts: Sequence[Part], n: int, counts: Sequence[int]) -> Floats
         logs = log_weights(part.size, n, counts)
         for _ in range(part.count):
             rows, scales = _add_cluster(rows, scales, logs, part)
-    whole = log_multinomial([np.asarray(float(f)) for f in counts], np.asarray(float(n)), [f / n for f in counts])
     with np.errstate(divide="ignore"):
-        logs = np.log(rows[(slice(None), *counts)]) + scales - float(whole)
+        logs = np.log(rows[(slice(None), *counts)]) + scales - log_total(n, tuple(counts))
     return np.minimum(np.exp(logs), 1.0)
 
 

@@ -5,13 +5,13 @@ make the wanted coefficient typical, so that no digits cancel, however small the
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.tolerance.binomial import Floats, log_multinomial, log_sum
+from protocols.tolerance.binomial import Floats, log_total
 from protocols.tolerance.parts import NotExactError, Part, check_counts, log_weights
 
 __all__ = ["saddle_tail"]
@@ -64,22 +64,24 @@ def saddle_tail(parts: Sequence[Part], n: int, counts: Sequence[int], most: int)
     target = np.array([*counts, most + 1], dtype=np.float64)
     if _unreachable(laws, target):
         return 0.0
-    whole = log_multinomial([np.asarray(float(f)) for f in counts], np.asarray(float(n)), [f / n for f in counts])
-    everything = np.ones(len(target), dtype=np.bool_)
-    tilt = _newton(laws, target, everything)
-    if tilt[-1] < 0:
-        # The tail is most of the mass: if the rest is below half a rounding error (Chernoff), it is all of it.
-        rest = _tilted(laws, tilt).log_mass - float(tilt @ target) + tilt[-1] - float(whole)
-        if rest < -_NOTHING and all(part.complete for part in parts):
-            return 1.0
-        # Otherwise it is summed where it lies, without a tilt in u. The totals still have to be met.
-        everything[-1] = False
-        tilt = _newton(laws, target, everything)
-    law = _tilted(laws, tilt)
-    # For tilts v >= 0 this is Chernoff's bound on the tail itself.
-    log_scale = law.log_mass - float(tilt @ target) - float(whole)
-    if log_scale < -_MOST_TILT:
-        return 0.0
+    whole = log_total(n, tuple(counts))
+    complete = all(part.complete for part in parts)
+
+    def settled(law: _Tilted, tilt: Floats) -> float | None:
+        """Chernoff's bound at any tilt: on the tail for v >= 0, on the rest of a complete law for v < 0."""
+        height = law.log_mass - float(tilt @ target) - whole
+        if tilt[-1] < 0:
+            return 1.0 if complete and height + tilt[-1] < -_NOTHING else None
+        return 0.0 if height < -_MOST_TILT else None
+
+    law, tilt, answer = _newton(laws, target, np.arange(len(target)), settled)
+    if answer is None and tilt[-1] < 0:
+        # The tail is most of the mass: it is summed where it lies, without a tilt in u. The totals still have to be
+        # met.
+        law, tilt, answer = _newton(laws, target, np.arange(len(target) - 1), settled)
+    if answer is not None:
+        return answer
+    log_scale = law.log_mass - float(tilt @ target) - whole
     share = _integral(laws, law, tilt, target)
     return min(1.0, math.exp(min(0.0, log_scale + math.log(share))))
 
@@ -136,27 +138,35 @@ def _tilted(laws: Sequence[_Law], tilt: Floats) -> _Tilted:
     return _Tilted(log_mass=log_mass, mean=mean, covariance=covariance)
 
 
-def _newton(laws: Sequence[_Law], target: Floats, free: NDArray[np.bool_]) -> Floats:
+def _newton(
+    laws: Sequence[_Law], target: Floats, free: NDArray[np.int64], settled: Callable[[_Tilted, Floats], float | None]
+) -> tuple[_Tilted, Floats, float | None]:
+    """Return the law at a tilt near the saddle, that tilt, and the answer where a bound on the way settles it."""
     # Any tilt gives the same integral; the saddle only keeps digits, so a rough one is enough.
     tilt = np.zeros(len(target))
     law = _tilted(laws, tilt)
+    grid, diagonal = (free[:, None], free), np.arange(len(free))
     for _ in range(200):
         gap = (target - law.mean)[free]
-        matrix = law.covariance[np.ix_(free, free)]
-        damped = matrix + np.diag(1e-9 * np.diag(matrix) + 1e-12)
+        damped = law.covariance[grid]
+        damped[diagonal, diagonal] *= 1 + 1e-9
+        damped[diagonal, diagonal] += 1e-12
         step: Floats = np.linalg.solve(damped, gap).astype(np.float64)
         if float(gap @ step) < 1e-6:
             break
         # At most a factor of e^3 in any variable at a time: far from the saddle the quadratic model is blind.
         step *= min(1.0, 3.0 / float(np.abs(step).max()))
         tilt, law = _descend(laws, target, tilt, law, free, step)
+        answer = settled(law, tilt)
+        if answer is not None:
+            return law, tilt, answer
         if float(np.abs(tilt).max()) >= _MOST_TILT:
             break
-    return tilt
+    return law, tilt, settled(law, tilt)
 
 
 def _descend(  # noqa: PLR0917 - one step of the loop above
-    laws: Sequence[_Law], target: Floats, tilt: Floats, law: _Tilted, free: NDArray[np.bool_], step: Floats
+    laws: Sequence[_Law], target: Floats, tilt: Floats, law: _Tilted, free: NDArray[np.int64], step: Floats
 ) -> tuple[Floats, _Tilted]:
     height = law.log_mass - float(tilt @ target)
     for _ in range(30):
@@ -173,20 +183,23 @@ def _reach(laws: Sequence[_Law], law: _Tilted, tilt: Floats, direction: Floats) 
     """The range of direction @ (faults, K), but for exp(-_FADED) of the tilted law (Chernoff)."""
     centre = float(law.mean @ direction)
     deviation = math.sqrt(max(float(direction @ law.covariance @ direction), 1e-6))
-    ends: list[float] = []
-    for sign in (-1.0, 1.0):
-        widths: list[float] = []
-        # The best h of a normal law, and some for laws with a few large or rare steps.
-        for size in (math.sqrt(2 * _FADED) / deviation, 0.5 * math.sqrt(2 * _FADED) / deviation, 2.0, 8.0, 32.0):
-            h = sign * size
-            grown = _log_mass(laws, tilt + h * direction) - law.log_mass - h * centre
-            widths.append((grown + _FADED) / size)
-        ends.append(centre + sign * min(widths))
-    return math.floor(ends[0]), math.ceil(ends[1])
+    # The best h of a normal law, and some for laws with a few large or rare steps.
+    normal = math.sqrt(2 * _FADED) / deviation
+    sizes = np.array([normal, 0.5 * normal, 2.0, 8.0, 32.0])
+    steps = np.concatenate([-sizes, sizes])
+    grown = _log_masses(laws, tilt + steps[:, None] * direction) - law.log_mass - steps * centre
+    widths = (grown + _FADED) / np.abs(steps)
+    return math.floor(centre - float(widths[:5].min())), math.ceil(centre + float(widths[5:].min()))
 
 
-def _log_mass(laws: Sequence[_Law], tilt: Floats) -> float:
-    return sum(law.count * log_sum(law.logs + law.points @ tilt) for law in laws)
+def _log_masses(laws: Sequence[_Law], tilts: Floats) -> Floats:
+    """The logarithm of the mass at each of several tilts."""
+    total = np.zeros(len(tilts))
+    for law in laws:
+        logs = law.logs + tilts @ law.points.T
+        most = logs.max(axis=1)
+        total += law.count * (most + np.log(np.exp(logs - most[:, None]).sum(axis=1)))
+    return total
 
 
 @dataclass(frozen=True, kw_only=True)

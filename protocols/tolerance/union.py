@@ -3,15 +3,17 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from protocols.tolerance.binomial import Floats, log_hypergeometric_sum
+from protocols.tolerance.binomial import Floats, log_hypergeometric, log_hypergeometric_sum, log_sum
 from protocols.tolerance.parts import Part, check_counts, is_monotone, without_absent
 
-__all__ = ["Bounds", "any_bad_bounds", "bad_shares", "tail_bounds"]
+__all__ = ["Bounds", "any_bad_bounds", "bad_shares", "chernoff", "tail_bounds"]
 
 _MOST_LOG_TILT = 700.0
+_SMALL = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +34,19 @@ def bad_shares(parts: Sequence[Part], n: int, counts: Sequence[int]) -> Floats:
 def _log_share(part: Part, n: int, counts: Sequence[int]) -> float:
     if not counts:
         return 0.0 if part.bad else -math.inf
-    where = np.nonzero(part.bad)
+    # Nobody holds more faulty members of a kind than there are.
+    where = np.nonzero(part.bad[tuple(slice(0, count + 1) for count in counts)])
+    if len(counts) == 1 and part.size <= _SMALL:
+        return log_sum(_law_of_one(part.size, n, counts[0])[where])
     xs = [axis.astype(np.float64) for axis in where]
     return log_hypergeometric_sum(xs, n, counts, part.size)
+
+
+@lru_cache(maxsize=16)  # the sides of one design ask for the same few
+def _law_of_one(size: int, n: int, faulty: int) -> Floats:
+    logs = log_hypergeometric([np.arange(min(size, faulty) + 1.0)], n, (faulty,), size)
+    logs.setflags(write=False)
+    return logs
 
 
 def any_bad_bounds(parts: Sequence[Part], n: int, counts: Sequence[int]) -> Bounds:
@@ -73,12 +85,15 @@ def tail_bounds(parts: Sequence[Part], n: int, counts: Sequence[int], most: int)
     many = np.array([part.count for part in parts])
     upper = float(shares @ many) / (most + 1)
     if len(counts) == 1 and _same_side(parts):
-        upper = min(upper, _chernoff(shares, many, most + 1))
+        upper = min(upper, chernoff(shares, many, most + 1))
     return Bounds(lower=0.0, upper=upper)
 
 
-def _chernoff(shares: Floats, many: Floats, least: int) -> float:
-    """exp(-v least) prod (1 + h (e^v - 1))^m, a bound for every v >= 0: here the best v for their mean share."""
+def chernoff(shares: Floats, many: Floats, least: int) -> float:
+    """Return a bound on P(at least `least` of negatively associated events): many[i] of probability shares[i].
+
+    exp(-v least) prod (1 + h (e^v - 1))^m holds for every v >= 0; here the best v for their mean share.
+    """
     m, mean = float(many.sum()), float(shares @ many / many.sum())
     if mean * m >= least or least > m:
         return 1.0 if least <= m else 0.0

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tomllib
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,34 @@ def bench(*arguments: object, cwd: Path | None = None, **environment: str) -> su
         env={**os.environ, **environment},
         check=False,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a command ended that ran in this process: without the seconds that starting one takes."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Here = Callable[..., Ended]
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    def run(*arguments: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        code = 0
+        with warnings.catch_warnings():
+            try:
+                main()
+            except SystemExit as ended:
+                code = int(ended.code or 0)
+        said = capsys.readouterr()
+        return Ended(returncode=code, stdout=said.out, stderr=said.err)
+
+    return run
 
 
 def lines_of(directory: Path) -> list[dict[str, str]]:
@@ -111,18 +141,14 @@ def test_the_report_is_one_file_that_needs_no_network(finished: Path) -> None:
     assert "sign_flip" in html
 
 
-def test_running_the_written_experiment_again_gives_the_same_accuracies(finished: Path, tmp_path: Path) -> None:
-    again = tmp_path / "again"
-    assert bench("run", finished / "experiment.toml", "--out", again, "--jobs", 2).returncode == 0
-    assert accuracies(again) == accuracies(finished)
-
-
-def test_a_killed_run_keeps_its_finished_cells_and_resumes_to_the_same_results(
-    tiny: Path, finished: Path, tmp_path: Path
-) -> None:
+def test_a_killed_run_keeps_its_finished_cells_and_resumes_to_the_same_results(finished: Path, tmp_path: Path) -> None:
+    """It runs the experiment that another run has written: the same accuracies, to the last digit."""
     out = tmp_path / "killed"
     running = subprocess.Popen(
-        [BENCH, "run", tiny, "--out", out, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [BENCH, "run", finished / "experiment.toml", "--out", out, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert running.stdout is not None
     for line in running.stdout:
@@ -158,18 +184,6 @@ def test_ctrl_c_writes_the_tables_of_what_is_finished_and_says_how_to_go_on(tiny
     assert 1 <= len(lines_of(out)) <= 4
 
 
-def test_a_cell_that_raises_is_a_failed_line_and_the_run_goes_on(tiny: Path, tmp_path: Path) -> None:
-    """The noise is finer than the ring's grid, which only the running cell can tell."""
-    out = tmp_path / "failing"
-    setting = 'privacy=none,{name="local",noise_multiplier=1e-9}'
-    ended = bench("run", tiny, "--out", out, "--seeds", "0", "--set", "attack=none", "--set", setting)
-    assert ended.returncode == 1
-    assert "1 ok, 1 failed" in ended.stdout
-    (failed,) = [line for line in lines_of(out) if line["status"] == "failed"]
-    assert "does not fit the ring" in failed["error"]
-    assert "does not fit the ring" in (out / "report.html").read_text()
-
-
 def test_a_cell_without_a_result_by_its_deadline_is_a_failed_line(tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "late"
     ended = bench("run", tiny, "--out", out, "--seeds", 0, "--set", "attack=none", "--cell-deadline", 0.001)
@@ -179,8 +193,11 @@ def test_a_cell_without_a_result_by_its_deadline_is_a_failed_line(tiny: Path, tm
     assert "no result after 0.001 s; --cell-deadline allows more" in line["error"]
 
 
-def test_a_dry_run_names_cells_skips_and_an_estimate_and_writes_nothing(tiny: Path, tmp_path: Path) -> None:
-    ended = bench("run", tiny, "--dry-run", "--set", "model=mlp", "--set", "model=cnn", cwd=tmp_path)
+def test_a_dry_run_names_cells_skips_and_an_estimate_and_writes_nothing(
+    tiny: Path, tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = here("run", tiny, "--dry-run", "--set", "model=mlp", "--set", "model=cnn")
     assert ended.returncode == 0
     assert "4 cells to run, 4 skipped" in ended.stdout
     assert ended.stdout.count("\n  run   ") == ended.stdout.count("\n  skip  ") == 4
@@ -246,12 +263,14 @@ def test_a_mistake_ends_the_installed_command_the_same_way(tmp_path: Path) -> No
     assert ended.stderr.count("\n") == 1
 
 
-def test_a_corrupt_row_stops_a_resume_with_its_name_and_nothing_is_lost(finished: Path, tmp_path: Path) -> None:
+def test_a_corrupt_row_stops_a_resume_with_its_name_and_nothing_is_lost(
+    finished: Path, tmp_path: Path, here: Here
+) -> None:
     out = tmp_path / "corrupt"
     shutil.copytree(finished, out)
     rows = sorted((out / "rows").glob("*.json"))
     rows[0].write_text(json.dumps({"key": rows[0].stem, "status": "ok", "labels": {}}))
-    ended = bench("run", "--resume", out)
+    ended = here("run", "--resume", out)
     assert ended.returncode == 2
     assert rows[0].name in ended.stderr
     assert [path.read_bytes() for path in rows[1:]] == [
@@ -259,16 +278,16 @@ def test_a_corrupt_row_stops_a_resume_with_its_name_and_nothing_is_lost(finished
     ]
 
 
-def test_a_run_into_a_folder_that_is_not_empty_is_refused(finished: Path, tiny: Path) -> None:
-    ended = bench("run", tiny, "--out", finished)
+def test_a_run_into_a_folder_that_is_not_empty_is_refused(finished: Path, tiny: Path, here: Here) -> None:
+    ended = here("run", tiny, "--out", finished)
     assert ended.returncode == 2
     assert "--resume" in ended.stderr
 
 
-def test_a_report_of_two_runs_together_is_written_where_asked(finished: Path, tmp_path: Path) -> None:
+def test_a_report_of_two_runs_together_is_written_where_asked(finished: Path, tmp_path: Path, here: Here) -> None:
     other = tmp_path / "other"
     shutil.copytree(finished, other)
-    ended = bench("report", finished, other, "--out", tmp_path / "both")
+    ended = here("report", finished, other, "--out", tmp_path / "both")
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "both" / "report.html").is_file()
 
@@ -316,8 +335,8 @@ def test_a_mistake_that_nobody_foresaw_is_one_line_too(
     )
 
 
-def test_comparing_a_run_with_itself_finds_it_identical(finished: Path) -> None:
-    ended = bench("compare", finished, finished, "--json")
+def test_comparing_a_run_with_itself_finds_it_identical(finished: Path, here: Here) -> None:
+    ended = here("compare", finished, finished, "--json")
     assert ended.returncode == 0, ended.stderr
     assert {record["verdict"] for record in json.loads(ended.stdout)} == {"identical"}
 
@@ -330,8 +349,8 @@ def test_everything_there_is_to_choose_from_has_a_summary_and_a_source(kind: str
     assert all(item["summary"] and item["source"] for item in listed)
 
 
-def test_a_list_for_machines_is_a_list_of_objects() -> None:
-    listed = json.loads(bench("list", "attacks", "--json").stdout)
+def test_a_list_for_machines_is_a_list_of_objects(here: Here) -> None:
+    listed = json.loads(here("list", "attacks", "--json").stdout)
     assert {item["name"] for item in listed} >= {"none", "sign_flip", "ipm", "label_flip"}
     (ipm,) = [item for item in listed if item["name"] == "ipm"]
     assert ipm["parameters"] == {"tau": 1.0}
@@ -362,25 +381,39 @@ class ThirdParty:
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: third-party\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text("[cloister.attacks]\nthird_party = third_party_attack\n")
 
-    def test_a_third_partys_attack_is_listed_and_run_by_its_entry_point(self, tiny: Path, tmp_path: Path) -> None:
+    def test_a_third_partys_attacks_are_listed_and_run_by_their_entry_points_one_of_them_as_it_is_written(
+        self, tiny: Path, tmp_path: Path, here: Here
+    ) -> None:
+        assert here("new", "attack", "written_attack", "--into", tmp_path).returncode == 0
+        assert len((tmp_path / "written_attack.py").read_text().splitlines()) < 40
         self.install(tmp_path, self.ATTACK)
+        points = "[cloister.attacks]\nthird_party = third_party_attack\nwritten_attack = written_attack\n"
+        (tmp_path / "third_party-1.0.dist-info" / "entry_points.txt").write_text(points)
         listed = json.loads(bench("list", "attacks", "--json", PYTHONPATH=str(tmp_path)).stdout)
-        assert "third_party" in {item["name"] for item in listed}
+        assert {"third_party", "written_attack"} <= {item["name"] for item in listed}
         out = tmp_path / "out"
-        setting = 'attack={name="third_party", scale=3.0}'
+        setting = 'attack={name="third_party", scale=3.0},written_attack'
         ended = bench("run", tiny, "--seeds", 0, "--set", setting, "--out", out, PYTHONPATH=str(tmp_path))
         assert ended.returncode == 0, ended.stderr
-        assert lines_of(out)[0]["attack"] == "third_party(scale=3.0)"
+        assert {line["attack"] for line in lines_of(out)} == {"third_party(scale=3.0)", "written_attack"}
 
-    def test_an_attack_that_kills_its_worker_costs_its_own_cell_and_no_other(self, tiny: Path, tmp_path: Path) -> None:
+    def test_a_cell_that_raises_or_kills_its_worker_is_a_failed_line_and_costs_no_other_cell(
+        self, tiny: Path, tmp_path: Path
+    ) -> None:
+        """The tiny noise is finer than the ring's grid, which only the running cell can tell."""
         self.install(tmp_path, self.ATTACK.replace("return -self.scale", "import os; os._exit(1); return -self.scale"))
         out = tmp_path / "out"
-        setting = "attack=none,third_party,sign_flip"
-        ended = bench("run", tiny, "--seeds", 0, "--set", setting, "--out", out, PYTHONPATH=str(tmp_path))
+        settings = ("attack=third_party,none", 'privacy=none,{name="local",noise_multiplier=1e-9}')
+        chosen = [word for setting in settings for word in ("--set", setting)]
+        ended = bench("run", tiny, "--seeds", 0, *chosen, "--out", out, PYTHONPATH=str(tmp_path))
         assert ended.returncode == 1, ended.stderr
-        status = {line["attack"]: (line["status"], line["error"]) for line in lines_of(out)}
-        assert status["none"] == status["sign_flip"] == ("ok", "")
-        assert status["third_party"] == ("failed", "the worker process died while it ran this cell")
+        assert "1 ok, 3 failed" in ended.stdout
+        found = {(line["attack"], line["privacy"][:5]): (line["status"], line["error"]) for line in lines_of(out)}
+        assert found["none", "none"] == ("ok", "")
+        died = ("failed", "the worker process died while it ran this cell")
+        assert found["third_party", "none"] == found["third_party", "local"] == died
+        assert "does not fit the ring" in found["none", "local"][1]
+        assert "does not fit the ring" in (out / "report.html").read_text()
 
     def test_a_broken_third_partys_attack_is_named_with_its_reason(self, tmp_path: Path) -> None:
         self.install(tmp_path, "import does_not_exist")
@@ -389,17 +422,6 @@ class ThirdParty:
         assert "third_party" in ended.stderr
         assert "No module named 'does_not_exist'" in ended.stderr
         assert ended.stderr.count("\n") == 1
-
-    def test_a_new_attack_works_as_it_is_written(self, tiny: Path, tmp_path: Path) -> None:
-        """Written beside a third party's package, named by its entry point, run in a grid."""
-        assert bench("new", "attack", "third_party_attack", "--into", tmp_path).returncode == 0
-        source = (tmp_path / "third_party_attack.py").read_text()
-        (tmp_path / "third_party_attack.py").unlink()
-        self.install(tmp_path, source.replace("@update_attack(", '@update_attack(name="third_party", '))
-        assert len(source.splitlines()) < 40
-        out = tmp_path / "out"
-        ended = bench("run", tiny, "--seeds", 0, "--set", "attack=third_party", "--out", out, PYTHONPATH=str(tmp_path))
-        assert ended.returncode == 0, ended.stderr
 
     def test_a_new_attack_in_the_package_conforms_without_another_line(self, tmp_path: Path) -> None:
         """In a copy of the attack package, so that the real one is left alone."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import cli
+from bench.tolerance.wording import shown
 
 BENCH = Path(sys.executable).with_name("bench")
 PROMISED = {
@@ -85,7 +86,7 @@ def test_random_and_round_robin_have_one_law_and_different_words(
 def test_without_clusters_every_update_is_exposed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ("--n", "60", "--faulty", "5", "--policy", "none", "--protocol", "additive", "--json")
+    words = ("--n", "60", "--faulty", "5", "--policy", "singletons", "--protocol", "additive", "--json")
     found = json.loads(run(capsys, monkeypatch, *words)[1])
     assert found["cluster_sizes"] == [1] * 60
     assert found["p_private_fail"] == 1.0
@@ -132,3 +133,11 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert (code, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("probability", "text"),
+    [(0.0, "0 (or below 1e-300)"), (1.0, "1"), (1 - 2e-8, "1 - 2e-08"), (1 - 1e-12, "above 1 - 1e-9"), (0.25, "0.25")],
+)
+def test_a_probability_is_shown_with_the_digits_that_are_vouched_for(probability: float, text: str) -> None:
+    assert shown(probability) == text

@@ -108,9 +108,9 @@ LISTED: tuple[Mutant, ...] = (
     Mutant(
         name="divide by all members, not by the survivors",
         listed=11,
-        module="bench/round.py",
-        old="        added=torch.tensor([len(results[j][1]) for j in there]),\n",
-        new="        added=torch.tensor([clustering.sizes[j] for j in there]),\n",
+        module="bench/opening.py",
+        old="        contributors=[results[j].contributors for j in there],\n",
+        new="        contributors=[clustering.clusters[j] for j in there],\n",
         killers=("tests/units/test_round.py",),
     ),
     Mutant(
@@ -169,19 +169,20 @@ LISTED: tuple[Mutant, ...] = (
     Mutant(
         name="a failed cluster counts as a zero vector with full weight",
         listed=30,
-        module="bench/round.py",
+        module="bench/opening.py",
         old="            failure = error\n",
-        new="            failure = error\n"
+        new="            failure, nothing = error, words.new_zeros(words.shape[1])\n"
         "            if len(chosen) == 1:\n"
-        "                results[chosen[0]] = (words.new_zeros(words.shape[1]), tuple(range(len(members[0]))))\n",
+        "                everybody = clustering.clusters[chosen[0]]\n"
+        "                results[chosen[0]] = _Result(sums=nothing, contributors=everybody, exact=True)\n",
         killers=("tests/units/test_round.py",),
     ),
     Mutant(
         name="the aggregator gets faulty processes where it needs faulty clusters",
         listed=31,
-        module="bench/round.py",
-        old="    tolerate = min(federation.declared_faulty, m, federation.rule.breakdown(m))\n",
-        new="    tolerate = federation.declared_faulty\n",
+        module="bench/setting.py",
+        old="        return min(self.declared_faulty, m, self.rule.breakdown(m))\n",
+        new="        return self.declared_faulty\n",
         killers=("tests/units/test_round.py",),
     ),
     Mutant(

@@ -18,6 +18,7 @@ from scipy import stats
 
 from protocols.check import CloisterError
 from protocols.clustering import clusterings
+from protocols.population import Population
 from protocols.randomness import public_stream
 from protocols.registry import Spec
 from protocols.testing import Check
@@ -42,11 +43,19 @@ def test_every_registered_policy_is_tried_with_its_defaults() -> None:
     assert {str(spec) for spec in EXAMPLES} >= {"random(every=0)", "random(every=1)"}
 
 
+def test_every_policy_of_the_design_is_there_in_a_file_of_25_to_120_lines() -> None:
+    names = {"singletons", "single", "round_robin", "random", "stratified", "segregated", "similarity", "reputation"}
+    assert names | {"locality", "sticky", "overlapping", "hierarchical"} <= set(clusterings.entries())
+    for entry in clusterings.entries().values():
+        assert entry.file.stem == entry.name
+        assert 25 <= len(entry.file.read_text().splitlines()) <= 120
+
+
 def formed(
-    name: str, n: int, cluster_size: int, *, seed: int = 0, round_index: int = 0, **parameters: int
+    name: str, n: int, cluster_size: int, *, seed: int = 0, round_index: int = 0, **parameters: Any
 ) -> Clustering:
     policy = clusterings.make(clusterings.resolve({"name": name, **parameters}))
-    return policy(n=n, cluster_size=cluster_size, seed=seed, round_index=round_index)
+    return policy(population=Population(n=n), cluster_size=cluster_size, seed=seed, round_index=round_index)
 
 
 @st.composite
@@ -64,6 +73,21 @@ class TestTheKitSeesPlantedBugs:
     @pytest.mark.parametrize(
         ("bug", "planted", "check"),
         [
+            (
+                "a small last cluster after clusters of the size asked for",
+                lambda n: [tuple(range(start, min(start + 3, n))) for start in range(0, n, 3)],
+                kit.forms_clusters_whose_sizes_differ_by_at_most_one,
+            ),
+            (
+                "a generator without a seed",
+                lambda n: [tuple(np.random.default_rng().permutation(n).tolist())],
+                kit.forms_the_same_clusters_from_the_same_arguments,
+            ),
+            (
+                "other sizes than planned",
+                lambda n: [tuple(range(n))],
+                kit.states_the_sizes_that_it_forms,
+            ),
             (
                 "the last process is left out",
                 lambda n: [tuple(range(n - 1))] if n > 1 else [(0,)],
@@ -98,7 +122,7 @@ class TestTheKitSeesPlantedBugs:
         spec = self.plant(
             monkeypatch,
             "round_robin",
-            __call__=lambda self, *, n, cluster_size, seed, round_index: Clustering(clusters=tuple(planted(n))),
+            __call__=lambda self, *, population, **given: Clustering(clusters=tuple(planted(population.n))),
         )
         with pytest.raises(AssertionError):
             check(spec)
@@ -112,7 +136,8 @@ class TestTheKitSeesPlantedBugs:
     def test_in_a_state_that_is_kept_from_call_to_call(self, monkeypatch: pytest.MonkeyPatch) -> None:
         calls = itertools.count()
 
-        def planted(self: object, *, n: int, cluster_size: int, seed: int, round_index: int) -> Clustering:
+        def planted(self: object, *, population: Population, **given: int) -> Clustering:
+            n = population.n
             turn = next(calls) % n
             return Clustering(clusters=(tuple((process + turn) % n for process in range(n)),))
 
@@ -120,6 +145,57 @@ class TestTheKitSeesPlantedBugs:
             kit.forms_the_same_clusters_from_the_same_arguments(
                 self.plant(monkeypatch, "round_robin", __call__=planted)
             )
+
+    def test_in_a_need_that_it_does_not_have(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        spec = self.plant(monkeypatch, "segregated", needs=property(lambda self: ("trust", "domains")))
+        with pytest.raises(AssertionError, match="says that it needs domains, and does without"):
+            kit.needs_exactly_the_facts_that_it_states(spec)
+
+    def test_in_a_fact_that_it_uses_without_saying_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def planted(self: object, *, population: Population, **given: int) -> Clustering:
+            order = range(population.n) if population.trust is None else reversed(range(population.n))
+            return Clustering(clusters=(tuple(order),))
+
+        spec = self.plant(monkeypatch, "round_robin", __call__=planted)
+        with pytest.raises(AssertionError, match="uses facts that are not among its needs"):
+            kit.needs_exactly_the_facts_that_it_states(spec)
+
+    def test_in_an_error_that_does_not_name_the_missing_fact(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        original = clusterings.entry("segregated").factory.__call__
+
+        def planted(self: object, *, population: Population, **given: int) -> Clustering:
+            if population.trust is None:
+                raise CloisterError("something is missing")
+            return original(self, population=population, **given)
+
+        with pytest.raises(AssertionError, match="allowed: what is missing"):
+            kit.needs_exactly_the_facts_that_it_states(self.plant(monkeypatch, "segregated", __call__=planted))
+
+    def test_in_what_it_says_of_the_seed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        entries = clusterings.entries()
+        for name, facts, reason in (
+            ("random", {}, "depends on the seed"),
+            ("round_robin", {"drawn": True}, "the same"),
+        ):
+            changed = type(entries[name])(**{**entries[name].__dict__, "facts": facts})
+            monkeypatch.setitem(clusterings._entries, name, changed)
+            with pytest.raises(AssertionError, match=reason):
+                kit.depends_on_the_seed_exactly_if_it_says_so(clusterings.resolve(name))
+
+    @pytest.mark.parametrize(
+        ("every", "wrong", "reason"),
+        [
+            (3, lambda round_index, every: round_index, "within a period"),
+            (3, lambda round_index, every: 0, "in the next period"),
+            (0, lambda round_index, every: round_index // 9, "every = 0 forbids"),
+        ],
+    )
+    def test_in_its_periods(
+        self, monkeypatch: pytest.MonkeyPatch, every: int, wrong: Callable[[int, int], int], reason: str
+    ) -> None:
+        monkeypatch.setattr("protocols.clustering.hierarchical.period_of", wrong)
+        with pytest.raises(AssertionError, match=reason):
+            kit.keeps_its_clusters_for_a_period(clusterings.resolve({"name": "hierarchical", "every": every}))
 
     def test_in_a_policy_that_can_be_changed_or_says_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         entry = clusterings.entry("random")
@@ -144,7 +220,7 @@ class TestNoClusters:
         self, sizes: tuple[int, int]
     ) -> None:
         n, cluster_size = sizes
-        assert sorted(formed("none", n, cluster_size).clusters) == [(process,) for process in range(n)]
+        assert sorted(formed("singletons", n, cluster_size).clusters) == [(process,) for process in range(n)]
 
 
 class TestRoundRobin:
@@ -200,10 +276,15 @@ def planted(stream: type) -> Any:
     return mock.patch("protocols.clustering.random.public_stream", public)
 
 
-def draws(n: int, cluster_size: int, count: int) -> Iterator[Clustering]:
-    policy = clusterings.make(clusterings.resolve("random"))
+def uninformative(n: int) -> Population:
+    """All processes alike in every fact: what is drawn is then drawn from all partitions."""
+    return Population(n=n, domains=np.zeros(n, dtype=np.int64), trust=np.full(n, 0.5), reports=())
+
+
+def draws(n: int, cluster_size: int, count: int, config: object = "random") -> Iterator[Clustering]:
+    policy, population = clusterings.make(clusterings.resolve(config)), uninformative(n)
     for seed in range(count):
-        yield policy(n=n, cluster_size=cluster_size, seed=seed, round_index=0)
+        yield policy(population=population, cluster_size=cluster_size, seed=seed, round_index=0)
 
 
 def places(clustering: Clustering) -> list[int]:
@@ -263,7 +344,7 @@ def assert_rounds_are_independent() -> None:
     policy = clusterings.make(clusterings.resolve({"name": "random", "every": 1}))
     counts: Counter[tuple[int, ...]] = Counter()
     for seed in range(3600):
-        rounds = [places(policy(n=3, cluster_size=1, seed=seed, round_index=r)) for r in (4, 5)]
+        rounds = [places(policy(population=Population(n=3), cluster_size=1, seed=seed, round_index=r)) for r in (4, 5)]
         counts[tuple(rounds[0] + rounds[1])] += 1
     orders = list(itertools.permutations(range(3)))
     assert stats.chisquare([counts[a + b] for a in orders for b in orders]).pvalue > ALPHA, "rounds are not independent"
@@ -274,6 +355,57 @@ UNIFORMITY = [
     assert_every_process_is_everywhere_equally_often,
     assert_every_pair_shares_a_cluster_equally_often,
 ]
+
+
+PARTITIONS_OF_FOUR = [{frozenset({0, other}), frozenset({1, 2, 3} - {other})} for other in (1, 2, 3)]
+DRAWN = [
+    "random",
+    "segregated",
+    "reputation",
+    "hierarchical",
+    {"name": "stratified", "by": "domain"},
+    {"name": "stratified", "by": "trust"},
+    {"name": "reputation", "pack": True},
+    {"name": "sticky", "batch": 1},
+    {"name": "overlapping", "times": 1},
+]
+
+
+def assert_every_partition_is_equally_likely(config: object) -> None:
+    """Chi-square over the 3 partitions of 4 processes into pairs, 3000 draws, 2 degrees of freedom.
+
+    Critical value at ALPHA / 9: 32, so that the nine policies together raise a false alarm in at most 1e-6 of runs. A
+    partition that is drawn half as often again as another (relative bias 20 %) has noncentrality 80 or more and is
+    missed with probability below 1e-3; one that is never drawn has noncentrality 1500, missed below 1e-200.
+    """
+    found = [0, 0, 0]
+    for clustering in draws(4, 2, 3000, config):
+        found[PARTITIONS_OF_FOUR.index(set(map(frozenset, clustering.clusters)))] += 1
+    assert stats.chisquare(found).pvalue > ALPHA / len(DRAWN), f"partitions are drawn {found} times"
+
+
+class TestEveryDrawnPolicy:
+    def test_is_tried(self) -> None:
+        drawn = {name for name, entry in clusterings.entries().items() if entry.facts.get("drawn")}
+        assert drawn == {clusterings.resolve(config).name for config in DRAWN}
+
+    @pytest.mark.parametrize("config", DRAWN, ids=str)
+    def test_draws_every_partition_equally_often_where_all_processes_are_alike(self, config: object) -> None:
+        assert_every_partition_is_equally_likely(config)
+
+    def test_a_partition_that_is_drawn_less_often_is_seen(self) -> None:
+        """Where ties are broken by number and not by lot, 0 and 1 are of one stratum and never meet."""
+        planted = mock.patch(
+            "protocols.clustering.stratified.spread_by", lambda score, c, rng: dealt_by_number(score, rng)
+        )
+        with planted, pytest.raises(AssertionError, match="partitions are drawn"):
+            assert_every_partition_is_equally_likely({"name": "stratified", "by": "trust"})
+
+
+def dealt_by_number(score: np.ndarray, rng: np.random.Generator) -> Clustering:
+    order = np.argsort(score, kind="stable")
+    second = rng.permutation(2)
+    return Clustering(clusters=((int(order[0]), int(order[2 + second[0]])), (int(order[1]), int(order[2 + second[1]]))))
 
 
 class TestRandom:

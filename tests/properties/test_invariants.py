@@ -14,17 +14,15 @@ from protocols.testing import suite
 from protocols.testing.invariants import INVARIANTS, PROTOCOL, Violation
 from protocols.testing.suite import ConformanceCheck, conformance_checks, default_effort, effort_named, examine
 
-# They have many tests of their own.
-COSTLY = {"committee", "hierarchical", "masked_graph"}
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 # Two cores have minutes, not hours: each protocol's defaults with little effort; all examples at night.
 EFFORT = default_effort() if NIGHTLY else effort_named("dev")
 
 
 def specs() -> list[Spec]:
-    """The defaults of each protocol; at night the costliest ones and all examples too."""
+    """The defaults of each protocol; at night all its examples."""
     chosen: dict[object, Spec] = {}
-    for name in sorted(set(secure_sums.entries()) - (set() if NIGHTLY else COSTLY)):
+    for name in sorted(secure_sums.entries()):
         for check in conformance_checks(name, EFFORT):
             chosen.setdefault(check.spec if NIGHTLY else name, check.spec)
     return list(chosen.values())

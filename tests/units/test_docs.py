@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.catalogue import describe
+from bench.catalogue import KINDS, describe
 from bench.cli import app
 from bench.experiment import load_experiment, parse_experiment, parse_setting, preset_names
 from bench.grid import expand
@@ -51,7 +51,7 @@ def test_the_code_of_an_attack_in_the_readme_is_at_most_ten_lines() -> None:
 
 def test_every_plug_in_is_in_the_changelog() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    for kind in ("attacks", "clusterings", "protocols", "aggregators", "privacy", "datasets", "partitions", "models"):
+    for kind in KINDS:
         for item in describe(kind):
             assert f"`{item['name']}`" in changelog, f"{item['name']} of {kind} is not in CHANGELOG.md"
 

@@ -47,8 +47,12 @@ def test_a_block_replaces_the_defaults_and_settings_replace_both() -> None:
 
 def test_cells_that_say_the_same_are_run_once() -> None:
     """Without clusters the cluster size means nothing."""
-    cells = cells_of('[[grid]]\nclustering = ["none", "random"]\ncluster_size = [4, 5]')
-    assert [(cell.clustering.name, cell.cluster_size) for cell in cells] == [("none", 1), ("random", 4), ("random", 5)]
+    cells = cells_of('[[grid]]\nclustering = ["singletons", "random"]\ncluster_size = [4, 5]')
+    assert [(cell.clustering.name, cell.cluster_size) for cell in cells] == [
+        ("singletons", 1),
+        ("random", 4),
+        ("random", 5),
+    ]
 
 
 def test_an_experiment_written_out_reads_back_to_the_same_cells() -> None:
@@ -127,14 +131,16 @@ class TestKeys:
             "partition": "dirichlet",
             "model": "logistic",
             "attack": "ipm",
+            "placement": "packed",
             "clustering": "round_robin",
             "protocol": "plaintext",
             "aggregator": "krum",
             "privacy": "local",
         }
         changed = {axis: PLUGINS[axis].resolve(name) for axis, name in others.items()}
-        changed |= {axis: getattr(cell, axis) + 1 for axis in NUMBERS if axis != "participation"}
-        changed["participation"] = 0.5
+        fractions = {"participation": 0.5, "trust_quality": 0.75}
+        changed |= {axis: getattr(cell, axis) + 1 for axis in NUMBERS if axis not in fractions}
+        changed |= fractions
         keys = {cell_key(dataclasses.replace(cell, **{axis: value}), "data") for axis, value in changed.items()}
         assert len(keys) == len(dataclasses.fields(cell)) == len(changed)
         assert cell_key(cell, "data") not in keys
@@ -180,7 +186,7 @@ original = type(PLUGINS["attack"].entry("ipm")).file.fget
         ("aggregator = 'krum'\nn = 8\ncluster_size = 4", "krum is not defined for 2 clusters"),
         ("n = 2000", "cannot share"),
         ("protocol = 'shamir'\ncluster_size = 3", "which hides nothing"),
-        ("protocol = 'committee'\nclustering = 'none'", "committee: "),
+        ("protocol = 'committee'\nclustering = 'singletons'", "committee: "),
     ],
 )
 def test_a_combination_that_cannot_be_run_is_skipped_with_its_reason(digits: Dataset, text: str, reason: str) -> None:

@@ -16,9 +16,10 @@ from bench.cell import Cell
 from bench.data import Dataset
 from bench.datasets import datasets
 from bench.experiment import parse_experiment
-from bench.federation import build, place_faults, run_cell
+from bench.federation import build, run_cell
 from bench.grid import expand
-from bench.round import DivergedError, Federation, RoundOutcome, _participants, run_round
+from bench.round import DivergedError, RoundOutcome, _participants, run_round
+from bench.setting import Federation
 from bench.training import train_locally
 from protocols.aggregators import Aggregator
 from protocols.check import CloisterError
@@ -298,10 +299,14 @@ def test_cells_of_one_seed_do_not_share_their_noise(digits: Dataset, parties: In
     assert abs(float(torch.corrcoef(torch.stack(noises))[0, 1])) < 6 / math.sqrt(2410)
 
 
-def test_faults_are_placed_the_same_for_every_attack_and_differently_for_another_seed() -> None:
-    assert place_faults(50, 10, 0).sum() == 10
-    assert (place_faults(50, 10, 0) == place_faults(50, 10, 0)).all()
-    assert (place_faults(50, 10, 0) != place_faults(50, 10, 1)).any()
+def test_faults_are_placed_the_same_for_every_attack_and_differently_for_another_seed(digits: Dataset) -> None:
+    """The draws are those of the first published results: NumPy's choice without replacement, from its own stream."""
+    cells = [one_cell(f"n = 50\nf = 10\nattack = '{name}'") for name in ("none", "ipm", "label_flip")]
+    masks = [build(cell, digits).faulty for cell in cells]
+    expected = np.zeros(50, dtype=bool)
+    expected[public_stream(0, "placement").choice(50, size=10, replace=False)] = True
+    assert all((mask == expected).all() for mask in masks)
+    assert (build(dataclasses.replace(cells[0], seed=1), digits).faulty != expected).any()
 
 
 def test_label_flipping_changes_the_labels_of_faulty_processes_only(digits: Dataset) -> None:
@@ -326,6 +331,7 @@ def test_the_rule_is_told_of_clusters_not_of_processes(digits: Dataset, parties:
 
         breakdown = staticmethod(federation.rule.breakdown)
         sensitivity = staticmethod(federation.rule.sensitivity)
+        coefficient = staticmethod(federation.rule.coefficient)
 
     run_round(dataclasses.replace(federation, rule=Spy()), start(federation), 0, parties)
     assert seen == [1]
@@ -360,6 +366,7 @@ class _SpyRule:
         self.sizes: list[int] = []
         self.breakdown = rule.breakdown
         self.sensitivity = rule.sensitivity
+        self.coefficient = rule.coefficient
 
     def __call__(self, means: torch.Tensor, sizes: torch.Tensor, tolerate: int) -> torch.Tensor:
         self.means, self.sizes = means, sizes.tolist()
@@ -398,14 +405,14 @@ def assert_leaves_the_failed_cluster_out(digits: Dataset) -> None:
 
 
 def all_added(opened: Any) -> Any:
-    return dataclasses.replace(opened, added=torch.full_like(opened.added, 3))
+    return dataclasses.replace(opened, contributors=[(0, 1, 2)] * len(opened.numbers))
 
 
 def zeros_added(opened: Any) -> Any:
     """A failed cluster as one that sent nothing but zeros."""
-    sums, added = torch.zeros(4, opened.sums.shape[1], dtype=torch.int64), torch.full((4,), 2)
-    sums[opened.clusters] = opened.sums
-    return dataclasses.replace(opened, clusters=[0, 1, 2, 3], sums=sums, added=added)
+    sums = torch.zeros(4, opened.sums.shape[1], dtype=torch.int64)
+    sums[opened.numbers] = opened.sums
+    return dataclasses.replace(opened, numbers=range(4), sums=sums, contributors=[(0, 1)] * 4, exact=[True] * 4)
 
 
 class TestLosses:
@@ -425,8 +432,8 @@ class TestLosses:
     def test_losses_that_count_as_if_they_were_none_are_seen(
         self, digits: Dataset, planted: Callable[[Any], Any], check: Callable[[Dataset], None]
     ) -> None:
-        original = bench_round._open_sums
-        wrong = mock.patch.object(bench_round, "_open_sums", lambda *given: planted(original(*given)))
+        original = bench_round.open_sums
+        wrong = mock.patch.object(bench_round, "open_sums", lambda *given: planted(original(*given)))
         with wrong, pytest.raises(AssertionError):
             check(digits)
 
@@ -514,7 +521,9 @@ class TestDivergence:
         self, digits: Dataset, parties: InProcessParties
     ) -> None:
         """A process whose raw update is not finite sends zero and noise, and the run goes on."""
-        cell = one_cell("clustering = 'none'\nprivacy = {name = 'local', noise_multiplier = 0.1}\nlearning_rate = 1e38")
+        cell = one_cell(
+            "clustering = 'singletons'\nprivacy = {name = 'local', noise_multiplier = 0.1}\nlearning_rate = 1e38"
+        )
         outcome = run_round(build(cell, digits), torch.full((2410,), 1e30), 0, parties)
         assert outcome.sum_exact
         assert bool(torch.isfinite(outcome.model).all())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.check import CloisterError
-from protocols.types import Clustering, Cost, balanced_sizes
+from protocols.types import Clustering, Cost, Cover, Hierarchy, balanced_sizes
 
 COSTS = st.builds(
     Cost,
@@ -98,6 +98,31 @@ class TestClustering:
     def test_cannot_be_changed_after_its_check(self) -> None:
         with pytest.raises(AttributeError):
             Clustering(clusters=((0,),)).clusters = ()
+
+
+class TestCover:
+    def test_the_membership_says_which_sums_a_process_is_in(self) -> None:
+        cover = Cover(partitions=(Clustering(clusters=((0, 1), (2,))), Clustering(clusters=((2, 0), (1,)))))
+        assert cover.membership.tolist() == [[1, 1, 0], [0, 0, 1], [1, 0, 1], [0, 1, 0]]
+
+    @pytest.mark.parametrize("partitions", [(), (Clustering(clusters=((0, 1),)), Clustering(clusters=((0,),)))])
+    def test_partitions_of_other_processes_are_no_cover(self, partitions: tuple[Clustering, ...]) -> None:
+        with pytest.raises(CloisterError, match="are no cover; allowed"):
+            Cover(partitions=partitions)
+
+
+class TestHierarchy:
+    def test_the_processes_of_a_group_are_those_of_its_clusters(self) -> None:
+        leaves = Clustering(clusters=((0, 5), (1, 4), (2, 3)))
+        tree = Hierarchy(levels=(leaves, Clustering(clusters=((2, 0), (1,))), Clustering(clusters=((1, 0),))))
+        assert tree.leaves == tree.processes(0) == leaves
+        assert tree.processes(1).clusters == ((2, 3, 0, 5), (1, 4))
+        assert tree.processes(2).clusters == ((1, 4, 2, 3, 0, 5),)
+
+    def test_a_level_that_groups_other_clusters_than_there_are_is_refused(self) -> None:
+        leaves = Clustering(clusters=((0, 1), (2, 3)))
+        with pytest.raises(CloisterError, match="a level groups 3 clusters of 2"):
+            Hierarchy(levels=(leaves, Clustering(clusters=((0, 1, 2),))))
 
 
 class TestCost:

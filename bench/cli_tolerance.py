@@ -1,0 +1,175 @@
+"""The commands `bench tolerance` and `bench simulate`: who may fail where, computed and drawn."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from protocols.check import CloisterError
+
+__all__ = ["simulate", "tolerance"]
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def tolerance(  # noqa: PLR0917 - the options of one command
+    n: Annotated[int, typer.Option("--n", help="Processes.")],
+    faulty: Annotated[str, typer.Option(help="Byzantine processes: a count, or a fraction such as 0.2.")],
+    cluster_size: Annotated[
+        str | None, typer.Option(help="A size, or a range such as 3:101; default: the best one.")
+    ] = None,
+    crash: Annotated[str, typer.Option(help="Crashed processes: a count or a fraction.")] = "0",
+    curious: Annotated[str, typer.Option(help="Curious processes: a count or a fraction.")] = "0",
+    protocol: Annotated[str, typer.Option(help="plaintext, additive, authenticated, shamir or masked.")] = "shamir",
+    mode: Annotated[str | None, typer.Option(help="The protocol's mode, such as vss; default: its first.")] = None,
+    threshold: Annotated[str | None, typer.Option(help="c/2, c/3, 2c/3, c-1, a number, ...")] = None,
+    hidden: Annotated[bool, typer.Option("--hidden", help="Cluster sums stay shared.")] = False,
+    checked_inputs: Annotated[
+        bool, typer.Option("--checked-inputs", help="A Byzantine input cannot move a cluster arbitrarily.")
+    ] = False,
+    policy: Annotated[str, typer.Option(help="How clusters are formed.")] = "random",
+    aggregator: Annotated[str, typer.Option(help="The rule that combines the clusters.")] = "median",
+    target: Annotated[float | None, typer.Option(help="The failure probability to stay below, such as 1e-6.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds, with clusters drawn anew if the policy does.")] = None,
+    placement: Annotated[
+        str | None,
+        typer.Option(
+            help="uniform, iid, packed, spread, worst, targeted, by_domain or heterogeneous; default: uniform, or "
+            "targeted where there are moves."
+        ),
+    ] = None,
+    domains: Annotated[int | None, typer.Option(help="Failure domains of by_domain; default: 10.")] = None,
+    moves: Annotated[int, typer.Option(help="Faulty processes aimed each round, after clusters are drawn.")] = 0,
+    every: Annotated[int, typer.Option(help="Rounds for which clusters are kept before they are drawn anew.")] = 1,
+    levels: Annotated[str, typer.Option(help="Least parts of a group of the hierarchical policy: 3, or 3,4.")] = "3",
+    coordinates: Annotated[int, typer.Option(help="The length of an update, for the cost of designs.")] = 10_000,
+    design: Annotated[
+        bool, typer.Option("--design", help="Also: window, most faults, cheapest design, Pareto front.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Also a page with figures: an .html file, or a folder.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show how likely a placement of faulty processes breaks a design, and what is tolerated at worst."""
+    # The rules import torch, which `bench list` and errors should not wait for.
+    from bench import tolerance as job
+    from protocols.tolerance.conditions import conditions_of
+
+    path = _page_at(out)
+    asked = job.ask(
+        n=n,
+        faulty=faulty,
+        crash=crash,
+        curious=curious,
+        cluster_size=cluster_size,
+        conditions=conditions_of(
+            protocol, mode=mode, threshold=threshold, revealed=not hidden, checked_inputs=checked_inputs
+        ),
+        policy=policy,
+        aggregator=aggregator,
+        target=target,
+        rounds=rounds,
+        placement=placement,
+        domains=domains,
+        moves=moves,
+        every=every,
+        levels=levels,
+        coordinates=coordinates,
+    )
+    is_range = cluster_size is not None and ":" in cluster_size
+    found = job.answers(asked, design=design and not is_range)
+    if path is not None:
+        from bench.report.tolerance_page import write_tolerance_page  # figures import pandas and seaborn
+
+        write_tolerance_page(path, found)
+    if as_json:
+        records = [answer.as_json() for answer in found]
+        print(json.dumps(records if is_range else records[0]))
+        return
+    if is_range:
+        Console().print(job.tabulate(found))
+    else:
+        print("\n".join(job.describe(found[0])))
+    if path is not None:
+        print(f"page: {path}")
+
+
+def _page_at(out: Path | None) -> Path | None:
+    """Return the file to write, and refuse what cannot be one before anything is computed."""
+    if out is None:
+        return None
+    path = out if out.suffix == ".html" else out / "tolerance.html"
+    if path.is_dir() or any(parent.exists() and not parent.is_dir() for parent in path.parents):
+        raise CloisterError(
+            f"out = {str(out)!r} is no place for a page; allowed: a file that ends in .html, or a folder"
+        )
+    return path
+
+
+_IDENTIFY_HELP = "Test every cluster every round, and report rounds until identified against rounds until disclosed."
+
+
+def simulate(  # noqa: PLR0917 - the options of one command
+    n: Annotated[int, typer.Option("--n", help="Processes.")],
+    faulty: Annotated[str, typer.Option(help="Byzantine processes: a count, or a fraction such as 0.1.")],
+    cluster_size: Annotated[int, typer.Option(help="Members of a cluster, at least.")],
+    crash: Annotated[str, typer.Option(help="Crashed processes: a count or a fraction.")] = "0",
+    curious: Annotated[str, typer.Option(help="Curious processes: a count or a fraction.")] = "0",
+    protocol: Annotated[str, typer.Option(help="What sums a cluster: shamir, additive, masked, ...")] = "shamir",
+    mode: Annotated[str | None, typer.Option(help="The protocol's mode, such as vss; default: its first.")] = None,
+    threshold: Annotated[str | None, typer.Option(help="c/2, c/3, 2c/3, c-1, a number, ...")] = None,
+    hidden: Annotated[bool, typer.Option("--hidden", help="Cluster sums stay shared.")] = False,
+    checked_inputs: Annotated[
+        bool, typer.Option("--checked-inputs", help="A Byzantine input cannot move a cluster arbitrarily.")
+    ] = False,
+    policy: Annotated[str, typer.Option(help="How clusters are formed.")] = "random",
+    every: Annotated[
+        int | None, typer.Option(help="Rounds for which clusters are kept; 0: for ever. Default: 1.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(help="Processes that always act together, for sticky.")] = None,
+    aggregator: Annotated[str, typer.Option(help="The rule that combines the clusters.")] = "median",
+    placement: Annotated[
+        str | None, typer.Option(help="Where Byzantine processes sit: uniform, iid, packed, worst, targeted, ...")
+    ] = None,
+    domains: Annotated[int | None, typer.Option(help="Failure domains; default: 10.")] = None,
+    moves: Annotated[int, typer.Option(help="Faulty processes aimed each round, for placement targeted.")] = 0,
+    rounds: Annotated[int, typer.Option(help="Rounds.")] = 1000,
+    joins: Annotated[float, typer.Option(help="Mean share of the processes that join in a round.")] = 0.0,
+    leaves: Annotated[float, typer.Option(help="Mean share of the processes that leave in a round.")] = 0.0,
+    identify: Annotated[bool, typer.Option("--identify", help=_IDENTIFY_HELP)] = False,
+    test_error: Annotated[float, typer.Option(help="How likely a test of a cluster errs, either way.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Also write rounds.csv, a line a round, in this folder.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Re-cluster round after round without training, with churn, beside what the theory predicts."""
+    # The rules import torch, which `bench list` and errors should not wait for.
+    from bench import simulation as job
+    from bench.simulate_command import run_and_print
+    from protocols.tolerance.conditions import conditions_of
+
+    asked = job.request(
+        n=n,
+        faulty=faulty,
+        crash=crash,
+        curious=curious,
+        cluster_size=cluster_size,
+        conditions=conditions_of(
+            protocol, mode=mode, threshold=threshold, revealed=not hidden, checked_inputs=checked_inputs
+        ),
+        policy=policy,
+        aggregator=aggregator,
+        placement=placement,
+        domains=domains,
+        moves=moves,
+        rounds=rounds,
+        every=every,
+        batch=batch,
+        joins=joins,
+        leaves=leaves,
+        identify=identify,
+        test_error=test_error,
+        seed=seed,
+    )
+    run_and_print(asked, out=out, as_json=as_json)

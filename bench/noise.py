@@ -1,0 +1,82 @@
+"""Noise in a round: what members add inside the sums, what is added to the result, and whom it protects how well."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from attacks import attacks
+from bench.setting import Federation
+from protocols.check import CloisterError
+from protocols.types import Clustering
+
+__all__ = ["multipliers_of", "noise_words", "result_noise"]
+
+# Rounded Gaussian noise of at least this many units adds up like Gaussian noise: see noise_words.
+_LEAST_NOISE_UNITS = 4.0
+# No Gaussian draw of 53 bits is larger than 8.6 standard deviations.
+_LARGEST_DRAW = 8.6
+
+
+def noise_words(federation: Federation, clustering: Clustering, round_index: int, terms: int) -> Tensor | None:
+    """Return each member's noise, int64 (n, d), rounded to the ring's grid; None without noise inside the sum.
+
+    The update is rounded before the noise is added, so a member's message is its rounded update plus rounded
+    Gaussian noise: a post-processing of the Gaussian mechanism on the grid. The sum of c rounded Gaussians is
+    a mixture, over c - 1 uniform offsets, of such post-processings, up to terms of exp(-2 pi^2 std^2) with std
+    in units: at 4 units below 1e-137, which no delta notices.
+    """
+    stds = np.zeros(federation.data.n)
+    for cluster in clustering.clusters:
+        stds[list(cluster)] = federation.mechanism.member_std(len(cluster)) / federation.ring.unit
+    if not stds.any():
+        return None
+    largest = federation.ring.largest_word(terms)
+    if stds.min() < _LEAST_NOISE_UNITS or stds.max() * _LARGEST_DRAW > largest:
+        raise CloisterError(
+            f"noise std = {stds.min() * federation.ring.unit:.3g} to {stds.max() * federation.ring.unit:.3g} does not "
+            f"fit the ring; allowed: {_LEAST_NOISE_UNITS * federation.ring.unit:.3g} to "
+            f"{largest / _LARGEST_DRAW * federation.ring.unit:.3g}; change noise_multiplier, clip_norm or fraction_bits"
+        )
+    draws = federation.noise.gaussian(use=2 * round_index, lanes=len(stds), count=federation.network.dimension)
+    return torch.round(draws * torch.from_numpy(stds)[:, None]).to(torch.int64)
+
+
+def result_noise(federation: Federation, sensitivity: float | None, round_index: int) -> Tensor | float:
+    std = federation.mechanism.result_std(sensitivity, federation.data.n)
+    if not std:
+        return 0.0
+    return std * federation.noise.gaussian(use=2 * round_index + 1, lanes=1, count=federation.network.dimension)[0]
+
+
+def multipliers_of(
+    federation: Federation, clustering: Clustering, sensitivity: float | None
+) -> NDArray[np.float64] | None:
+    """Return noise std over sensitivity for each process; colluding ones need no protection and get infinity.
+
+    Only the noise of honest members whose words are surely in the sum counts: not that of crashed ones.
+
+    None where nothing is proved: no noise hides what an omniscient attacker sends, because it is computed from
+    the honest updates before their noise.
+    """
+    if federation.faulty.any() and attacks.entry(federation.attack.name).facts.get("knowledge") == "honest":
+        return None
+    multipliers = np.full(federation.data.n, np.inf)
+    slack = _rounding_slack(federation)
+    colluding = federation.faulty | federation.curious
+    for cluster in clustering.clusters:
+        protected = [process for process in cluster if not colluding[process]]
+        adders = sum(not federation.crashed[process] for process in protected)
+        multiplier = federation.mechanism.noise_multiplier_of(len(cluster), adders, sensitivity)
+        if multiplier is None:
+            return None
+        multipliers[protected] = multiplier / slack
+    return multipliers
+
+
+def _rounding_slack(federation: Federation) -> float:
+    """Return how much longer than clip_norm a clipped update may be once each coordinate is rounded."""
+    clip_norm = federation.mechanism.clip_norm
+    if clip_norm is None:
+        return 1.0
+    return 1.0 + 0.5 * federation.ring.unit * np.sqrt(federation.network.dimension) / clip_norm

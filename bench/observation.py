@@ -1,0 +1,106 @@
+"""What a round showed, beside what its verdict had said: who was exposed, which means were wrong, what was lost."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from protocols.aggregators import Aggregator, within_coefficient
+from protocols.tolerance.verdict import FaultyProcesses, Verdict
+
+__all__ = ["Observation", "OpenedCluster", "observe"]
+
+_SIDES = ("private", "correct", "live")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenedCluster:
+    """A cluster whose sum was opened: its number, whose words are in it, and whether it is exactly their sum.
+
+    `in_clear`: the protocol sends each input as it is.
+    """
+
+    number: int
+    contributors: tuple[int, ...]
+    exact: bool
+    in_clear: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What happened in one round, on the three sides of the verdict.
+
+    `exposed` are the honest processes whose update the opened sums and the colluding processes' own inputs tell;
+    what colluding members could compute from shares that they hold is not tried here. `correct`: every sum of a
+    cluster that the verdict calls correct is exact, and the rule's result is as near the honest means as the rule
+    promises. `live`: no more clusters were lost than the rule withstands.
+    """
+
+    exposed: frozenset[int]
+    wrong_sums: tuple[int, ...]
+    lost: tuple[int, ...]
+    near_honest: bool
+    live: bool
+
+    @property
+    def private(self) -> bool:
+        """Whether nobody was exposed."""
+        return not self.exposed
+
+    @property
+    def correct(self) -> bool:
+        """Whether the result is as the rule promises."""
+        return self.near_honest and not self.wrong_sums
+
+    @property
+    def why(self) -> tuple[str, ...]:
+        """One sentence for each side that broke, and for each way."""
+        events = (
+            (bool(self.exposed), f"processes {sorted(self.exposed)} are exposed"),
+            (bool(self.wrong_sums), f"the sums of clusters {list(self.wrong_sums)} are wrong"),
+            (not self.near_honest, "the result is farther from the honest means than the rule promises"),
+            (not self.live, f"clusters {list(self.lost)} are lost"),
+        )
+        return tuple(sentence for happened, sentence in events if happened)
+
+    def contradicts(self, said: Verdict) -> tuple[str, ...]:
+        """Return the sides that the verdict called safe and that broke."""
+        return tuple(side for side in _SIDES if getattr(said, side) and not getattr(self, side))
+
+
+def observe(
+    opened: Sequence[OpenedCluster],
+    means: Tensor,
+    sizes: Tensor,
+    result: Tensor | None,
+    *,
+    said: Verdict,
+    faulty: FaultyProcesses,
+    rule: Aggregator,
+    tolerate: int,
+    numbers: Sequence[int] | None = None,
+) -> Observation:
+    """Return what a round showed: cluster means (m, d), contributors each (m,) and the rule's result (d,), if any.
+
+    The result is before any noise is added to it. `numbers` are the processes' numbers, where they are not 0..n-1.
+    """
+    honest = [j for j, each in enumerate(opened) if not faulty.byzantine & set(each.contributors)]
+    lost = sorted(set(range(len(said.clusters))) - {each.number for each in opened})
+    near = result is not None and bool(honest)
+    if near and result is not None:
+        near = within_coefficient(rule, result, means[torch.tensor(honest)], sizes, tolerate)
+    return Observation(
+        exposed=frozenset(each if numbers is None else numbers[each] for each in _exposed(opened, faulty)),
+        wrong_sums=tuple(each.number for each in opened if not each.exact and said.clusters[each.number].correct),
+        lost=tuple(lost),
+        near_honest=near,
+        live=len(lost) <= said.tolerate,
+    )
+
+
+def _exposed(opened: Sequence[OpenedCluster], faulty: FaultyProcesses) -> Iterable[int]:
+    for each in opened:
+        unknown = set(each.contributors) - faulty.colluding
+        if each.in_clear or len(unknown) == 1:
+            yield from unknown

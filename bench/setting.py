@@ -1,0 +1,77 @@
+"""What a round of a cell needs: the parts of the federation, its processes, and who of them is faulty."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.models import Network
+from bench.training import ClientData, LocalTraining
+from protocols.aggregators import Aggregator
+from protocols.clustering import ClusteringPolicy
+from protocols.placements import FaultPlacement
+from protocols.population import Population
+from protocols.privacy import Mechanism
+from protocols.randomness import SecretStreams
+from protocols.registry import Spec
+from protocols.ring import FixedPoint
+from protocols.tolerance.conditions import Conditions
+from protocols.tolerance.verdict import FaultyProcesses
+
+__all__ = ["Federation"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Federation:
+    """Everything that a round needs; who is faulty may change from round to round, and `population` learns reports.
+
+    `faulty` (Byzantine), `crashed` and `curious` are masks (n,) without overlap. Crashed processes train, and are gone
+    before they send anything in a sum. `numbers` (n,) are the processes' numbers among all, where only some take part.
+    """
+
+    network: Network
+    data: ClientData
+    training: LocalTraining
+    server_learning_rate: float
+    attack: Spec
+    policy: ClusteringPolicy
+    cluster_size: int
+    protocol: Spec
+    conditions: Conditions
+    ring: FixedPoint
+    rule: Aggregator
+    mechanism: Mechanism
+    placement: FaultPlacement
+    population: Population
+    faulty: NDArray[np.bool_]
+    crashed: NDArray[np.bool_]
+    curious: NDArray[np.bool_]
+    numbers: NDArray[np.int64]
+    declared_faulty: int
+    participants: int
+    noise: SecretStreams
+    seed: int
+
+    def told(self, m: int) -> int:
+        """Return how many of m clusters the rule is told to withstand (-1: it is not defined for so few)."""
+        return min(self.declared_faulty, m, self.rule.breakdown(m))
+
+    @property
+    def who_fails(self) -> FaultyProcesses:
+        """The faulty processes, by their places among those that take part."""
+        byzantine, crashed, curious = (
+            frozenset(np.flatnonzero(mask).tolist()) for mask in (self.faulty, self.crashed, self.curious)
+        )
+        return FaultyProcesses(n=len(self.faulty), byzantine=byzantine, crashed=crashed, curious=curious)
+
+    def of(self, chosen: NDArray[np.int64]) -> "Federation":
+        """Return the federation of some of the processes, in the order given."""
+        return replace(
+            self,
+            data=self.data.of(chosen),
+            population=self.population.of(chosen),
+            faulty=self.faulty[chosen],
+            crashed=self.crashed[chosen],
+            curious=self.curious[chosen],
+            numbers=self.numbers[chosen],
+        )

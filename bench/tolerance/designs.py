@@ -1,0 +1,149 @@
+"""Which design to choose: the window of sizes, the most faults, the cheapest size, and what safety costs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from bench.tolerance.question import Question
+from protocols.check import CloisterError
+from protocols.secure_sum import SecureSum, secure_sums
+from protocols.tolerance.analysis import failure
+from protocols.tolerance.conditions import Conditions
+from protocols.tolerance.design import Window, distinct_sizes, largest_faulty, window
+from protocols.tolerance.parts import Groups, size_groups
+
+__all__ = ["Designs", "Option", "designs", "options", "pareto", "price", "protocol_of"]
+
+_LARGEST = 200
+_SIZES = 28
+_DEFAULT_TARGET = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One protocol with clusters of one size: how likely it fails, and what one round of sums costs."""
+
+    protocol: str
+    size: int
+    fail: float
+    wire_bytes_per_process: float
+    rounds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Designs:
+    """What there is to choose from at a target; None where nothing meets it.
+
+    `options` are all that were looked at, `front` those that nothing beats in both safety and bytes, `cheapest` and
+    `cheapest_any` the ones with the fewest bytes that meet the target: with the protocol asked about, with any.
+    """
+
+    target: float
+    window: Window
+    largest_faulty: int
+    cheapest: Option | None
+    cheapest_any: Option | None
+    front: tuple[Option, ...]
+    options: tuple[Option, ...]
+    coordinates: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for machines."""
+        return {
+            "target": self.target,
+            "window": {"private_from": self.window.private, "correct_to": self.window.correct},
+            "window_sizes": list(self.window.sizes),
+            "largest_faulty_at_target": self.largest_faulty,
+            "coordinates": self.coordinates,
+            "cheapest": self.cheapest and asdict(self.cheapest),
+            "cheapest_of_all_protocols": self.cheapest_any and asdict(self.cheapest_any),
+            "pareto_front": [asdict(option) for option in self.front],
+        }
+
+
+def protocol_of(conditions: Conditions) -> SecureSum:
+    """Return the registered protocol in the mode and with the threshold of the conditions, as far as it has them."""
+    entry = secure_sums.entry(conditions.protocol)
+    wanted = {"mode": conditions.mode, "threshold": conditions.threshold or ""}
+    config = {name: value for name, value in wanted.items() if name in entry.defaults}
+    return secure_sums.make(secure_sums.resolve({"name": conditions.protocol, **config}))
+
+
+def price(protocol: SecureSum, n: int, groups: Groups, coordinates: int) -> tuple[float, int]:
+    """Return the bytes on the wire per process, and the rounds, of one sum in all clusters: the protocol's formula.
+
+    Raises: CloisterError where a cluster cannot run the protocol.
+    """
+    for size, _ in groups:
+        protocol.check_size(parties=size)
+    # Every cluster on its own: its members share no connection with another cluster's.
+    traffics = [(count, protocol.cost(parties=size, clusters=1, coordinates=coordinates)) for size, count in groups]
+    return (
+        sum(count * traffic.wire_bytes for count, traffic in traffics) / n,
+        max(traffic.rounds for _, traffic in traffics),
+    )
+
+
+def options(question: Question, protocols: Mapping[str, tuple[SecureSum, Conditions]]) -> list[Option]:
+    """Return the designs of these protocols at some sizes up to 200, under uniform faults."""
+    found: list[Option] = []
+    faults = question.faults
+    for name, (protocol, conditions) in protocols.items():
+        for size in _thinned(distinct_sizes(faults.n)):
+            groups = size_groups(faults.n, size)
+            try:
+                wire_bytes, rounds = price(protocol, faults.n, groups, question.coordinates)
+                fail = failure(faults, groups, conditions, question.tolerate(groups)).upper
+            except CloisterError:
+                continue  # a cluster of this size cannot run it
+            found.append(Option(protocol=name, size=size, fail=fail, wire_bytes_per_process=wire_bytes, rounds=rounds))
+    return found
+
+
+def _thinned(sizes: Sequence[int]) -> list[int]:
+    """Some of the sizes up to 200, as many small ones as can be, then further and further apart."""
+    kept = [size for size in sizes if size <= _LARGEST]
+    if len(kept) <= _SIZES:
+        return kept
+    step = (len(kept) - 1) ** (1 / (_SIZES - 1))
+    places = sorted({round(step**i) for i in range(_SIZES)} | set(range(12)))
+    return [kept[place] for place in places if place < len(kept)]
+
+
+def pareto(found: Sequence[Option]) -> list[Option]:
+    """Return the options that no other beats in both failure and bytes, cheapest first.
+
+    Guarantees:
+        For every option there is one on the front that fails no more often and costs no more.
+    """
+    front: list[Option] = []
+    for option in sorted(found, key=lambda each: (each.wire_bytes_per_process, each.fail)):
+        if not front or option.fail < front[-1].fail:
+            front.append(option)
+    return front
+
+
+def designs(question: Question, groups: Groups) -> Designs:
+    """Return what there is to choose from at the target (1e-6 unless asked), for uniform faults."""
+    target = question.target or _DEFAULT_TARGET
+    own = question.conditions
+    label = f"{own.protocol} {own.mode}"
+    protocols = {label: (protocol_of(own), own)}
+    for name in secure_sums.entries():
+        protocol = secure_sums.make(secure_sums.resolve(name))
+        conditions = replace(protocol.conditions, checked_inputs=own.checked_inputs, revealed=own.revealed)
+        protocols.setdefault(f"{name} {conditions.mode}", (protocol, conditions))
+    found = options(question, protocols)
+    meeting = sorted(
+        (option for option in found if option.fail <= target), key=lambda option: option.wire_bytes_per_process
+    )
+    return Designs(
+        target=target,
+        window=window(question.faults, own, question.rule.breakdown, target),
+        largest_faulty=largest_faulty(question.faults, groups, own, question.tolerate(groups), target),
+        cheapest=next((option for option in meeting if option.protocol == label), None),
+        cheapest_any=next(iter(meeting), None),
+        front=tuple(pareto([option for option in found if option.fail < 1 - 1e-9])),
+        options=tuple(found),
+        coordinates=question.coordinates,
+    )

@@ -1,0 +1,178 @@
+"""The answer in words: a few lines for people, or a table over sizes."""
+
+import numpy as np
+from rich.table import Table
+
+from bench.tolerance.answer import Answer
+from protocols.tolerance.conditions import Conditions
+from protocols.tolerance.parts import Groups, clusters_of
+
+__all__ = ["describe", "shown", "tabulate"]
+
+
+def shown(probability: float) -> str:
+    """Return a probability for people."""
+    if probability == 0:
+        return "0 (or below 1e-300)"
+    # 1 - 2e-8 must not read as certainty; beyond nine digits no engine vouches for the difference.
+    if 1 - 1e-9 < probability < 1:
+        return "above 1 - 1e-9"
+    return f"1 - {1 - probability:.3g}" if 0.999 < probability < 1 else f"{probability:.6g}"
+
+
+def _sizes_words(groups: Groups) -> str:
+    sizes = " and ".join(f"{count} of {size}" for size, count in groups)
+    return f"{clusters_of(groups)} clusters ({sizes})"
+
+
+def describe(answer: Answer) -> list[str]:
+    """Return a few lines for people: the design, the three sides with reasons, the worst case, the best size."""
+    asked, found = answer.question, answer.analysis
+    faults = asked.faults
+    kinds = {"Byzantine": faults.byzantine, "crashed": faults.crashed, "curious": faults.curious}
+    who = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count) or "none faulty"
+    scheme = asked.conditions
+    threshold = f", threshold {scheme.threshold}" if scheme.threshold else ""
+    lines = [
+        f"{faults.n} processes, {who}{_placement_words(answer)}; {_sizes_words(answer.groups)}, {asked.policy}; "
+        f"{scheme.protocol} ({scheme.mode}{threshold}); {asked.aggregator}",
+        f"private  fails with probability {shown(found.private.value)}: {_why_private(answer)}",
+        f"correct  fails with probability {shown(found.correct.value)}: {_why_correct(answer)}",
+        f"live     fails with probability {shown(found.live.value)}: {_why_live(answer)}",
+        f"any      fails with probability {shown(found.fail.value)} (union bound {found.union_bound:.6g}); "
+        f"{_verdict(answer)}",
+        _worst_words(answer),
+        _best_words(answer),
+    ]
+    return [*lines[:5], *_rounds_words(answer), *lines[5:], *_design_words(answer)]
+
+
+def _placement_words(answer: Answer) -> str:
+    asked = answer.question
+    setting = asked.setting(answer.groups)
+    words = {
+        "uniform": "",
+        "iid": ", each Byzantine independently",
+        "packed": ", packed into clusters",
+        "spread": ", spread over clusters",
+        "worst": ", placed by the adversary",
+        "targeted": f", {setting.moves} of them aimed after the draw",
+        "by_domain": f", {setting.failing} of {setting.domains} failure domains together",
+        "heterogeneous": ", on average: each with a probability of its own",
+    }
+    return words[asked.placement]
+
+
+def _rounds_words(answer: Answer) -> list[str]:
+    asked = answer.question
+    if asked.rounds is None:
+        return []
+    if answer.over_rounds is None:
+        return [f"over {asked.rounds} rounds: not known; {asked.known.words}"]
+    low, high = answer.over_rounds
+    between = shown(high) if low == high else f"between {shown(low)} and {shown(high)}"
+    lines = [f"over {asked.rounds} rounds, clusters {asked.known.rounds_words}: {between}"]
+    disclosed, identified = answer.rounds_until_disclosed, answer.rounds_until_identified
+    if disclosed is not None:
+        lines.append(
+            f"static updates are disclosed by the sums of {disclosed} drawings"
+            + (f"; tainted clusters give all Byzantine processes away after {identified}" if identified else "")
+        )
+    return lines
+
+
+def _design_words(answer: Answer) -> list[str]:
+    found = answer.designs
+    if found is None:
+        return []
+    sizes = found.window
+    if sizes.sizes:
+        window = f"{sizes.sizes[0]} to {sizes.sizes[-1]}"
+    else:
+        window = f"empty: private from {sizes.private or 'no size'} on, correct up to {sizes.correct or 'no size'}"
+    lines = [
+        f"at the target {found.target:g}: window of sizes {window}; at most {found.largest_faulty} Byzantine "
+        f"processes with these clusters"
+    ]
+    for what, option in (("with this protocol", found.cheapest), ("with any", found.cheapest_any)):
+        shown = (
+            f"{option.protocol}, size {option.size}, {option.wire_bytes_per_process / 1e3:.4g} kB a process and sum, "
+            f"{option.rounds} rounds"
+            if option
+            else "none meets the target"
+        )
+        lines.append(f"cheapest {what}: {shown}")
+    return lines
+
+
+def _why_private(answer: Answer) -> str:
+    conditions, size = answer.question.conditions, answer.groups[0][0]
+    if conditions.protocol == "plaintext":
+        return "every update is sent in the clear"
+    if conditions.scheme.threshold is not None:
+        worst = _least_exposed(conditions, size)
+        return f"{worst} colluding members of a cluster of {size} open its updates"
+    if not conditions.revealed:
+        return "cluster sums stay shared, and no proper part of the members learns anything"
+    return f"{size - 1} colluding members of a cluster of {size} subtract themselves from its sum"
+
+
+def _least_exposed(conditions: Conditions, size: int) -> str:
+    bad = np.flatnonzero(conditions.exposed(size, np.arange(size + 1)))
+    return f"{int(bad[0])} or more" if len(bad) else "no number of"
+
+
+def _why_correct(answer: Answer) -> str:
+    m, most = clusters_of(answer.groups), answer.tolerate
+    if most < 0:
+        return f"{answer.question.aggregator} is not defined for {m} clusters"
+    inputs = "broken" if answer.question.conditions.checked_inputs else "with a Byzantine member"
+    return f"{answer.question.aggregator} withstands {most} of {m} clusters {inputs} or lost"
+
+
+def _why_live(answer: Answer) -> str:
+    m, most = clusters_of(answer.groups), answer.tolerate
+    return f"fewer than {m - max(most, 0)} of {m} clusters deliver"
+
+
+def _verdict(answer: Answer) -> str:
+    target, fail = answer.question.target, answer.analysis.fail
+    if target is not None:
+        return f"the target {target:g} is {'met' if fail.upper <= target else 'missed'}"
+    return f"between that and {shown(fail.lower)}" if fail.engine == "bounds" else _how(fail.engine)
+
+
+def _how(engine: str) -> str:
+    return "the same for every placement" if engine == "certain" else f"exact, by the {engine}"
+
+
+def _worst_words(answer: Answer) -> str:
+    worst = answer.worst
+    if worst.all < 0:
+        return f"worst case: not even without Byzantine processes; {answer.question.known.words}"
+    return (
+        f"worst case: up to {worst.all} Byzantine processes wherever they sit (private {worst.private}, "
+        f"correct {worst.correct}, live {worst.live}); {answer.question.known.words}"
+    )
+
+
+def _best_words(answer: Answer) -> str:
+    best, target = answer.best, answer.question.target
+    if best is None:
+        return "best size: not searched under this placement; --cluster-size with a range shows sizes side by side"
+    if best.size is None:
+        return "best size: none; at this many faults every cluster size fails almost surely"
+    if target is not None and best.fail > target:
+        return f"best size: {best.size}, failing with {shown(best.fail)}; no size meets the target {target:g}"
+    return f"best size: {best.size}, failing with {shown(best.fail)}"
+
+
+def tabulate(found: list[Answer]) -> Table:
+    """Return one line for each cluster size."""
+    table = Table("size", "clusters", "private", "correct", "live", "any", "worst case")
+    sizes = found[0].question.sizes
+    for size, answer in zip(sizes, found, strict=True):
+        sides = answer.analysis
+        shown = [f"{side.value:.3g}" for side in (sides.private, sides.correct, sides.live, sides.fail)]
+        table.add_row(str(size), str(clusters_of(answer.groups)), *shown, str(answer.worst.all))
+    return table

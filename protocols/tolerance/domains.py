@@ -1,0 +1,148 @@
+"""Failure domains that fail as a whole, under clusters that are fixed by public facts."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols import check
+from protocols.check import CloisterError
+from protocols.tolerance.laws import Event, OneKind, Uniform, bounds_on
+from protocols.tolerance.parts import Mask
+from protocols.tolerance.solve import Probability
+
+__all__ = ["Domains"]
+
+_MOST_STATES = 60_000
+_MOST_ENTRIES = 20_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domains:
+    """`failing` of the failure domains fail, every choice equally likely, and take all their processes with them.
+
+    members[d, j] counts the processes of domain d in cluster j: fixed clusters (locality, striping, round robin).
+    Exact by counting the choices in whole numbers, one by one or with domains that are spread alike together, while
+    that takes about a second; else bounds from each cluster's own law, which stays exact.
+
+    Guarantees:
+        Equal to trying every choice of domains, or bounds around it.
+    """
+
+    members: NDArray[np.int64]
+    failing: int
+
+    def __post_init__(self) -> None:
+        check.integer_at_least(0, failing=self.failing)
+        if self.failing > len(self.members):
+            raise CloisterError(
+                f"failing = {self.failing} is more than the {len(self.members)} domains; "
+                f"allowed: 0 to {len(self.members)}"
+            )
+
+    def probability(self, event: Event) -> Probability:
+        """See Law."""
+        units = self._as_units(event)
+        if units is not None:
+            return units
+        sizes = self.members.sum(axis=0).tolist()
+        masks = [event.masks(size) for size in sizes]
+        choices = math.comb(len(self.members), self.failing)
+        hits = self._hits(choices, masks, event.most)
+        if hits is not None:
+            return Probability.exact(float(Fraction(hits, choices)), "counting domains")
+        shares = [self._share(j, bad) for j, (_, bad) in enumerate(masks)]
+        if event.most < 0:
+            return Probability.exact(1.0, "certain")
+        total = sum(shares, Fraction(0))
+        lower = max(shares) if event.most == 0 and event.forbidden is None else Fraction(0)
+        return bounds_on(float(lower), float(total / (event.most + 1)))
+
+    def _as_units(self, event: Event) -> Probability | None:
+        """Where domains of one size lie whole in clusters, they are to clusters what processes are otherwise."""
+        alone = (self.members > 0).sum(axis=1) == 1
+        held = self.members[self.members > 0]
+        if not (alone.all() and len(held) and (held == held[0]).all()):
+            return None
+        size = int(held[0])
+        counts = (self.members > 0).sum(axis=0).tolist()
+        groups = tuple(sorted((units, counts.count(units)) for units in set(counts)))
+
+        def thinned(mask: OneKind) -> OneKind:
+            return lambda units: mask(units * size)[::size]
+
+        return Uniform(n=len(self.members), faulty=self.failing, groups=groups).probability(
+            Event(
+                bad=thinned(event.bad),
+                most=event.most,
+                forbidden=thinned(event.forbidden) if event.forbidden else None,
+            )
+        )
+
+    def _hits(self, choices: int, masks: Sequence[tuple[Mask, Mask]], most: int) -> int | None:
+        """In how many choices of domains the event happens; None where counting them would take too long."""
+        if choices * self.failing * len(masks) <= _MOST_ENTRIES:
+            return self._enumerated(masks, most)
+        states = self._states()
+        if states is None:
+            return None
+        return sum(many for held, many in states.items() if _happens(held, masks, most))
+
+    def _enumerated(self, masks: Sequence[tuple[Mask, Mask]], most: int) -> int:
+        chosen = np.array(list(combinations(range(len(self.members)), self.failing)), dtype=np.int64)
+        bad = np.zeros(len(chosen), dtype=np.int64)
+        allowed = np.ones(len(chosen), dtype=np.bool_)
+        for column, (safe, wrong) in zip(self.members.T, masks, strict=True):
+            held = column[chosen].sum(axis=1)
+            bad += wrong[held]
+            allowed &= wrong[held] | safe[held]
+        return int(np.count_nonzero(allowed & (bad > most)))
+
+    def _states(self) -> dict[tuple[int, ...], int] | None:
+        """Faulty members of every cluster -> how many choices of domains give them; None if there are too many."""
+        rows, many = np.unique(self.members, axis=0, return_counts=True)
+        states: dict[tuple[int, tuple[int, ...]], int] = {(0, (0,) * self.members.shape[1]): 1}
+        left, work = len(self.members), 0
+        for row, count in zip(rows.tolist(), many.tolist(), strict=True):
+            left -= count
+            work += len(states) * len(row) * (min(count, self.failing) + 1)
+            if work > _MOST_ENTRIES:
+                return None
+            following: defaultdict[tuple[int, tuple[int, ...]], int] = defaultdict(int)
+            for (used, held), ways in states.items():
+                for k in range(max(0, self.failing - used - left), min(count, self.failing - used) + 1):
+                    moved = tuple(x + k * y for x, y in zip(held, row, strict=True))
+                    following[used + k, moved] += ways * math.comb(count, k)
+            if len(following) > _MOST_STATES:
+                return None
+            states = following
+        return {held: ways for (_, held), ways in states.items()}
+
+    def _share(self, cluster: int, bad: Mask) -> Fraction:
+        """P(one cluster is bad): the choices of domains by how many members they take, in whole numbers."""
+        held: list[int] = self.members[:, cluster].tolist()
+        ways: dict[tuple[int, int], int] = {(0, 0): 1}
+        for members in set(held):
+            count = held.count(members)
+            following: defaultdict[tuple[int, int], int] = defaultdict(int)
+            for (used, x), many in ways.items():
+                for k in range(min(count, self.failing - used) + 1):
+                    following[used + k, x + k * members] += many * math.comb(count, k)
+            ways = following
+        hits = sum(many for (used, x), many in ways.items() if used == self.failing and bad[x])
+        return Fraction(hits, math.comb(len(held), self.failing))
+
+
+def _happens(held: Sequence[int], masks: Sequence[tuple[Mask, Mask]], most: int) -> bool:
+    bad = 0
+    for x, (safe, wrong) in zip(held, masks, strict=True):
+        if wrong[x]:
+            bad += 1
+        elif not safe[x]:
+            return False
+    return bad > most

@@ -1,0 +1,215 @@
+"""`bench tolerance` beyond one uniform design: placements, moves, rounds, designs, the page."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+
+from bench import cli, tolerance
+from bench.peers.tolerance import compare_tolerance
+from bench.report import tolerance_page
+from bench.report.canvas import settings_of
+from bench.report.theme import LIGHT
+from bench.report.tolerance_figures import FIGURES, Shown
+from bench.report.tolerance_page import write_tolerance_page
+from bench.tolerance.designs import Option, pareto, price, protocol_of
+from bench.tolerance.survey import survey
+from protocols.secure_sum import secure_sums
+from protocols.tolerance.conditions import conditions_of
+from protocols.tolerance.parts import size_groups
+from protocols.tolerance.policies import PLACEMENTS, POLICIES
+
+
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str, str]:
+    """The command in this process: exit code, output, errors."""
+    monkeypatch.setattr(sys, "argv", ["bench", "tolerance", *words])
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def asked(**changes: object) -> tolerance.Question:
+    words = {
+        **{"n": 60, "faulty": "6", "crash": "0", "curious": "0", "cluster_size": "6", "target": None, "rounds": None},
+        **{"conditions": conditions_of("shamir"), "policy": "random", "aggregator": "median"},
+    }
+    return tolerance.ask(**{**words, **changes})
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_every_policy_answers_under_every_placement(policy: str) -> None:
+    for placement in PLACEMENTS:
+        (found,) = tolerance.answers(asked(n=24, faulty="4", policy=policy, placement=placement, rounds=3))
+        record = found.as_json()
+        json.dumps(record)
+        assert 0 <= record["p_live_fail"] <= 1
+        assert record["bounds"]["fail"][0] <= record["bounds"]["fail"][1] <= record["union_bound"] * (1 + 1e-9)
+        assert len(tolerance.describe(found)) >= 7
+
+
+def test_the_law_of_broken_clusters_adds_up_and_its_tail_is_the_correct_side() -> None:
+    (found,) = tolerance.answers(asked())
+    law = found.as_json()["broken_clusters"]
+    assert sum(law) == pytest.approx(1, rel=1e-10)
+    assert sum(law[found.tolerate + 1 :]) == pytest.approx(found.analysis.correct.value, rel=1e-9)
+    mean = sum(k * p for k, p in enumerate(law))
+    assert found.as_json()["broken_clusters_mean"] == pytest.approx(mean, rel=1e-10)
+
+
+def test_an_adversary_that_moves_is_worse_the_longer_clusters_are_kept() -> None:
+    fails = [
+        tolerance.answers(asked(moves=moves, every=every, cluster_size="10"))[0].analysis.private.value
+        for moves, every in ((0, 1), (1, 1), (1, 2))
+    ]
+    assert fails[0] < fails[1] < fails[2]
+    # A policy that never draws again is aimed at all along.
+    kept = asked(moves=1, rounds=4, policy="round_robin")
+    assert (kept.placement, kept.aimed, asked(moves=1, rounds=4).aimed) == ("targeted", 4, 1)
+
+
+def test_over_rounds_each_policy_says_what_it_knows() -> None:
+    over = {
+        policy: tolerance.answers(asked(policy=policy, rounds=4, cluster_size="20"))[0].over_rounds
+        for policy in ("random", "sticky", "round_robin", "reputation", "overlapping")
+    }
+    once = tolerance.answers(asked(cluster_size="20"))[0].analysis.fail.value
+    assert over["reputation"] is None
+    assert over["round_robin"] == (once, once)
+    assert over["random"][0] == over["random"][1] > once
+    assert over["sticky"] == (once, over["random"][1])
+    assert over["overlapping"][1] <= 2 * once
+
+
+def test_rounds_to_disclosure_and_to_identification_are_given_where_clusters_are_drawn_anew() -> None:
+    record = tolerance.answers(asked())[0].as_json()
+    assert record["rounds_until_disclosed"] == 6  # (60 - 6 - 1) / (10 - 1)
+    assert record["rounds_until_identified"] > 1
+    assert tolerance.answers(asked(policy="round_robin"))[0].as_json()["rounds_until_disclosed"] is None
+    hidden = asked(conditions=conditions_of("shamir", revealed=False))
+    assert tolerance.answers(hidden)[0].as_json()["rounds_until_disclosed"] is None
+
+
+def test_a_design_has_a_window_a_cheapest_size_and_a_front(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--n", "120", "--faulty", "2", "--protocol", "additive", "--target", "1e-4", "--design")
+    record = json.loads(run(capsys, monkeypatch, *words, "--json")[1])
+    design = record["design"]
+    assert design["window"]["private_from"] == record["best_cluster_size"] == design["cheapest"]["size"]
+    assert design["cheapest"]["fail"] <= 1e-4
+    assert design["largest_faulty_at_target"] >= 2
+    front = design["pareto_front"]
+    assert [option["wire_bytes_per_process"] for option in front] == sorted(
+        option["wire_bytes_per_process"] for option in front
+    )
+    assert [option["fail"] for option in front] == sorted((option["fail"] for option in front), reverse=True)
+    text = run(capsys, monkeypatch, *words)[1]
+    assert "window of sizes" in text
+    assert "cheapest with this protocol: additive" in text
+
+
+def test_nothing_beats_the_front() -> None:
+    options = [
+        Option(protocol="p", size=i, fail=fail, wire_bytes_per_process=cost, rounds=1)
+        for i, (cost, fail) in enumerate([(3.0, 0.1), (1.0, 0.5), (2.0, 0.5), (4.0, 0.2), (5.0, 0.01), (3.0, 0.1)])
+    ]
+    front = pareto(options)
+    assert [(option.wire_bytes_per_process, option.fail) for option in front] == [(1.0, 0.5), (3.0, 0.1), (5.0, 0.01)]
+    for option in options:
+        assert any(
+            each.fail <= option.fail and each.wire_bytes_per_process <= option.wire_bytes_per_process for each in front
+        )
+
+
+def test_a_price_is_the_protocols_own_formula() -> None:
+    protocol = protocol_of(conditions_of("shamir", mode="vss", threshold="c/3"))
+    assert (protocol.conditions.mode, protocol.conditions.threshold) == ("vss", "c/3")
+    groups = size_groups(22, 5)  # two of 5, two of 6
+    small, large = (protocol.cost(parties=c, clusters=1, coordinates=100) for c in (5, 6))
+    found = price(protocol, 22, groups, 100)
+    assert found == (2 * (small.wire_bytes + large.wire_bytes) / 22, max(small.rounds, large.rounds))
+    assert price(secure_sums.make(secure_sums.resolve("additive")), 22, groups, 200)[0] > 0
+
+
+def test_the_page_loads_nothing_and_says_what_the_command_says(tmp_path: Path) -> None:
+    found = tolerance.answers(asked(n=24, faulty="2", cluster_size="3:5", target=1e-3))
+    path = write_tolerance_page(tmp_path / "deep" / "page.html", found)
+    page = path.read_text("utf-8")
+    assert not re.search(r"https?://|<script|@import|url\(", page)
+    assert page.count("data:image/png;base64,") == 10  # five figures, light and dark
+    assert "24 processes, 2 Byzantine" in page
+    for line in tolerance.describe(found[0])[1:5]:
+        assert line.split(None, 1)[1].split(":")[0] in page
+
+
+def test_the_same_answers_give_the_same_figures() -> None:
+    (found,) = tolerance.answers(asked(n=24, faulty="2"))
+    seen = Shown(answers=[found], survey=survey(found.question, found.groups))
+    drawn = []
+    for _ in range(2):
+        with mpl.rc_context(settings_of(LIGHT)):
+            figure, buffer = FIGURES["cost"](seen, LIGHT), io.BytesIO()
+            figure.savefig(buffer, format="png", metadata={"Software": None})
+        drawn.append(buffer.getvalue())
+    assert drawn[0] == drawn[1]
+
+
+def test_out_is_a_file_or_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("", "utf-8")
+    words = ("--n", "30", "--faulty", "2", "--cluster-size", "5", "--out")
+    code, _, err = run(capsys, monkeypatch, *words, str(blocked / "page.html"))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "is no place for a page" in err
+    written: list[Path] = []
+    monkeypatch.setattr(tolerance_page, "write_tolerance_page", lambda path, answers: written.append(path))
+    for out in (tmp_path / "new", tmp_path / "new" / "tolerance.html"):
+        code, said, _ = run(capsys, monkeypatch, *words, str(out))
+        assert (code, said.splitlines()[-1]) == (0, f"page: {tmp_path / 'new' / 'tolerance.html'}")
+    assert written == [tmp_path / "new" / "tolerance.html"] * 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--placement", "by_domian"), "did you mean 'by_domain'"),
+        (("--placement", "by_domain", "--domains", "99"), "domains = 99 is more than n = 30"),
+        (("--placement", "by_domain", "--crash", "2"), "allowed here: Byzantine processes"),
+        (("--placement", "packed", "--moves", "1"), "allowed: --placement targeted"),
+        (("--moves", "-1"), "moves = -1"),
+        (("--every", "0"), "every = 0"),
+        (("--levels", "3,x"), "levels = '3,x' is not understood"),
+        (("--policy", "hierarchical", "--levels", "0"), "levels = 0"),
+        (("--policy", "similarty"), "did you mean 'similarity'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = run(capsys, monkeypatch, "--n", "30", "--faulty", "3", "--cluster-size", "5", *words)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_the_list_of_commands_does_not_wait_for_the_figures() -> None:
+    code = "import sys, bench.cli; print(sorted({'torch', 'seaborn', 'bench.tolerance'} & set(sys.modules)))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"
+
+
+def test_the_speed_comparison_runs_at_sizes_that_take_no_time() -> None:
+    found = compare_tolerance(turns=1, n=40, designs=6, large=2000)
+    assert [each.peer.split()[1] for each in found] == ["placements", "placements", "placement", "placement"]
+    assert min(each.ours_s for each in found) > 0

@@ -1,0 +1,372 @@
+"""Every law of a policy and a placement against trying all placements, for n up to 9."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations, permutations, product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocols.aggregators import majority_breakdown
+from protocols.check import CloisterError
+from protocols.tolerance.analysis import Faults, analyse
+from protocols.tolerance.conditions import conditions_of
+from protocols.tolerance.domains import Domains
+from protocols.tolerance.hierarchy import Tree, hierarchy_fails, hierarchy_tolerates, tree_of
+from protocols.tolerance.laws import Event, Independent, Law, Mixture, Uniform, iid, packed, poisson_binomial, spread
+from protocols.tolerance.parts import Groups, Mask, clusters_of, parts_of, size_groups
+from protocols.tolerance.placements import Aimed, Chosen, Setting
+from protocols.tolerance.policies import PLACEMENTS, POLICIES, law_of
+from protocols.tolerance.sides import hierarchical_sides, sides
+from protocols.tolerance.solve import tail
+from protocols.tolerance.strata import Strata
+
+Clusters = Sequence[Sequence[int]]
+
+
+def happens(event: Event, clusters: Clusters, faulty: frozenset[int]) -> bool:
+    """The event, written out."""
+    bad = 0
+    for members in clusters:
+        held = len(faulty & set(members))
+        if event.forbidden is not None and event.forbidden(len(members))[held]:
+            return False
+        bad += bool(event.bad(len(members))[held])
+    return bad > event.most
+
+
+def runs(groups: Groups) -> list[list[int]]:
+    ends = np.cumsum([size for size, count in groups for _ in range(count)]).tolist()
+    return [list(range(start, end)) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def subsets(n: int, size: int) -> Iterator[frozenset[int]]:
+    return map(frozenset, combinations(range(n), size))
+
+
+def every_set(shares: Sequence[float]) -> Iterator[tuple[float, frozenset[int]]]:
+    for held in product((0, 1), repeat=len(shares)):
+        weight = math.prod(p if x else 1 - p for p, x in zip(shares, held, strict=True))
+        yield weight, frozenset(i for i, x in enumerate(held) if x)
+
+
+def partitions(n: int, groups: Groups) -> list[list[list[int]]]:
+    """All assignments of processes to clusters, each as often as any other."""
+    shape = runs(groups)
+    labels = [j for j, cluster in enumerate(shape) for _ in cluster]
+    return [
+        [[i for i in range(n) if assigned[i] == j] for j in range(len(shape))] for assigned in set(permutations(labels))
+    ]
+
+
+@st.composite
+def events(draw: st.DrawFn) -> tuple[int, Groups, Event]:
+    """Any bad and forbidden sets, monotone or not."""
+    n = draw(st.integers(2, 8))
+    groups = size_groups(n, draw(st.integers(1, n)))
+    tables = {size: np.array([draw(st.sampled_from((0, 0, 1, 1, 2))) for _ in range(size + 1)]) for size, _ in groups}
+    some = draw(st.booleans())
+    return (
+        n,
+        groups,
+        Event(
+            bad=lambda c: tables[c] == 1,
+            most=draw(st.integers(0, clusters_of(groups))),
+            forbidden=(lambda c: tables[c] == 2) if some else None,
+        ),
+    )
+
+
+def agrees(law: Law, event: Event, expected: float) -> None:
+    found = law.probability(event)
+    # Sums of at most 1e4 floats; engines promise 1e-9.
+    if found.engine == "bounds":
+        assert found.lower <= expected * (1 + 1e-9) + 1e-12
+        assert found.upper >= expected * (1 - 1e-9) - 1e-12
+    else:
+        assert found.value == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@given(events(), st.data())
+def test_uniform_faults_are_all_choices_of_processes(drawn: tuple[int, Groups, Event], data: st.DataObject) -> None:
+    n, groups, event = drawn
+    f = data.draw(st.integers(0, n))
+    every = [happens(event, runs(groups), faulty) for faulty in subsets(n, f)]
+    agrees(Uniform(n=n, faulty=f, groups=groups), event, float(np.mean(every)))
+
+
+@given(events(), st.data())
+def test_independent_faults_are_all_sets_by_their_weight(drawn: tuple[int, Groups, Event], data: st.DataObject) -> None:
+    n, groups, event = drawn
+    shares = [data.draw(st.sampled_from((0.0, 0.1, 0.5, 0.75, 1.0))) for _ in range(n)]
+    clusters = runs(groups)
+    expected = sum(weight for weight, faulty in every_set(shares) if happens(event, clusters, faulty))
+    law = Independent(clusters=tuple((poisson_binomial([shares[i] for i in members]), 1) for members in clusters))
+    agrees(law, event, expected)
+    equal = sum(weight for weight, faulty in every_set([0.3] * n) if happens(event, clusters, faulty))
+    agrees(iid(groups, 0.3), event, equal)
+
+
+@given(st.integers(2, 6), st.data())
+def test_drawn_clusters_see_only_how_many_are_faulty(n: int, data: st.DataObject) -> None:
+    groups = size_groups(n, data.draw(st.integers(1, n)))
+    shares = [data.draw(st.sampled_from((0.1, 0.4, 0.8))) for _ in range(n)]
+    event = Event(bad=lambda c: np.arange(c + 1) > c // 2, most=data.draw(st.integers(0, 1)))
+    drawn = partitions(n, groups)
+    expected = sum(
+        weight * float(np.mean([happens(event, clusters, faulty) for clusters in drawn]))
+        for weight, faulty in every_set(shares)
+    )
+    agrees(Mixture(n=n, groups=groups, totals=poisson_binomial(shares)), event, expected)
+
+
+@given(events(), st.data())
+def test_domains_fail_as_a_whole(drawn: tuple[int, Groups, Event], data: st.DataObject) -> None:
+    n, groups, event = drawn
+    count = data.draw(st.integers(1, n))
+    domain = np.array([data.draw(st.integers(0, count - 1)) for _ in range(n)])
+    failing = data.draw(st.integers(0, count))
+    clusters = runs(groups)
+    every = [
+        happens(event, clusters, frozenset(np.flatnonzero(np.isin(domain, list(chosen))).tolist()))
+        for chosen in combinations(range(count), failing)
+    ]
+    members = np.stack([np.bincount(domain[cluster], minlength=count) for cluster in clusters], axis=1)
+    agrees(Domains(members=members, failing=failing), event, float(np.mean(every)))
+
+
+def test_domains_that_lie_whole_in_clusters_are_units_and_too_many_states_are_bounded() -> None:
+    event = Event(bad=lambda c: np.arange(c + 1) > c // 2, most=0)
+    whole = np.kron(np.eye(40, dtype=np.int64), np.full((5, 1), 3))  # 200 domains of 3, five to a cluster of 15
+    found = Domains(members=whole, failing=60).probability(event)
+    units = tail(parts_of(((5, 40),), lambda c: 3 * np.arange(c + 1) > 15 // 2), 200, (60,), 0)
+    assert found == units
+    # Uneven domains: the first processes of each cluster are one domain more than the others.
+    scattered = np.random.default_rng(4).integers(0, 3, (30, 12))
+    rough = Domains(members=scattered, failing=9).probability(event)
+    assert rough.engine == "bounds"
+    assert 0 < rough.lower <= rough.upper
+    counts = scattered[np.random.default_rng(5).permuted(np.tile(np.arange(30), (4000, 1)), axis=1)[:, :9]].sum(axis=1)
+    seen = float((counts > scattered.sum(axis=0) // 2).any(axis=1).mean())
+    # Six standard deviations of a mean of 4000 trials, seeds fixed.
+    assert rough.lower - 0.048 <= seen <= rough.upper + 0.048
+
+
+@given(st.integers(2, 4), st.integers(1, 3), st.data())
+def test_strata_put_one_member_in_each_cluster(m: int, full: int, data: st.DataObject) -> None:
+    last = data.draw(st.integers(0, m - 1)) if full < 3 or m < 4 else 0
+    widths = [m] * full + ([last] if last else [])
+    laws = [
+        poisson_binomial([data.draw(st.sampled_from((0.0, 0.2, 0.7, 1.0))) for _ in range(width)]) for width in widths
+    ]
+    worst = data.draw(st.integers(0, full))
+    hole = data.draw(st.booleans())
+    event = Event(
+        bad=(lambda c: np.arange(c + 1) == worst) if hole else (lambda c: np.arange(c + 1) > worst),
+        most=data.draw(st.integers(0, m - 1)),
+    )
+    expected = 0.0
+    # Who of a stratum is faulty plays no part: a choice of k of its clusters, every one as likely.
+    for faulty in product(*(range(width + 1) for width in widths)):
+        weight = math.prod(law[k] for law, k in zip(laws, faulty, strict=True))
+        if not weight:
+            continue
+        placed = list(product(*(list(combinations(range(w), k)) for w, k in zip(widths, faulty, strict=True))))
+        hits = 0
+        for seats in placed:
+            held = np.zeros(m, dtype=np.int64)
+            for seat in seats:
+                held[list(seat)] += 1
+            sizes = [full + (j < last) for j in range(m)]
+            hits += sum(bool(event.bad(c)[x]) for c, x in zip(sizes, held.tolist(), strict=True)) > event.most
+        expected += weight * hits / len(placed)
+    law = Strata(clusters=m, strata=tuple(laws), last=last)
+    agrees(law, event, expected)
+    if event.most == 0:
+        bounded = law._sandwich(event, [event.masks(size) for size, _ in law._sizes])
+        assert bounded.lower <= expected * (1 + 1e-9) + 1e-12
+        assert bounded.upper >= min(1.0, expected) * (1 - 1e-9) - 1e-12
+
+
+@given(st.integers(2, 9), st.data())
+def test_an_adversary_at_will_takes_the_best_of_all_placements(n: int, data: st.DataObject) -> None:
+    groups = size_groups(n, data.draw(st.integers(1, n)))
+    threshold = data.draw(st.integers(0, 3))
+    hole = data.draw(st.booleans())
+    event = Event(
+        bad=(lambda c: np.arange(c + 1) == c - 1) if hole else (lambda c: np.arange(c + 1) > threshold),
+        most=data.draw(st.integers(0, 3)),
+    )
+    for f in range(n + 1):
+        placed = (happens(event, runs(groups), faulty) for size in range(f + 1) for faulty in subsets(n, size))
+        assert Chosen(groups=groups, totals=(*[0.0] * f, 1.0)).probability(event).value == float(any(placed))
+
+
+@given(st.integers(3, 8), st.data())
+def test_aimed_moves_add_to_what_the_draw_gave(n: int, data: st.DataObject) -> None:
+    groups = size_groups(n, data.draw(st.integers(1, n)))
+    f = data.draw(st.integers(0, n))
+    moves = data.draw(st.integers(0, 2))
+    threshold = data.draw(st.integers(0, 2))
+    most = data.draw(st.integers(0, 2))
+    event = Event(bad=lambda c: np.arange(c + 1) > threshold, most=most)
+    aimed = min(moves, f)
+    hits = []
+    for faulty in subsets(n, f - aimed):
+        costs = [
+            max(0, threshold + 1 - len(faulty & set(members))) if len(members) > threshold else n + 1
+            for members in runs(groups)
+        ]
+        hits.append(sum(sorted(costs)[: most + 1]) <= aimed and len(costs) > most)
+    agrees(Aimed(n=n, faulty=f, groups=groups, moves=moves), event, float(np.mean(hits)))
+
+
+def test_packed_faults_fill_clusters_and_spread_ones_are_dealt() -> None:
+    groups = size_groups(11, 3)  # 3, 4, 4
+    assert packed(groups, 5).clusters == ((3, 3, 1), (4, 2, 1), (4, 0, 1))
+    assert spread(groups, 5).clusters == ((4, 2, 2), (3, 1, 1))
+    assert sum(held * count for _, held, count in packed(groups, 11).clusters) == 11
+    tainted = Event(bad=lambda c: np.arange(c + 1) > 0, most=2)
+    assert packed(groups, 5).probability(tainted).value == 0.0
+    assert spread(groups, 5).probability(tainted).value == 1.0
+    with pytest.raises(CloisterError, match="more than n = 11"):
+        spread(groups, 12)
+
+
+def trees(tree: Tree, start: int = 0) -> object:
+    """The processes of each leaf, nested as the tree."""
+    if not tree.parts:
+        return list(range(start, start + tree.size))
+    nested = []
+    for part, count in tree.parts:
+        for _ in range(count):
+            nested.append(trees(part, start))
+            start += part.size
+    return nested
+
+
+def broken(nested: list, faulty: frozenset[int], bad: Callable[[int], Mask], most: Callable[[int], int]) -> bool:
+    if isinstance(nested[0], int):
+        return bool(bad(len(nested))[len(faulty & set(nested))])
+    return sum(broken(part, faulty, bad, most) for part in nested) > most(len(nested))
+
+
+@given(st.integers(2, 9), st.data())
+def test_a_tree_fails_as_often_as_over_all_placements(n: int, data: st.DataObject) -> None:
+    tree = tree_of(n, data.draw(st.integers(1, n)), [data.draw(st.integers(1, 3)) for _ in range(2)])
+    f = data.draw(st.integers(0, n))
+    threshold = data.draw(st.integers(0, 2))
+    slack = data.draw(st.sampled_from((majority_breakdown, lambda m: 0, lambda m: m - 1)))
+
+    def bad(c: int) -> Mask:
+        return np.arange(c + 1) > threshold
+
+    every = [broken(trees(tree), faulty, bad, slack) for faulty in subsets(n, f)]
+    found = hierarchy_fails(tree, faulty=f, bad=bad, breakdown=slack)
+    assert found.value == pytest.approx(float(np.mean(every)), rel=1e-9, abs=1e-12)
+    worst = hierarchy_tolerates(tree, least=lambda c: threshold + 1 if threshold < c else 2**40, breakdown=slack)
+    assert any(every) == (f > worst)
+
+
+def test_one_level_is_the_tail_of_bad_clusters_and_rare_failures_keep_their_digits() -> None:
+    def bad(c: int) -> Mask:
+        return np.arange(c + 1) > (c - 1) // 3
+
+    flat = hierarchy_fails(tree_of(300, 20, []), faulty=60, bad=bad, breakdown=majority_breakdown)
+    expected = tail(parts_of(size_groups(300, 20), bad), 300, (60,), majority_breakdown(15))
+    assert flat.value == pytest.approx(expected.value, rel=1e-9)
+    assert 0 < flat.value < 1e-9
+    # (a_1 + 1)(a_2 + 1)(a_3 + 1) - 1 for clusters of 5 in threes in threes.
+    assert hierarchy_tolerates(tree_of(45, 5, [3, 3]), least=lambda c: 3, breakdown=majority_breakdown) == 11
+    large = hierarchy_fails(tree_of(10**5, 20, [10]), faulty=10**4, bad=bad, breakdown=majority_breakdown)
+    assert large.engine == "bounds"
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_every_policy_has_a_law_for_every_placement(policy: str) -> None:
+    conditions = conditions_of("shamir")
+    groups = size_groups(24, 6)
+    for placement in PLACEMENTS:
+        law = law_of(policy, placement, Setting(n=24, faulty=4, groups=groups, domains=6, moves=1))
+        found = sides(law, conditions, 1, sizes=[6])
+        room = 1 + 1e-9
+        assert 0 <= found.live.lower <= found.correct.upper * room
+        assert max(found.private.lower, found.correct.lower) <= found.fail.upper * room
+        assert found.fail.upper <= (found.private.upper + found.correct.upper) * room
+        assert found.fail.upper <= found.union_bound * room
+
+
+def test_the_sides_under_the_uniform_law_are_those_of_the_analysis() -> None:
+    groups, conditions = size_groups(60, 7), conditions_of("additive")
+    found = sides(Uniform(n=60, faulty=4, groups=groups), conditions, 3)
+    expected = analyse(Faults(n=60, byzantine=4), groups, conditions, 3)
+    for side in ("private", "correct", "live", "fail"):
+        assert getattr(found, side).value == pytest.approx(getattr(expected, side).value, rel=1e-9)
+
+
+def test_what_fails_together_breaks_near_clusters_and_not_striped_ones() -> None:
+    """Planted bug: taking the uniform law for sites that fail together calls locality safe."""
+    asked = Setting(n=200, faulty=20, groups=size_groups(200, 20), domains=20)
+    half = Event(bad=lambda c: np.arange(c + 1) > (c - 1) // 2, most=0)
+    near = law_of("locality", "by_domain", asked).probability(half).value
+    striped = law_of("stratified", "by_domain", asked).probability(half).value
+    drawn = law_of("random", "by_domain", asked).probability(half).value
+    assert striped == 0.0  # two of twenty domains of ten, one process of each in each of the ten clusters
+    assert 0 < drawn < 1e-4 < near
+
+
+def test_segregating_by_trust_taints_the_fewest_and_spreading_exposes_the_fewest() -> None:
+    asked = Setting(n=20, faulty=4, groups=size_groups(20, 5))
+    tainted = Event(bad=lambda c: np.arange(c + 1) > 0, most=2)
+    exposed = Event(bad=lambda c: np.arange(c + 1) > 2, most=0)
+    laws = {name: law_of(name, "heterogeneous", asked) for name in ("segregated", "random", "stratified")}
+    found = {name: [law.probability(event).lower for event in (tainted, exposed)] for name, law in laws.items()}
+    assert found["segregated"][0] < found["random"][0] < found["stratified"][0]
+    assert found["segregated"][1] > found["random"][1] > found["stratified"][1]
+
+
+def test_over_rounds_batches_that_stay_are_between_one_round_and_independent_ones() -> None:
+    # Six processes in batches of two, two faulty, clusters of two batches and one: bad where a batch is all faulty
+    # in a cluster of its own. Given the batches, rounds are independent.
+    n, rounds = 6, 3
+    batches = [(0, 1), (2, 3), (4, 5)]
+    chances = []
+    for faulty in subsets(n, 2):
+        alone = [len(faulty & set(batch)) == 2 for batch in batches]  # one of three batches is alone, at random
+        chances.append(sum(alone) / 3)
+    p = float(np.mean(chances))
+    exact = float(np.mean([1 - (1 - q) ** rounds for q in chances]))
+    low, high = POLICIES["sticky"].over_rounds(p, rounds)
+    assert low < exact < high
+    assert POLICIES["random"].over_rounds(p, rounds) == (high, high)
+
+
+def test_hierarchical_sides_have_the_clusters_privacy_and_the_trees_correctness() -> None:
+    conditions = conditions_of("shamir", checked_inputs=True)
+    asked = Setting(n=90, faulty=18, groups=size_groups(90, 6), levels=(3,))
+    found = hierarchical_sides(asked, conditions, majority_breakdown, 6)
+    flat = sides(Uniform(n=90, faulty=18, groups=asked.groups), conditions, majority_breakdown(15))
+    assert found.private == flat.private
+    assert found.correct.engine == "recursion"
+    assert found.fail.lower >= max(found.private.lower, found.correct.lower)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: law_of("randm", "uniform", Setting(n=9, faulty=1, groups=((3, 3),))), "did you mean 'random'"),
+        (lambda: law_of("random", "unifrm", Setting(n=9, faulty=1, groups=((3, 3),))), "did you mean 'uniform'"),
+        (lambda: Setting(n=9, faulty=1, groups=((3, 3),), domains=10), "domains = 10 is more than n = 9"),
+        (lambda: Domains(members=np.ones((2, 2), dtype=np.int64), failing=3), "more than the 2 domains"),
+        (lambda: Strata(clusters=3, strata=((0.5, 0.5),)), "do not fit m = 3 clusters"),
+        (lambda: iid(((3, 3),), 1.5), "faulty = 1.5 is not allowed"),
+        (lambda: poisson_binomial([0.5, 2.0]), "a probability of 2.0"),
+        (lambda: hierarchy_fails(tree_of(9, 3, [2]), faulty=10, bad=np.zeros, breakdown=len), "more than n = 9"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(CloisterError, match=message) as raised:
+        make()
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,291 @@
+"""The verdict on a placement: equal to the exact probabilities, never broken where it says safe, tight where not."""
+
+import math
+from collections.abc import Iterator
+from itertools import combinations, pairwise
+from unittest import mock
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols.aggregators import aggregators
+from protocols.check import CloisterError
+from protocols.faults import Crash
+from protocols.faulty_link import Fault
+from protocols.in_process import InProcessParties
+from protocols.network import NetworkError
+from protocols.registry import Spec
+from protocols.secure_sum import secure_sums
+from protocols.testing.keyrings import replayable_keyring
+from protocols.testing.scenarios import fitting_sizes, registered_specs
+from protocols.testing.strategies import fault_strategies
+from protocols.tolerance import verdict as verdict_module
+from protocols.tolerance.analysis import Faults, analyse
+from protocols.tolerance.conditions import Conditions, conditions_of
+from protocols.tolerance.parts import size_groups
+from protocols.tolerance.verdict import FaultyProcesses, Verdict, verdict
+from protocols.types import Clustering
+
+ADDITIVE = conditions_of("additive")
+LARGEST = 8
+# Stock CrypTen breaks promises.
+SPECS = {
+    str(spec): spec for spec in registered_specs() if spec.name != "additive_stock" and fitting_sizes(spec, LARGEST)
+}
+
+
+def blocks(n: int, size: int) -> Clustering:
+    sizes = [s for s, count in size_groups(n, size) for _ in range(count)]
+    ends = [sum(sizes[:j]) for j in range(len(sizes) + 1)]
+    return Clustering(clusters=tuple(tuple(range(a, b)) for a, b in pairwise(ends)))
+
+
+def own(protocol: str | dict[str, str]) -> Conditions:
+    """What the protocol promises as it is built: with `least_honest` = 2 no crash leaves an input alone."""
+    return secure_sums.make(secure_sums.resolve(protocol)).conditions
+
+
+def all_placements(faults: Faults) -> Iterator[FaultyProcesses]:
+    everyone = frozenset(range(faults.n))
+    for byzantine in map(frozenset, combinations(everyone, faults.byzantine)):
+        for crashed in map(frozenset, combinations(everyone - byzantine, faults.crashed)):
+            for curious in map(frozenset, combinations(everyone - byzantine - crashed, faults.curious)):
+                yield FaultyProcesses(n=faults.n, byzantine=byzantine, crashed=crashed, curious=curious)
+
+
+class TestAgainstTheEngines:
+    """Counting verdicts over all placements is the definition that the engines compute."""
+
+    @pytest.mark.parametrize(
+        ("conditions", "faults", "size"),
+        [
+            (ADDITIVE, Faults(n=8, byzantine=2, crashed=1, curious=1), 2),
+            (ADDITIVE, Faults(n=9, byzantine=1, curious=3), 3),
+            (own({"name": "shamir", "mode": "correct", "threshold": "c/3"}), Faults(n=8, byzantine=1, crashed=2), 4),
+            (own({"name": "shamir", "mode": "detect", "threshold": "c/2"}), Faults(n=9, byzantine=2, crashed=1), 3),
+            (conditions_of("authenticated"), Faults(n=7, byzantine=2, crashed=1, curious=1), 3),
+            (own("masked"), Faults(n=8, byzantine=0, crashed=2, curious=2), 4),
+            (conditions_of("plaintext"), Faults(n=6, byzantine=1, crashed=1), 2),
+        ],
+        ids=lambda value: getattr(value, "protocol", None),
+    )
+    @pytest.mark.parametrize("breakdown", [0, 1])
+    def test_each_side_fails_on_the_share_of_placements_that_is_computed(
+        self, conditions: Conditions, faults: Faults, size: int, breakdown: int
+    ) -> None:
+        clustering = blocks(faults.n, size)
+        found = [verdict(clustering, faulty, conditions, breakdown) for faulty in all_placements(faults)]
+        exact = analyse(faults, size_groups(faults.n, size), conditions, breakdown)
+        for side, value in (("private", exact.private), ("correct", exact.correct), ("live", exact.live)):
+            share = sum(not getattr(each, side) for each in found) / len(found)
+            assert math.isclose(share, value.value, rel_tol=1e-9, abs_tol=1e-300), side
+        share = sum(not each.safe for each in found) / len(found)
+        assert exact.fail.lower * (1 - 1e-9) <= share <= exact.fail.upper * (1 + 1e-9)
+
+
+@st.composite
+def rounds(draw: st.DrawFn) -> tuple[Spec, Clustering, dict[int, Fault], FaultyProcesses, int]:
+    """A protocol, clusters of a size that fits it (n <= 12), who is faulty and what each does on the wire."""
+    spec = SPECS[draw(st.sampled_from(sorted(SPECS)))]
+    size = draw(st.sampled_from(list(fitting_sizes(spec, LARGEST))))
+    m = draw(st.integers(1, 12 // size))
+    order = draw(st.permutations(range(size * m)))
+    clustering = Clustering(clusters=tuple(tuple(order[j * size : (j + 1) * size]) for j in range(m)))
+    chosen = draw(st.lists(st.integers(0, size * m - 1), unique=True, max_size=4))
+    kinds = draw(st.lists(st.sampled_from("bkp"), min_size=len(chosen), max_size=len(chosen)))
+    by_kind = {kind: frozenset(each for each, its in zip(chosen, kinds, strict=True) if its == kind) for kind in "bkp"}
+    attacks = fault_strategies(parties=size, clusters=1)
+    ill = st.one_of([each for name, each in attacks.items() if name not in ("Crash", "Delay")])
+    faults = {process: draw(ill) for process in sorted(by_kind["b"])}
+    faults |= {process: draw(attacks["Crash"]) for process in sorted(by_kind["k"])}
+    faulty = FaultyProcesses(n=size * m, byzantine=by_kind["b"], crashed=by_kind["k"], curious=by_kind["p"])
+    return spec, clustering, faults, faulty, draw(st.integers(0, 99))
+
+
+class Observed:
+    """What a round of median over cluster means showed."""
+
+    def __init__(
+        self, spec: Spec, clustering: Clustering, faults: dict[int, Fault], faulty: FaultyProcesses, seed: int
+    ):
+        generator = torch.Generator().manual_seed(seed)
+        words = torch.randint(-1000, 1000, (clustering.n, 3), generator=generator)
+        self.lost: list[int] = []
+        self.wrong: list[int] = []
+        self.exposed: list[int] = []
+        self.means: list[torch.Tensor] = []
+        for j, members in enumerate(clustering.clusters):
+            acting = {members.index(process): fault for process, fault in faults.items() if process in members}
+            parties = InProcessParties(len(members), faults=acting, schedule=seed, keyring=replayable_keyring(seed))
+            try:
+                opened = parties.open_sums(spec, words[None, list(members)])
+            except NetworkError:
+                self.lost.append(j)
+                continue
+            inside = [members[rank] for rank in opened.contributors]
+            honest = [process for process in inside if process not in faulty.byzantine]
+            self.means.append(opened.sums[0] / len(inside))
+            if len(honest) < len(inside) or not torch.equal(opened.sums[0], words[honest].sum(dim=0)):
+                self.wrong.append(j)
+            if len(set(inside) - faulty.colluding) == 1:
+                self.exposed.append(j)
+
+    def broken(self, said: Verdict) -> str | None:
+        """Return what was broken that was called safe."""
+        if said.private and self.exposed:
+            return f"clusters {self.exposed} open their sums with one honest member"
+        if said.correct and len(self.wrong) + len(self.lost) > said.tolerate:
+            return f"clusters {self.wrong} are wrong and {self.lost} lost, {said.tolerate} are tolerated"
+        if said.live and len(self.lost) > said.tolerate:
+            return f"clusters {self.lost} are lost, {said.tolerate} are tolerated"
+        if not set(self.lost) <= set(said.lost):
+            return f"clusters {self.lost} are lost; only {said.lost} were called so"
+        if not set(self.wrong) <= set(said.tainted):
+            return f"clusters {self.wrong} are wrong; only {said.tainted} were called so"
+        return None
+
+
+MEDIAN = aggregators.make(aggregators.resolve("median"))
+
+
+def check(round_: tuple[Spec, Clustering, dict[int, Fault], FaultyProcesses, int]) -> None:
+    spec, clustering, faults, faulty, seed = round_
+    said = verdict(clustering, faulty, secure_sums.make(spec).conditions, MEDIAN.breakdown(len(clustering.clusters)))
+    broken = Observed(spec, clustering, faults, faulty, seed).broken(said)
+    assert broken is None, f"{broken}; verdict {said}"
+
+
+@settings(max_examples=4 * settings.default.max_examples)  # they are cheap
+@given(round_=rounds())
+def test_no_attack_on_messages_breaks_what_the_verdict_calls_safe(
+    round_: tuple[Spec, Clustering, dict[int, Fault], FaultyProcesses, int],
+) -> None:
+    check(round_)
+
+
+class TestPlantedBugs:
+    """A verdict that forgets a kind of fault is broken by an attack."""
+
+    ROUND = (
+        secure_sums.resolve("additive"),
+        blocks(6, 3),
+        {0: Crash(step=0)},
+        FaultyProcesses(n=6, crashed=frozenset([0])),
+        0,
+    )
+
+    def test_a_crash_that_is_not_counted_is_seen(self) -> None:
+        check(self.ROUND)
+        with (
+            mock.patch.object(Conditions, "lost", lambda self, c, b, k: b < 0),
+            pytest.raises(AssertionError, match=r"are wrong and|are lost"),
+        ):
+            check(self.ROUND)
+
+    def test_a_colluder_that_is_not_counted_is_seen(self) -> None:
+        curious = FaultyProcesses(n=6, curious=frozenset([0, 1]))
+        round_ = (secure_sums.resolve("additive"), blocks(6, 3), {}, curious, 0)
+        check(round_)
+        with (
+            mock.patch.object(Conditions, "exposed", lambda self, c, a: a < 0),
+            mock.patch.object(Conditions, "left_alone", lambda self, c, a, k: a < 0),
+            pytest.raises(AssertionError, match="one honest member"),
+        ):
+            check(round_)
+
+
+class TestTightness:
+    """One faulty process beyond the verdict's bounds breaks it: an attack exists."""
+
+    @pytest.mark.parametrize("m", [3, 4, 5])
+    def test_one_tainted_cluster_more_than_tolerated_moves_the_median_out_of_the_honest_hull(self, m: int) -> None:
+        most = MEDIAN.breakdown(m)
+        honest = torch.arange(m, dtype=torch.float64)[:, None]
+        for tainted in range(m):
+            means = honest.clone()
+            means[m - tainted :] = 1e30
+            byzantine = frozenset(3 * j for j in range(m - tainted, m))
+            said = verdict(blocks(3 * m, 3), FaultyProcesses(n=3 * m, byzantine=byzantine), ADDITIVE, most)
+            moved = MEDIAN(means, torch.full((m,), 3), min(tainted, most))
+            inside = tainted < m and float(moved) <= float(honest[: m - tainted].max())
+            assert said.correct is inside
+
+    @pytest.mark.parametrize("name", ["additive", "authenticated", "shamir", "masked"])
+    def test_one_crash_more_than_tolerated_loses_the_cluster(self, name: str) -> None:
+        spec, seen = secure_sums.resolve(name), set[bool]()
+        conditions = secure_sums.make(spec).conditions
+        for k in range(6):
+            crashed = FaultyProcesses(n=6, crashed=frozenset(range(k)))
+            said = verdict(blocks(6, 6), crashed, conditions, 0)
+            observed = Observed(spec, blocks(6, 6), {rank: Crash(step=0) for rank in range(k)}, crashed, 0)
+            assert said.live is (not observed.lost)
+            seen.add(said.live)
+        assert seen == {True, False}
+
+
+class TestCrashesThatLeaveOneAlone:
+    """With `least_honest` = 1 a sum may open with one honest input once others have crashed: the verdict knows."""
+
+    SPEC = secure_sums.resolve({"name": "masked", "threshold": "2", "least_honest": 1})
+
+    @pytest.mark.parametrize("k", range(4))
+    def test_the_verdict_is_what_happens(self, k: int) -> None:
+        faulty = FaultyProcesses(n=4, curious=frozenset([3]), crashed=frozenset(range(k)))
+        said = verdict(blocks(4, 4), faulty, secure_sums.make(self.SPEC).conditions, 0)
+        observed = Observed(self.SPEC, blocks(4, 4), {rank: Crash(step=0) for rank in range(k)}, faulty, 0)
+        assert said.clusters[0].private is (k < 2)
+        assert observed.exposed == ([0] if k == 2 else [])  # with three crashes nothing opens, if they come early
+
+    def test_without_it_a_placement_that_is_called_safe_is_broken(self) -> None:
+        faulty = FaultyProcesses(n=4, curious=frozenset([3]), crashed=frozenset([0, 1]))
+        round_ = (self.SPEC, blocks(4, 4), {0: Crash(step=0), 1: Crash(step=0)}, faulty, 0)
+        check(round_)
+        with (
+            mock.patch.object(Conditions, "left_alone", lambda self, c, a, k: a < 0),
+            pytest.raises(AssertionError, match="one honest member"),
+        ):
+            check(round_)
+
+
+class TestWords:
+    def test_the_reason_names_the_cluster_and_its_last_honest_member(self) -> None:
+        curious = FaultyProcesses(n=20, curious=frozenset([12, 13, 14, 15, 16, 18, 19]) - {17})
+        said = verdict(blocks(20, 4), curious, ADDITIVE, 2)
+        assert not said.private
+        assert said.exposed == (4,)
+        assert said.why == ("cluster 4 opens its sum with one honest member, process 17",)
+
+    def test_too_many_wrong_clusters_are_counted_and_named(self) -> None:
+        said = verdict(blocks(9, 3), FaultyProcesses(n=9, byzantine=frozenset([0, 3])), ADDITIVE, 1)
+        assert said.tainted == (0, 1)
+        assert said.why[0] == "clusters 0, 1 are wrong or lost, 2 of 3; the rule withstands 1"
+
+    def test_a_rule_without_enough_clusters_is_a_reason(self) -> None:
+        said = verdict(blocks(4, 2), FaultyProcesses(n=4), ADDITIVE, -1)
+        assert (said.correct, said.live) == (False, False)
+        assert "not defined for 2 clusters" in said.why[0]
+
+    @pytest.mark.parametrize(
+        ("given_", "match"),
+        [
+            ({"n": 3, "byzantine": frozenset([3])}, r"byzantine = \[3\] are no processes; allowed: 0 to 2"),
+            ({"n": 3, "byzantine": frozenset([1]), "curious": frozenset([1])}, r"processes \[1\] have two kinds"),
+        ],
+    )
+    def test_faulty_processes_that_cannot_be_are_refused(self, given_: dict[str, object], match: str) -> None:
+        with pytest.raises(CloisterError, match=match):
+            FaultyProcesses(**given_)  # type: ignore[arg-type]
+
+    def test_clusters_of_other_processes_are_refused(self) -> None:
+        with pytest.raises(CloisterError, match="n = 5 does not fit clusters of 4"):
+            verdict(blocks(4, 2), FaultyProcesses(n=5), ADDITIVE, 1)
+
+    def test_a_tainted_cluster_is_broken_only_beyond_a_threshold(self) -> None:
+        said = verdict(
+            blocks(7, 7), FaultyProcesses(n=7, byzantine=frozenset([1])), conditions_of("shamir", mode="correct"), 0
+        )
+        assert said.clusters[0].tainted
+        assert not said.clusters[0].broken
+        assert verdict_module.__doc__

@@ -1,0 +1,98 @@
+"""What a round showed is judged by what happened, never by what the verdict said."""
+
+import pytest
+import torch
+
+from bench.observation import Observation, OpenedCluster, observe
+from protocols.aggregators import aggregators
+from protocols.tolerance.conditions import conditions_of
+from protocols.tolerance.verdict import FaultyProcesses, Verdict, verdict
+from protocols.types import Clustering
+
+CLUSTERING = Clustering(clusters=((0, 1, 2), (3, 4, 5), (6, 7, 8)))
+MEDIAN = aggregators.make(aggregators.resolve("median"))
+MEANS = torch.tensor([[0.0, 1.0], [0.1, 1.1], [0.2, 0.9]], dtype=torch.float64)
+
+
+def said_of(faulty: FaultyProcesses) -> Verdict:
+    return verdict(CLUSTERING, faulty, conditions_of("additive"), MEDIAN.breakdown(3))
+
+
+def opened(number: int, *, contributors: tuple[int, ...] | None = None, exact: bool = True) -> OpenedCluster:
+    return OpenedCluster(
+        number=number, contributors=contributors or CLUSTERING.clusters[number], exact=exact, in_clear=False
+    )
+
+
+def seen(
+    faulty: FaultyProcesses,
+    *,
+    clusters: list[OpenedCluster] | None = None,
+    means: torch.Tensor = MEANS,
+    result: torch.Tensor | None = None,
+) -> Observation:
+    there = [opened(j) for j in range(3)] if clusters is None else clusters
+    shown = means[[each.number for each in there]]
+    sizes = torch.tensor([len(each.contributors) for each in there])
+    given = MEDIAN(shown, sizes, 0) if result is None and there else result
+    return observe(there, shown, sizes, given, said=said_of(faulty), faulty=faulty, rule=MEDIAN, tolerate=1)
+
+
+def test_a_round_without_faults_breaks_nothing() -> None:
+    faulty = FaultyProcesses(n=9)
+    assert seen(faulty) == Observation(exposed=frozenset(), wrong_sums=(), lost=(), near_honest=True, live=True)
+    assert not seen(faulty).contradicts(said_of(faulty))
+
+
+def test_a_sum_with_one_process_outside_the_coalition_exposes_it() -> None:
+    faulty = FaultyProcesses(n=9, curious=frozenset([0]), byzantine=frozenset([2]))
+    found = seen(faulty)
+    assert found.exposed == {1}
+    assert not found.private
+    assert found.contradicts(said_of(faulty)) == ()  # the verdict had said so
+
+
+def test_a_sum_whose_other_members_have_dropped_out_exposes_the_last_one_and_contradicts_a_verdict() -> None:
+    faulty = FaultyProcesses(n=9)
+    found = seen(faulty, clusters=[opened(0, contributors=(1,)), opened(1), opened(2)])
+    assert found.exposed == {1}
+    assert found.contradicts(said_of(faulty)) == ("private",)
+
+
+def test_inputs_in_the_clear_expose_everybody_but_the_coalition() -> None:
+    in_clear = OpenedCluster(number=0, contributors=(0, 1, 2), exact=True, in_clear=True)
+    found = seen(FaultyProcesses(n=9, curious=frozenset([2])), clusters=[in_clear, opened(1), opened(2)])
+    assert found.exposed == {0, 1}
+
+
+def test_a_wrong_sum_of_honest_members_is_an_observation_and_one_with_a_byzantine_member_is_not() -> None:
+    clusters = [opened(0), opened(1, exact=False), opened(2)]
+    honest, liar = FaultyProcesses(n=9), FaultyProcesses(n=9, byzantine=frozenset([4]))
+    assert seen(honest, clusters=clusters).wrong_sums == (1,)
+    assert seen(honest, clusters=clusters).contradicts(said_of(honest)) == ("correct",)
+    assert seen(liar, clusters=clusters).wrong_sums == ()
+
+
+def test_a_result_far_from_the_honest_means_is_not_correct() -> None:
+    faulty = FaultyProcesses(n=9, byzantine=frozenset([8]))
+    far = torch.tensor([5.0, 5.0], dtype=torch.float64)
+    assert seen(faulty).correct
+    assert not seen(faulty, result=far).near_honest
+    assert seen(faulty, result=far).contradicts(said_of(faulty)) == ("correct",)
+
+
+def test_tainted_means_do_not_count_as_honest() -> None:
+    faulty = FaultyProcesses(n=9, byzantine=frozenset([8]))
+    means = MEANS.clone()
+    means[2] = 1e6
+    assert not seen(faulty, means=means, result=means.mean(dim=0)).correct
+    assert seen(faulty, means=means).correct
+
+
+@pytest.mark.parametrize("there", [0, 1, 2])
+def test_more_lost_clusters_than_the_rule_withstands_are_not_live(there: int) -> None:
+    found = seen(FaultyProcesses(n=9), clusters=[opened(j) for j in range(there)])
+    assert found.live is (3 - there <= 1)
+    assert found.lost == tuple(range(there, 3))
+    if not there:
+        assert not found.correct
