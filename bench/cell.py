@@ -191,7 +191,16 @@ def code_fingerprint(cell: Cell) -> str:
 
 # What runs a cell, beside plug-ins; checks, probabilities, reports, the command line and the scheduler change nothing.
 _APART = {"testing"}
-_VERDICTS = {"__init__.py", "_seats.py", "conditions.py", "disclosure.py", "parts.py", "spans.py", "verdict.py"}
+_VERDICTS = {
+    "__init__.py",
+    "_predicates.py",
+    "_seats.py",
+    "conditions.py",
+    "disclosure.py",
+    "parts.py",
+    "spans.py",
+    "verdict.py",
+}
 _PACKAGES = ("torch", "numpy", "crypten")
 _BENCH_CORE = (
     *("worker.py", "cell.py", "data.py", "federation.py"),

@@ -16,6 +16,19 @@ from numpy.typing import NDArray
 
 from protocols import check
 from protocols.check import CloisterError
+from protocols.tolerance._predicates import (
+    any_absent,
+    any_byzantine,
+    detected_or_few,
+    never,
+    not_corrected,
+    opens_all,
+    opens_the_last,
+    shared,
+    too_few_shares,
+    uncorrected,
+    undetected,
+)
 from protocols.tolerance._seats import Committees, Hierarchies
 from protocols.tolerance.parts import Mask
 
@@ -57,19 +70,6 @@ class Scheme:
     source: str
 
 
-def _opens_all(a: Counts, c: int, t: int, revealed: bool) -> Mask:  # noqa: ARG001
-    return a < c
-
-
-def _opens_the_last(a: Counts, c: int, t: int, revealed: bool) -> Mask:  # noqa: ARG001
-    # All but one subtract their own inputs from the sum; with a = c nobody is left to be exposed.
-    return (a == c - 1) & revealed
-
-
-def _shared(a: Counts, c: int, t: int, revealed: bool) -> Mask:
-    return a > (min(t, c - 2) if revealed else t)
-
-
 def _follows(c: int, t: int) -> int:  # noqa: ARG001
     return t - 1
 
@@ -103,14 +103,14 @@ def masked_scheme(*, mode: str, least_honest: int = 1) -> "Scheme":
     colluding, server = _SERVERS[mode]
 
     def private(a: Counts, c: int, t: int, revealed: bool) -> Mask:
-        return _shared(a, c, colluding(c, t), revealed)
+        return shared(a, c, colluding(c, t), revealed)
 
     def stopped(b: Counts, k: Counts, c: int, t: int) -> Mask:
         return (b > 0) | (k > c - masked_contributors(mode, c, t, least_honest))
 
     return Scheme(
         private=private,
-        wrong=_any_byzantine,
+        wrong=any_byzantine,
         stopped=stopped,
         threshold="2c/3+1",
         smallest_threshold=1,
@@ -131,14 +131,14 @@ def graph_scheme(*, gamma: float = 0.2, delta: float = 0.2, least_honest: int = 
     """
 
     def private(a: Counts, c: int, t: int, revealed: bool) -> Mask:  # noqa: ARG001
-        return _shared(a, c, part_of(gamma, c), revealed)
+        return shared(a, c, part_of(gamma, c), revealed)
 
     def stopped(b: Counts, k: Counts, c: int, t: int) -> Mask:  # noqa: ARG001
         return (b > 0) | (k > c - graph_contributors(c, gamma=gamma, delta=delta, least_honest=least_honest))
 
     return Scheme(
         private=private,
-        wrong=_any_byzantine,
+        wrong=any_byzantine,
         stopped=stopped,
         threshold=None,
         source="Bell, Bonawitz, Gascón, Lepoint, Raykova 2020, CCS, Section 3",
@@ -150,43 +150,11 @@ def part_of(fraction: float, c: int) -> int:
     return int(Fraction(str(fraction)) * c)
 
 
-def _any_byzantine(b: Counts, k: Counts, c: int, t: int) -> Mask:  # noqa: ARG001
-    return b + 0 * k > 0
-
-
-def _never(b: Counts, k: Counts, c: int, t: int) -> Mask:  # noqa: ARG001
-    return b + k < 0
-
-
-def _any_absent(b: Counts, k: Counts, c: int, t: int) -> Mask:  # noqa: ARG001
-    return b + k > 0
-
-
-def _too_few_shares(b: Counts, k: Counts, c: int, t: int) -> Mask:
-    return b + k > c - t - 1
-
-
-def _undetected(b: Counts, k: Counts, c: int, t: int) -> Mask:
-    return (b > 0) & (b + k > c - t - 1)
-
-
-def _detected_or_few(b: Counts, k: Counts, c: int, t: int) -> Mask:
-    return (b > 0) | (k > c - t - 1)
-
-
-def _uncorrected(b: Counts, k: Counts, c: int, t: int) -> Mask:
-    return (b > 0) & (2 * b + k > c - t - 1)
-
-
-def _not_corrected(b: Counts, k: Counts, c: int, t: int) -> Mask:
-    return 2 * b + k > c - t - 1
-
-
 _ON_SERVERS: Mapping[str, tuple[Sharing, Sharing, OnCheating]] = MappingProxyType(
     {
-        "detect": (_undetected, _detected_or_few, "abort"),
-        "passive": (_any_byzantine, _detected_or_few, "undetected"),
-        "correct": (_uncorrected, _not_corrected, "corrected"),
+        "detect": (undetected, detected_or_few, "abort"),
+        "passive": (any_byzantine, detected_or_few, "undetected"),
+        "correct": (uncorrected, not_corrected, "corrected"),
     }
 )
 """Mode of a committee -> (wrong, stopped, on cheating), with the servers as the cluster."""
@@ -249,27 +217,27 @@ SCHEMES: Mapping[str, Mapping[str, Scheme]] = MappingProxyType(
     {
         "plaintext": {
             "passive": Scheme(
-                private=_opens_all,
-                wrong=_any_byzantine,
-                stopped=_any_absent,
+                private=opens_all,
+                wrong=any_byzantine,
+                stopped=any_absent,
                 threshold=None,
                 source="protocols/secure_sum/plaintext.py",
             )
         },
         "additive": {
             "passive": Scheme(
-                private=_opens_the_last,
-                wrong=_any_byzantine,
-                stopped=_any_absent,
+                private=opens_the_last,
+                wrong=any_byzantine,
+                stopped=any_absent,
                 threshold=None,
                 source="Knott et al. 2021, CrypTen, NeurIPS: n-of-n additive shares",
             )
         },
         "authenticated": {
             "abort": Scheme(
-                private=_opens_the_last,
-                wrong=_never,
-                stopped=_any_absent,
+                private=opens_the_last,
+                wrong=never,
+                stopped=any_absent,
                 threshold=None,
                 on_cheating="identified",
                 source="Damgård, Pastro, Smart, Zakarias 2012, CRYPTO (SPDZ)",
@@ -277,28 +245,28 @@ SCHEMES: Mapping[str, Mapping[str, Scheme]] = MappingProxyType(
         },
         "shamir": {
             "correct": Scheme(
-                private=_shared,
-                wrong=_uncorrected,
-                stopped=_not_corrected,
+                private=shared,
+                wrong=uncorrected,
+                stopped=not_corrected,
                 threshold="c/3",
                 on_cheating="corrected",
                 source="McEliece and Sarwate 1981: Shamir's shares as a Reed-Solomon code",
             ),
             "detect": Scheme(
-                private=_shared,
-                wrong=_undetected,
-                stopped=_detected_or_few,
+                private=shared,
+                wrong=undetected,
+                stopped=detected_or_few,
                 threshold="c/2",
                 on_cheating="abort",
                 source="Reed-Solomon distance c - k - t",
             ),
             "passive": Scheme(
-                private=_shared, wrong=_any_byzantine, stopped=_too_few_shares, threshold="c/2", source="Shamir 1979"
+                private=shared, wrong=any_byzantine, stopped=too_few_shares, threshold="c/2", source="Shamir 1979"
             ),
             "vss": Scheme(
-                private=_shared,
-                wrong=_undetected,
-                stopped=_too_few_shares,
+                private=shared,
+                wrong=undetected,
+                stopped=too_few_shares,
                 threshold="c/2",
                 on_cheating="corrected",
                 source="Rabin and Ben-Or 1989, STOC",
@@ -360,7 +328,7 @@ class Conditions:
     @property
     def opens_inputs(self) -> bool:
         """Whether each input is sent as it is."""
-        return self.scheme.private is _opens_all
+        return self.scheme.private is opens_all
 
     def threshold_at(self, c: int) -> int:
         """Return the threshold of a cluster of c; CloisterError where no sharing has such a threshold."""
