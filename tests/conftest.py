@@ -13,7 +13,7 @@ from protocols.party_pool import PartyPool
 settings.register_profile(
     "dev", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True, max_examples=20
 )
-settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, max_examples=12)
+settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, max_examples=10)
 settings.register_profile("nightly", settings.get_profile("dev"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

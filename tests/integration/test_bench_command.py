@@ -21,6 +21,7 @@ from bench.cli import main
 from bench.store import load_environment, load_results
 from protocols.check import CloisterError
 
+NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 BENCH = Path(sys.executable).with_name("bench")
 # Four short cells over two clusters of three, two Byzantine of six processes.
 TINY = """
@@ -184,6 +185,9 @@ def test_ctrl_c_writes_the_tables_of_what_is_finished_and_says_how_to_go_on(tiny
     assert 1 <= len(lines_of(out)) <= 4
 
 
+@pytest.mark.skipif(
+    os.environ.get("HYPOTHESIS_PROFILE") != "nightly", reason="a whole run: the nightly profile runs it"
+)
 def test_a_cell_without_a_result_by_its_deadline_is_a_failed_line(tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "late"
     ended = bench("run", tiny, "--out", out, "--seeds", 0, "--set", "attack=none", "--cell-deadline", 0.001)

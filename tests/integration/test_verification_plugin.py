@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "tests" / "example_package"
+NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 PLUGIN = ("-p", "protocols.testing.pytest_plugin")
 GOOD, BROKEN = "good_protocol:GoodProtocol", "broken_protocol:BrokenProtocol"
 
@@ -68,6 +69,7 @@ class TestAGoodProtocol:
         assert ended.returncode == 0, ended.stdout + ended.stderr
         assert {invariant for _, invariant in results_in(repository / "report")} == {"I32", "I44"}
 
+    @pytest.mark.skipif(not NIGHTLY, reason="starts five interpreters: the nightly profile runs it")
     def test_workers_send_what_they_find_to_the_report(self, repository: Path) -> None:
         chosen = ("--protocol", GOOD, "-k", "I44", "-q")
         ended = run_pytest(repository, *chosen, "--verification-report=one")

@@ -48,13 +48,12 @@ def _run(killers: Sequence[str], mutant: Mutant | None, seed: int | None) -> int
     log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
-    if mutant is not None:
-        plant(mutant)
+    plugins = [] if mutant is None else [plant(mutant)]
     quiet = ["-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--no-header"]
     # Hypothesis is imported already, on purpose; pytest warns that it cannot rewrite that plug-in's assertions.
     quiet += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     seeded = [] if seed is None else [f"--hypothesis-seed={seed}"]
-    code = int(pytest.main([*quiet, *seeded, *killers]))
+    code = int(pytest.main([*quiet, *seeded, *killers], plugins=plugins))
     if code not in (0, *_KILLED):
         log.seek(0)
         os.write(3, log.read()[-4000:].encode())

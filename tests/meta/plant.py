@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 from tests.meta.mutants import Mutant
 
-__all__ = ["plant", "planted_source"]
+__all__ = ["Planted", "plant", "planted_source"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,12 +32,12 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self._path = ROOT / mutant.module
         self._source = planted_source(mutant)
         parts = Path(mutant.module).with_suffix("").parts
-        self._name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        self.name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if name != self._name:
+        if name != self.name:
             return None
         is_package = self._path.name == "__init__.py"
         spec = importlib.machinery.ModuleSpec(name, self, origin=str(self._path), is_package=is_package)
@@ -48,9 +50,32 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self._source, str(self._path), "exec"), vars(module))
 
 
-def plant(mutant: Mutant) -> None:
-    """Plant the bug in this process. Raises: RuntimeError if the module has been imported already."""
+class Planted:
+    """A pytest plug-in that has the bug found before anything else looks for its module.
+
+    pytest rewrites the assertions of all packages that come with a plug-in, ours among them, and so would load the
+    module itself, as it is.
+    """
+
+    def __init__(self, finder: _Finder) -> None:
+        self._finder = finder
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_load_initial_conftests(self) -> None:
+        """Go before pytest's own hook, which is there by now; no test has been imported yet."""
+        sys.meta_path.remove(self._finder)
+        sys.meta_path.insert(0, self._finder)
+        _check_absent(self._finder)
+
+
+def plant(mutant: Mutant) -> Planted:
+    """Plant the bug in this process; under pytest, give it the plug-in. Raises: RuntimeError if it is too late."""
     finder = _Finder(mutant)
-    if finder._name in sys.modules:
-        raise RuntimeError(f"{finder._name} has been imported; a bug can only be planted before")
+    _check_absent(finder)
     sys.meta_path.insert(0, finder)
+    return Planted(finder)
+
+
+def _check_absent(finder: _Finder) -> None:
+    if finder.name in sys.modules:
+        raise RuntimeError(f"{finder.name} has been imported; a bug can only be planted before")

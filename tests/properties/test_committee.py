@@ -565,7 +565,6 @@ class TestVerdicts:
         [
             ("passive", 3, 1, 2),
             ("detect", 3, 1, MOST_FAULTS),
-            ("detect", 4, 1, MOST_FAULTS),
             ("correct", 4, 1, MOST_FAULTS),
         ],
     )

@@ -14,15 +14,17 @@ from protocols.testing import suite
 from protocols.testing.invariants import INVARIANTS, PROTOCOL, Violation
 from protocols.testing.suite import ConformanceCheck, conformance_checks, default_effort, effort_named, examine
 
+# They take a minute, and have many tests of their own; every profile but `ci` tries them.
+COSTLY = {"committee", "hierarchical", "masked_graph"} if os.environ.get("HYPOTHESIS_PROFILE", "ci") == "ci" else set()
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 # Two cores have minutes, not hours: each protocol's defaults with little effort; all examples at night.
 EFFORT = default_effort() if NIGHTLY else effort_named("dev")
 
 
 def specs() -> list[Spec]:
-    """The defaults of each protocol; at night all its examples."""
+    """The defaults of each protocol but the costliest; at night all examples of all."""
     chosen: dict[object, Spec] = {}
-    for name in sorted(secure_sums.entries()):
+    for name in sorted(set(secure_sums.entries()) - COSTLY):
         for check in conformance_checks(name, EFFORT):
             chosen.setdefault(check.spec if NIGHTLY else name, check.spec)
     return list(chosen.values())

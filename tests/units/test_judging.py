@@ -22,7 +22,7 @@ from bench.grid import expand
 from bench.judging import DISCLOSED, JUDGED, SIDES, judged
 from bench.report import write_report
 from bench.report.study import study
-from bench.report.verdicts import policies, verdicts
+from bench.report.verdicts import contradictions, policies, verdicts
 from bench.round import run_round
 from bench.run import Summary
 from bench.store import Store, load_results, make_row
@@ -184,14 +184,14 @@ class TestReport:
     def page(self, tmp_path: Path, found: pd.DataFrame) -> str:
         return write_report(tmp_path, found, rounds_of(found), {}, "").read_text()
 
-    def test_opens_with_what_was_said_and_what_was_seen(self, tmp_path: Path) -> None:
-        page = self.page(tmp_path, results())
-        assert page.index("Verdict and outcome") < page.index("In short")
-        assert "Broke where the verdict said safe" not in page
+    def test_no_contradiction_is_no_alarm(self) -> None:
+        found = results()
+        assert contradictions(study(found, rounds_of(found))) == []
 
-    def test_a_contradiction_is_red_and_named(self, tmp_path: Path) -> None:
+    def test_it_opens_with_what_was_said_and_seen_and_a_contradiction_is_red_and_named(self, tmp_path: Path) -> None:
         broken = {"contradicted": "live", "observed_live": False, "observed_why": "round 2: clusters [1] are lost"}
         page = self.page(tmp_path, results(**broken))
+        assert page.index("Verdict and outcome") < page.index("In short")
         assert "Broke where the verdict said safe." in page
         assert "attack ipm, seed 1: live; round 2: clusters [1] are lost" in page
         assert "broke, though called safe" in page
@@ -231,9 +231,9 @@ class TestReport:
         found = results()
         assert policies(study(found, rounds_of(found))).lines == ()
 
-    def test_results_of_before_there_were_verdicts_have_no_such_table(self, tmp_path: Path) -> None:
+    def test_results_of_before_there_were_verdicts_have_no_such_table(self) -> None:
         found = results().drop(columns=list(JUDGED))
-        assert "Verdict and outcome" not in self.page(tmp_path, found)
+        assert verdicts(study(found, rounds_of(found))).lines == ()
 
 
 @pytest.mark.parametrize(("contradicted", "code"), [(0, 0), (1, 1)])
