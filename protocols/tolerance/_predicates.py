@@ -31,8 +31,7 @@ def opens_all(a: Counts, c: int, t: int, revealed: bool) -> Mask:  # noqa: ARG00
 
 
 def opens_the_last(a: Counts, c: int, t: int, revealed: bool) -> Mask:  # noqa: ARG001
-    """All but one colluding members subtract their own inputs from an opened sum."""
-    # All but one subtract their own inputs from the sum; with a = c nobody is left to be exposed.
+    """All but one subtract their own inputs from an opened sum; with a = c nobody is left to be exposed."""
     return (a == c - 1) & revealed
 
 
