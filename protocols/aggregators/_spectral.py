@@ -37,7 +37,7 @@ def project_capped(weights: Tensor, cap: float) -> Tensor:
     (Herbster and Warmuth 2001, JMLR: projection onto the capped simplex.)
     """
     ordered, order = weights.sort(descending=True)
-    capped = torch.arange(len(weights), device=weights.device)
+    capped = torch.arange(len(weights), device=weights.device, dtype=weights.dtype)
     rest = ordered.flip(0).cumsum(0).flip(0)  # the sum of all that are not capped
     factors = (1.0 - cap * capped) / rest
     fits = (factors * ordered <= cap) & (factors > 0)
