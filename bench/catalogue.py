@@ -21,11 +21,13 @@ _AXES: Mapping[str, str] = MappingProxyType(
         "placements": "placement",
         "clusterings": "clustering",
         "protocols": "protocol",
+        "pre": "pre",
         "aggregators": "aggregator",
         "privacy": "privacy",
         "datasets": "dataset",
         "partitions": "partition",
         "models": "model",
+        "workers": "worker",
     }
 )
 KINDS = (*_AXES, "presets")

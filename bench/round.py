@@ -10,11 +10,12 @@ from torch import Tensor
 
 from attacks.api import OpenedRound
 from bench.attacking import Sent, attacked
+from bench.given import given_of
 from bench.noise import multipliers_of, noise_words, result_noise
 from bench.observation import Observation, OpenedCluster, observe
 from bench.opening import Opened, open_sums
 from bench.setting import Federation
-from bench.training import train_locally
+from bench.workers import Work
 from protocols.parties import Parties
 from protocols.population import Report
 from protocols.privacy import clip_to_norm
@@ -107,8 +108,7 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     started = time.perf_counter()
     clustering = form_clusters(federation, round_index)
     said = _verdict(federation, clustering)
-    rng = public_stream(federation.seed, "batches", round_index)
-    trained = train_locally(federation.network, model, federation.data, federation.training, rng)
+    trained = _train(federation, model, round_index)
     updates = _clip(federation, trained, clustering)
     sent = attacked(federation, updates, clustering, model, round_index)
     words = _words(federation, sent, clustering, round_index)
@@ -119,7 +119,9 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     sizes, m = opened.added, len(opened.numbers)
     means = (federation.ring.decode(opened.sums) + _rogue_sums(federation, sent, opened)) / sizes[:, None]
     tolerate = federation.told(m)
-    combined = federation.combine(means, sizes)
+    past = federation.recall.history(clustering.clusters, opened.numbers, means)
+    combined = federation.combine(means, sizes, given_of(federation, past, model, round_index))
+    federation.recall.add(clustering.clusters, opened.numbers, means)
     sensitivity = None if combined is None else federation.rule.sensitivity(sizes, tolerate)
     return RoundOutcome(
         model=model if combined is None else _moved(federation, model, combined, sensitivity, round_index),
@@ -146,6 +148,23 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
         train_s=trained_at - started,
         mpc_s=opened_at - trained_at,
     )
+
+
+def _train(federation: Federation, model: Tensor, round_index: int) -> Tensor:
+    """Return the updates (n, d) float32 that all processes would honestly send before any clipping."""
+    work = Work(
+        network=federation.network,
+        model=model,
+        last=None if federation.past is None else federation.past.model,
+        data=federation.data,
+        training=federation.training,
+        numbers=federation.numbers,
+        n=federation.everybody,
+        server_learning_rate=federation.server_learning_rate,
+        seed=federation.seed,
+        round_index=round_index,
+    )
+    return federation.worker(work, federation.recall.worker)
 
 
 def _verdict(federation: Federation, clustering: Clustering) -> Verdict:

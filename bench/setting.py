@@ -12,8 +12,10 @@ from attacks.api import OpenedRound
 from attacks.plan import Part
 from bench.models import Network
 from bench.poisoning import Poisoning
+from bench.recall import Recall
 from bench.training import ClientData, LocalTraining
-from protocols.aggregators import Aggregator, hostile_rows
+from bench.workers import Worker
+from protocols.aggregators import Aggregator, Given, hostile_rows
 from protocols.clustering import ClusteringPolicy
 from protocols.placements import FaultPlacement
 from protocols.population import Population
@@ -40,14 +42,18 @@ class Federation:
     """Everything that a round needs; who is faulty may change from round to round, and `population` learns reports.
 
     `faulty` (Byzantine), `crashed` and `curious` are masks (n,) without overlap. Crashed processes train, and are gone
-    before they send anything in a sum. `numbers` (n,) are the processes' numbers among all, where only some take part.
+    before they send anything in a sum. `numbers` (n,) are the processes' numbers among all `everybody`, where
+    only some take part.
     `parts` are the attacks in order, and `memory` is what each of them, by its place, remembers. `past` is None before
-    the first round has ended.
+    the first round has ended. `root` are the server's own rows, one client's; `recall` changes with every round.
     """
 
     network: Network
     data: ClientData
+    root: ClientData | None
     training: LocalTraining
+    worker: Worker
+    recall: Recall
     server_learning_rate: float
     parts: tuple[Part, ...]
     memory: MutableMapping[int, MutableMapping[str, Any]]
@@ -69,6 +75,7 @@ class Federation:
     numbers: NDArray[np.int64]
     declared_faulty: int
     participants: int
+    everybody: int
     noise: SecretStreams
     seed: int
 
@@ -76,7 +83,7 @@ class Federation:
         """Return how many of m clusters the rule is told to withstand (-1: it is not defined for so few)."""
         return min(self.declared_faulty, m, self.rule.breakdown(m))
 
-    def combine(self, means: Tensor, sizes: Tensor) -> Tensor | None:
+    def combine(self, means: Tensor, sizes: Tensor, given: Given) -> Tensor | None:
         """Return what the rule makes of the means (m, d) of clusters of these sizes, or None: the round has no result.
 
         It has none where the rule is not defined for so few clusters, or gets more rows that cannot be computed with,
@@ -86,7 +93,7 @@ class Federation:
         tolerate = self.told(m)
         if not m or tolerate < 0 or int(hostile_rows(means).sum()) > tolerate:
             return None
-        return self.rule(means, sizes, tolerate)
+        return self.rule(means, sizes, tolerate, given)
 
     @property
     def who_fails(self) -> FaultyProcesses:

@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
+from protocols.aggregators import NotFiniteError
+
 __all__ = ["Gram", "gram_around", "squared_distances"]
 
 _BLOCK = 512  # coordinates in a product: K above
@@ -69,13 +71,17 @@ def gram_around(rows: Tensor) -> Gram:
     """Return the products of rows (m, d) relative to a row in the midst of them, or to zero where that is as good.
 
     Outliers up to nearly half of the rows do not become the origin, unless they hide in coordinates outside a sample.
+    Raises: NotFiniteError where a number is not finite.
     """
     origin = _origin(rows)
     if rows.dtype == torch.float32 and rows.numel() > _SMALL:
         found = _gram(rows, origin, torch.float32)
         if bool(torch.isfinite(found.products).all()) and float(found.norms.max()) > _SINGLE_TINY:
             return found
-    return _gram(rows, origin, torch.float64)
+    found = _gram(rows, origin, torch.float64)
+    if not bool(torch.isfinite(found.norms).all()):
+        raise NotFiniteError("products of finite rows within LIMIT are finite")
+    return found
 
 
 def _distances(rows: Tensor) -> Tensor:

@@ -1,8 +1,12 @@
 """Weighted sums of rows and their distances from a point, without a float64 copy of large float32 rows."""
 
+from typing import cast
+
 import numpy as np
 import torch
 from torch import Tensor
+
+from protocols.aggregators import NotFiniteError
 
 __all__ = ["distances_from", "weighted_sum"]
 
@@ -41,10 +45,13 @@ def distances_from(centre: Tensor, means: Tensor) -> Tensor:
 
     In float32 each is off by at most about 2^-15 of itself: no more than 2^12 / 16 squares are added one to another in
     a block, and the blocks in float64.
+    Raises: NotFiniteError where a number is not finite.
     """
     squares = _squares(centre, means, means.dtype)
     if not bool(torch.isfinite(squares).all()):  # squares of 1e30 are beyond float32
         squares = _squares(centre, means, torch.float64)
+    if not bool(torch.isfinite(squares).all()):
+        raise NotFiniteError("distances between finite rows within LIMIT are finite")
     return squares.sqrt()
 
 
@@ -53,5 +60,6 @@ def _squares(centre: Tensor, means: Tensor, dtype: torch.dtype) -> Tensor:
     for start in range(0, means.shape[2], _BLOCK):
         block = slice(start, start + _BLOCK)
         part = means[:, :, block].to(dtype) - centre[:, None, block].to(dtype)
-        squares += part.norm(dim=2).double().square()
+        lengths = cast(Tensor, part.norm(dim=2))
+        squares += lengths.double().square()
     return squares

@@ -130,10 +130,12 @@ class TestKeys:
             "dataset": "breast_cancer",
             "partition": "dirichlet",
             "model": "logistic",
+            "worker": "momentum",
             "attack": "ipm",
             "placement": "packed",
             "clustering": "round_robin",
             "protocol": "plaintext",
+            "pre": "nnm",
             "aggregator": "krum",
             "privacy": "local",
         }
