@@ -120,8 +120,7 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     means = (federation.ring.decode(opened.sums) + _rogue_sums(federation, sent, opened)) / sizes[:, None]
     tolerate = federation.told(m)
     past = federation.recall.history(clustering.clusters, opened.numbers, means)
-    given = given_of(federation, past, model, round_index)
-    combined = federation.rule(means, sizes, tolerate, given) if m and tolerate >= 0 else None
+    combined = federation.combine(means, sizes, given_of(federation, past, model, round_index))
     federation.recall.add(clustering.clusters, opened.numbers, means)
     sensitivity = None if combined is None else federation.rule.sensitivity(sizes, tolerate)
     return RoundOutcome(
@@ -271,7 +270,7 @@ def _rogue_sums(federation: Federation, sent: Sent, opened: Opened) -> Tensor | 
     Only where the protocol sends inputs in the clear; an encrypted sum adds words, and every word is a number in the
     range of the ring, so that nothing else can get into it.
     """
-    if not federation.conditions.opens_inputs or not sent.raw.any():
+    if not federation.conditions.opens_inputs or not sent.raw.any() or not opened.contributors:
         return 0.0
     return torch.stack(
         [sent.rows[[process for process in each if sent.raw[process]]].sum(dim=0) for each in opened.contributors]

@@ -15,7 +15,7 @@ from bench.poisoning import Poisoning
 from bench.recall import Recall
 from bench.training import ClientData, LocalTraining
 from bench.workers import Worker
-from protocols.aggregators import Aggregator
+from protocols.aggregators import Aggregator, Given, hostile_rows
 from protocols.clustering import ClusteringPolicy
 from protocols.placements import FaultPlacement
 from protocols.population import Population
@@ -82,6 +82,18 @@ class Federation:
     def told(self, m: int) -> int:
         """Return how many of m clusters the rule is told to withstand (-1: it is not defined for so few)."""
         return min(self.declared_faulty, m, self.rule.breakdown(m))
+
+    def combine(self, means: Tensor, sizes: Tensor, given: Given) -> Tensor | None:
+        """Return what the rule makes of the means (m, d) of clusters of these sizes, or None: the round has no result.
+
+        It has none where the rule is not defined for so few clusters, or gets more rows that cannot be computed with,
+        such as NaN, than it is told to withstand.
+        """
+        m = len(sizes)
+        tolerate = self.told(m)
+        if not m or tolerate < 0 or int(hostile_rows(means).sum()) > tolerate:
+            return None
+        return self.rule(means, sizes, tolerate, given)
 
     @property
     def who_fails(self) -> FaultyProcesses:
