@@ -2,7 +2,9 @@
 
 import itertools
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.cluster import HDBSCAN, MeanShift, estimate_bandwidth
 
+from bench.peers._byzfl import byzfl
 from protocols.aggregators import Aggregator, Bounded, Given, Selecting, aggregators
 from protocols.aggregators._mean_shift import bandwidth_of, largest_cluster
 from protocols.aggregators._pruning import FAR, near_rows
 from protocols.aggregators._spectral import deviations_along_widest, project_capped
 from protocols.aggregators._subsets import MOST_SUBSETS
+from protocols.aggregators.pre import pre_aggregators
 from protocols.check import CloisterError
 from protocols.randomness import public_stream
 from protocols.testing import aggregators as kit
@@ -281,6 +285,69 @@ def test_smea_stops_early_only_where_no_later_subset_can_be_better() -> None:
         least = min(itertools.combinations(range(7), 5), key=lambda kept: x[list(kept)].var(axis=0).sum())
         found += bool(np.abs(x[list(least)].mean(axis=0) - result).max() > CLOSE)
     assert found, "the first subset was always the best: the search was not tried"
+
+
+@pytest.fixture(scope="module")
+def peer() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what torchvision and others say as they are imported is theirs
+        try:
+            return byzfl()
+        except CloisterError as error:
+            pytest.skip(str(error))
+
+
+class TestAgreementWithByzfl:
+    """The rules that byzfl defines too, on random rows: float64 in both, so that only rounding differs."""
+
+    @staticmethod
+    def cases() -> Iterator[tuple[np.ndarray, int]]:
+        for m, d, f in ((5, 3, 1), (8, 4, 3), (9, 2, 2), (10, 5, 4)):
+            yield public_stream(0, "byzfl", m, d).normal(size=(m, d)), f
+
+    def test_mda(self, peer: Any) -> None:
+        """byzfl takes the first of the subsets of smallest diameter, ours that with the least sum of squares.
+
+        So byzfl's is one of the best subsets' means, and ours as well.
+        """
+        same = 0
+        for x, f in self.cases():
+            ours = rule_of("mda")(torch.from_numpy(x), torch.ones(len(x), dtype=torch.int64), f).numpy()
+            theirs = peer.MDA(f)(x.copy())
+
+            def diameter(kept: tuple[int, ...], rows: np.ndarray = x) -> float:
+                return max(float(np.linalg.norm(rows[i] - rows[j])) for i, j in itertools.combinations(kept, 2))
+
+            every = list(itertools.combinations(range(len(x)), len(x) - f))
+            least = min(map(diameter, every))
+            best = [x[list(kept)].mean(axis=0) for kept in every if diameter(kept) <= least * (1 + 1e-12)]
+            assert min(np.abs(mean - theirs).max() for mean in best) <= CLOSE
+            assert min(np.abs(mean - ours).max() for mean in best) <= CLOSE
+            same += np.abs(ours - theirs).max() <= CLOSE
+        assert same
+
+    def test_smea(self, peer: Any) -> None:
+        """byzfl's largest eigenvalue is one power step from a random vector; for one coordinate it is exact."""
+        for x, f in self.cases():
+            ours = rule_of("smea")(torch.from_numpy(x[:, :1]), torch.ones(len(x), dtype=torch.int64), f).numpy()
+            assert np.abs(ours - peer.SMEA(f)(x[:, :1].copy())).max() <= CLOSE
+
+    def test_monna(self, peer: Any) -> None:
+        """Where the server is one more node, its root update the last row and the one that asks."""
+        for x, f in self.cases():
+            root = x.mean(axis=0)
+            facts = Given(reference=torch.from_numpy(root))
+            ours = rule_of("monna")(torch.from_numpy(x), torch.ones(len(x), dtype=torch.int64), f, facts).numpy()
+            theirs = peer.MoNNA(f, idx=len(x))(np.concatenate([x, root[None]]))
+            assert np.abs(ours - theirs).max() <= CLOSE
+
+    @pytest.mark.parametrize("name", ["arc", "clip"])
+    def test_before_a_rule(self, peer: Any, name: str) -> None:
+        pre = pre_aggregators.make(pre_aggregators.resolve(name))
+        for x, f in self.cases():
+            theirs = (peer.ARC(f) if name == "arc" else peer.Clipping(1.0))(x.copy())
+            ours = pre(torch.from_numpy(x), torch.ones(len(x), dtype=torch.int64), f)[0].numpy()
+            assert np.abs(ours - theirs).max() <= CLOSE
 
 
 class TestTheSharedParts:
