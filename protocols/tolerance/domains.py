@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from protocols import check
 from protocols.check import CloisterError
-from protocols.tolerance.laws import Event, OneKind, Uniform, bounds_on
+from protocols.tolerance.laws import Event, OneKind, Uniform
 from protocols.tolerance.parts import Mask
-from protocols.tolerance.solve import Probability
+from protocols.tolerance.solve import Probability, bounds_on
 
 __all__ = ["Domains"]
 

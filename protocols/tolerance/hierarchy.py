@@ -11,9 +11,9 @@ import numpy as np
 from protocols import check
 from protocols.check import CloisterError
 from protocols.tolerance.binomial import Floats, log_total
-from protocols.tolerance.laws import Event, OneKind, Uniform, bounds_on
+from protocols.tolerance.laws import Event, OneKind, Uniform
 from protocols.tolerance.parts import log_weights, parts_of
-from protocols.tolerance.solve import Probability
+from protocols.tolerance.solve import Probability, bounds_on
 from protocols.tolerance.union import any_bad_bounds
 from protocols.types import balanced_sizes
 

@@ -15,7 +15,7 @@ import numpy as np
 from protocols.check import CloisterError
 from protocols.tolerance.binomial import log_binomial
 from protocols.tolerance.parts import Groups, Mask, NotExactError, clusters_of, parts_of
-from protocols.tolerance.solve import Probability, tail
+from protocols.tolerance.solve import Probability, bounds_on, tail
 from protocols.tolerance.union import tail_bounds
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "OneKind",
     "Placed",
     "Uniform",
-    "bounds_on",
     "iid",
     "packed",
     "poisson_binomial",
@@ -60,12 +59,6 @@ class Law(Protocol):
     def probability(self, event: Event) -> Probability:
         """Return the probability of the event, or bounds on it (engine "bounds")."""
         ...
-
-
-def bounds_on(lower: float, upper: float) -> Probability:
-    """Return a probability that is known to lie between these."""
-    upper = min(1.0, upper)
-    return Probability(value=upper, engine="bounds", lower=min(lower, upper), upper=upper)
 
 
 @dataclass(frozen=True, kw_only=True)

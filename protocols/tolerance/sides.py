@@ -7,10 +7,10 @@ import numpy as np
 from protocols.tolerance.analysis import Analysis
 from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.hierarchy import hierarchy_fails, tree_of
-from protocols.tolerance.laws import Event, Law, Uniform, bounds_on
+from protocols.tolerance.laws import Event, Law, Uniform
 from protocols.tolerance.parts import Mask
 from protocols.tolerance.placements import Setting
-from protocols.tolerance.solve import Probability
+from protocols.tolerance.solve import Probability, bounds_on
 
 __all__ = ["hierarchical_sides", "sides"]
 

@@ -9,9 +9,9 @@ from itertools import product
 import numpy as np
 
 from protocols.check import CloisterError
-from protocols.tolerance.laws import Event, bounds_on, poisson_binomial
+from protocols.tolerance.laws import Event, poisson_binomial
 from protocols.tolerance.parts import Mask
-from protocols.tolerance.solve import Probability
+from protocols.tolerance.solve import Probability, bounds_on
 from protocols.tolerance.union import chernoff
 
 __all__ = ["Strata"]

@@ -617,9 +617,9 @@ class TestVerdicts:
             for (b, k, p), (exposed, wrong, lost) in bad.items():
                 at = (np.array(b), np.array(k))
                 if b + p + k < parties:  # somebody is there to be exposed
-                    assert not exposed or conditions.exposed(parties, np.array(b + p))
+                    assert not exposed or conditions.exposed(parties, np.array(b + p), np.array(0))
                     if k == 0 and b + p <= parties - 2:
-                        assert exposed == conditions.exposed(parties, np.array(b + p)), (b, p)
+                        assert exposed == conditions.exposed(parties, np.array(b + p), np.array(0)), (b, p)
                 assert lost == conditions.lost(parties, *at), (b, k)
                 assert not wrong or conditions.scheme.wrong(*at, parties, 0), (b, k)
 
@@ -632,7 +632,7 @@ class TestVerdicts:
             at = (np.array(b), np.array(k))
             assert conditions.scheme.wrong(*at, 9, 0) == wrong
             assert conditions.lost(9, *at) != (live[mode] and inputs)
-            assert conditions.exposed(9, np.array(b)) == (b > t)
+            assert conditions.exposed(9, np.array(b), np.array(0)) == (b > t)
 
     def test_a_cluster_that_has_too_few_members_for_the_servers_delivers_nothing(self) -> None:
         conditions = made(committee(servers=4)).conditions

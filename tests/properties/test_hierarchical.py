@@ -413,7 +413,7 @@ class TestVerdicts:
             lost = any(
                 not protocol.outcome(parties, nobody, each, nobody, use=use).live for each in everywhere for use in uses
             )
-            assert exposed == conditions.exposed(parties, np.array(count)), count
+            assert exposed == conditions.exposed(parties, np.array(count), np.array(0)), count
             assert lost == conditions.lost(parties, np.array(0), np.array(count)), count
             assert conditions.scheme.wrong(np.array(count), np.array(0), parties, 0) == (count > 0)
             assert conditions.lost(parties, np.array(1), np.array(count))
@@ -422,7 +422,7 @@ class TestVerdicts:
         conditions = made(hierarchical()).conditions
         assert conditions.lost(5, np.array(0), np.array(0))
         assert not conditions.lost(6, np.array(0), np.array(0))
-        assert conditions.exposed(2, np.array(0))
+        assert conditions.exposed(2, np.array(0), np.array(0))
 
 
 @pytest.mark.parametrize(

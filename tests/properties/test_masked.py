@@ -659,7 +659,7 @@ class TestLyingServer:
             group = frozenset(range(threshold - colluding))
             both = lists_answered(members, threshold, group, colluding=colluding) == 2
             assert both == (colluding > 2 * threshold - members - 1)
-            assert bool(conditions.exposed(members, np.array(colluding))) >= both
+            assert bool(conditions.exposed(members, np.array(colluding), np.array(0))) >= both
 
     def test_signatures_of_an_older_use_are_refused(self) -> None:
         faults: dict[int, Fault] = {}
@@ -948,10 +948,10 @@ class TestConditions:
     def test_colluders_beyond_the_declared_ones_are_exposed(self) -> None:
         members = np.arange(9)
         signed, trusting = (secure_sums.make(masked(mode, threshold="6")).conditions for mode in MODES[::-1])
-        assert trusting.exposed(8, members).tolist() == [False] * 6 + [True] * 3
-        assert signed.exposed(8, members).tolist() == [False] * 4 + [True] * 5
+        assert trusting.exposed(8, members, np.array(0)).tolist() == [False] * 6 + [True] * 3
+        assert signed.exposed(8, members, np.array(0)).tolist() == [False] * 4 + [True] * 5
         graph = secure_sums.make(masked(name="masked_graph", gamma=0.25)).conditions
-        assert graph.exposed(8, members).tolist() == [False] * 3 + [True] * 6
+        assert graph.exposed(8, members, np.array(0)).tolist() == [False] * 3 + [True] * 6
 
 
 def opens(spec: Spec, members: int, faults: Mapping[int, Fault]) -> bool:

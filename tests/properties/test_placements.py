@@ -27,7 +27,8 @@ from protocols.registry import Spec
 from protocols.testing import Check
 from protocols.testing import fault_placements as kit
 from protocols.testing.clusterings import example_population
-from protocols.tolerance.conditions import SCHEMES, Conditions, conditions_of
+from protocols.tolerance.conditions import Conditions, conditions_of
+from protocols.tolerance.schemes import SCHEMES
 from protocols.tolerance.worst import worst_case
 from protocols.types import Clustering, balanced_sizes
 

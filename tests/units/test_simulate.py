@@ -34,8 +34,9 @@ from protocols.clustering.random import Random
 from protocols.clustering.reputation import Reputation
 from protocols.clustering.sticky import Sticky
 from protocols.population import Population, Report
-from protocols.tolerance.conditions import SCHEMES, Conditions, conditions_of
+from protocols.tolerance.conditions import Conditions, conditions_of
 from protocols.tolerance.group_testing import GroupTests, Noise
+from protocols.tolerance.schemes import SCHEMES
 from protocols.tolerance.verdict import FaultyProcesses, verdict
 from protocols.types import Clustering, balanced_sizes
 
