@@ -3,71 +3,131 @@
 A view holds exactly what the attack's declared knowledge allows; what it must not see is not in it.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from torch import Tensor
 
-from protocols.check import one_of
-from protocols.registry import Registry
+from protocols.check import CloisterError, one_of
+from protocols.registry import Registry, Spec
 
 __all__ = [
+    "SCHEDULE_KEYS",
     "Attack",
+    "Backdoor",
+    "ClusterView",
     "DataAttack",
     "DataView",
+    "DefenceView",
     "HonestView",
+    "OpenedRound",
     "OwnView",
     "UpdateAttack",
+    "World",
     "attacks",
     "data_attack",
+    "look",
     "update_attack",
     "view_class",
 ]
 
+SCHEDULE_KEYS = ("from_round", "until_round", "every", "ramp_rounds", "share")
+"""What a grid may say of any attack beside its own parameters; see attacks.plan."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OwnView:
-    """Knowledge "own": the f Byzantine processes pool their own honest updates, and know n and the round.
+    """Knowledge "own": what the f colluding senders have by themselves, and what every participant is shown.
 
-    `own` is float64 of shape (f, d): what each would send if it were honest. `rng` is the attack's own stream.
+    `own` is float64 of shape (f, d): what each would send if it were honest, or what the attacks before this one in a
+    combination make it send. `numbers` (f,) are their numbers among all processes, in ascending order, and `n` is how
+    many processes take part. `model` (d,) float64 is the global model, `previous` (d,) the step that led to it, None
+    in the first round. `rng` is the attack's own stream of this round; `memory` holds what this attack wrote into it
+    in the rounds before, and is empty in the first.
     """
 
     own: Tensor
+    numbers: tuple[int, ...]
     n: int
     round_index: int
     rng: np.random.Generator
+    model: Tensor
+    previous: Tensor | None
+    memory: MutableMapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class HonestView:
-    """Knowledge "honest" (omniscient): also the clipped updates of the n - f honest processes, before noise.
+class OpenedRound:
+    """What everybody saw of a round: the members of each cluster that opened its sum, and these means (m, d)."""
 
-    `honest` is float64 of shape (n - f, d); the other fields are those of OwnView.
+    clusters: tuple[tuple[int, ...], ...]
+    means: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterView(OwnView):
+    """Knowledge "cluster": also who is in which cluster, and what was opened in the round before.
+
+    `clusters` are those of this round, members by their numbers among all processes; `opened` is None in the first.
     """
 
-    own: Tensor
+    clusters: tuple[tuple[int, ...], ...]
+    opened: OpenedRound | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HonestView(OwnView):
+    """Knowledge "honest" (omniscient): also the clipped updates of the honest processes, before noise.
+
+    `honest` is float64 of shape (n - f, d), where f counts all Byzantine processes, and `honest_numbers` are the
+    numbers of these processes among all, in ascending order.
+    """
+
     honest: Tensor
-    n: int
-    round_index: int
-    rng: np.random.Generator
+    honest_numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefenceView(HonestView):
+    """Knowledge "defence": also the clusters, and what the server makes of anything that the senders might send.
+
+    `aggregate` takes rows (f, d), one for each of the senders, and returns the combined update (d,) float64 that the
+    server would get if all others sent what they do send and no noise were added: the means of the clusters, the
+    rule, and the number that it is told to withstand. `rule` names that rule with its parameters.
+    """
+
+    clusters: tuple[tuple[int, ...], ...]
+    rule: Spec
+    aggregate: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class World(DefenceView, ClusterView):
+    """All that there is to see in a round, from which look() takes a view."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataView:
-    """What a data attack sees: the training rows of the f Byzantine processes, once, before training.
+    """What a data attack sees: the training rows of the f Byzantine processes.
 
-    `inputs` is float32 of shape (rows, ...), `labels` int64 of shape (rows,), `classes` the number of labels.
+    `inputs` is float32 of shape (rows, ...), `labels` int64 of shape (rows,), `owners` int64 of shape (rows,), from 0
+    to f - 1: whose row it is; `classes` is the number of labels. An attack that works anew in every round
+    (`each_round`) is also given `scores`, which maps inputs to the global model's scores (rows, classes); for others,
+    which work once, before training, it is None and `round_index` is 0.
     """
 
     inputs: Tensor
     labels: Tensor
+    owners: Tensor
     classes: int
+    round_index: int
     rng: np.random.Generator
+    scores: Callable[[Tensor], Tensor] | None = None
 
 
-View_contra = TypeVar("View_contra", OwnView, HonestView, contravariant=True)
+View_contra = TypeVar("View_contra", bound=OwnView, contravariant=True)
 
 
 class UpdateAttack(Protocol[View_contra]):
@@ -90,16 +150,43 @@ class DataAttack(Protocol):
         ...
 
 
+@runtime_checkable
+class Backdoor(Protocol):
+    """A data attack that is after other test rows than the plain ones."""
+
+    def test_rows(self, inputs: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+        """Return the test rows that attack_success is measured on, and the label (int64) wanted for each of them.
+
+        From test inputs (rows, ...) and their labels (rows,); none of the rows has the wanted label by right.
+        """
+        ...
+
+
 Attack = UpdateAttack[Any] | DataAttack
 attacks: Registry[Attack] = Registry("attack", ("attacks.update", "attacks.data"), "cloister.attacks")
 
-_VIEWS: Mapping[str, type] = {"own": OwnView, "honest": HonestView}
+_VIEWS: Mapping[str, type[OwnView]] = {
+    "own": OwnView,
+    "cluster": ClusterView,
+    "honest": HonestView,
+    "defence": DefenceView,
+}
 Factory = TypeVar("Factory", bound=type)
 
 
-def view_class(knowledge: str) -> type:
+def view_class(knowledge: str) -> type[OwnView]:
     """Return the class of the view that an attack with this knowledge is given."""
     return _VIEWS[knowledge]
+
+
+def look(knowledge: str, world: World) -> OwnView:
+    """Return the view that this knowledge allows.
+
+    Guarantees:
+        Worlds that differ only in what the knowledge does not allow give equal views.
+    """
+    view = _VIEWS[knowledge]
+    return view(**{field.name: getattr(world, field.name) for field in fields(view)})
 
 
 def update_attack(
@@ -109,20 +196,48 @@ def update_attack(
     examples: tuple[Mapping[str, Any], ...] = ({},),
     name: str | None = None,
     adds_noise: bool = False,
+    raw: bool = False,
 ) -> Callable[[Factory], Factory]:
-    """Register a frozen dataclass as an attack on updates; `knowledge` is "own" or "honest".
+    """Register a frozen dataclass as an attack on updates; `knowledge` is "own", "cluster", "honest" or "defence".
 
     `examples` are parameter sets that the conformance tests try. Processes under an update attack omit the
-    privacy noise that they ought to add, unless `adds_noise`. Raises: CloisterError for unknown knowledge.
+    privacy noise that they ought to add, unless `adds_noise`. `raw` attacks send numbers that are no honest sender's,
+    such as NaN: where inputs are sent in the clear, the sum gets them as they are. Raises: CloisterError for unknown
+    knowledge, or a parameter with a schedule's name.
     """
     one_of(_VIEWS.keys(), knowledge=knowledge)
-    facts = {"surface": "update", "knowledge": knowledge, "adds_noise": adds_noise}
-    return attacks.register(source=source, examples=examples, name=name, facts=facts)
+    facts = {"surface": "update", "knowledge": knowledge, "adds_noise": adds_noise, "raw": raw}
+    return _registered(source=source, examples=examples, name=name, facts=facts)
 
 
 def data_attack(
-    *, source: str, examples: tuple[Mapping[str, Any], ...] = ({},), name: str | None = None
+    *,
+    source: str,
+    examples: tuple[Mapping[str, Any], ...] = ({},),
+    name: str | None = None,
+    each_round: bool = False,
 ) -> Callable[[Factory], Factory]:
-    """Register a frozen dataclass as an attack on training data; apart from its data a process is honest."""
-    facts = {"surface": "data", "adds_noise": True}
-    return attacks.register(source=source, examples=examples, name=name, facts=facts)
+    """Register a frozen dataclass as an attack on training data; apart from its data a process is honest.
+
+    It works once, before training, or anew in every round if `each_round`. Raises: CloisterError for a parameter
+    with a schedule's name.
+    """
+    facts = {"surface": "data", "adds_noise": True, "each_round": each_round}
+    return _registered(source=source, examples=examples, name=name, facts=facts)
+
+
+def _registered(
+    *, source: str, examples: tuple[Mapping[str, Any], ...], name: str | None, facts: Mapping[str, Any]
+) -> Callable[[Factory], Factory]:
+    register = attacks.register(source=source, examples=examples, name=name, facts=facts)
+
+    def add(factory: Factory) -> Factory:
+        taken = sorted({*SCHEDULE_KEYS, "split"} & set(factory.__annotations__))
+        if taken:
+            raise CloisterError(
+                f"attack {name or factory.__module__!r} has a parameter {taken[0]!r}, which a schedule sets; "
+                f"allowed: any name but {', '.join((*SCHEDULE_KEYS, 'split'))}"
+            )
+        return register(factory)
+
+    return add

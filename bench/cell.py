@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +14,7 @@ import attacks
 import bench
 import protocols
 from attacks import attacks as attack_registry
+from attacks.plan import Plan, label_of, resolve_attack, specs_of
 from bench.datasets import datasets
 from bench.models import models
 from bench.partitions import partitions
@@ -26,7 +27,7 @@ from protocols.privacy import mechanisms
 from protocols.registry import Registry, Spec
 from protocols.secure_sum import secure_sums
 
-__all__ = ["NUMBERS", "PLUGINS", "Cell", "cell_key", "config_label"]
+__all__ = ["NUMBERS", "PLUGINS", "Cell", "cell_key", "config_label", "resolve"]
 
 PLUGINS: Mapping[str, Registry[Any]] = MappingProxyType(
     {
@@ -75,7 +76,7 @@ class Cell:
     dataset: Spec
     partition: Spec
     model: Spec
-    attack: Spec
+    attack: Spec | Plan
     placement: Spec
     clustering: Spec
     protocol: Spec
@@ -146,12 +147,20 @@ class Cell:
     def as_config(self) -> dict[str, Any]:
         """Return plain values, plug-ins with all their parameters."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {key: value.as_config() if isinstance(value, Spec) else value for key, value in values.items()}
+        return {key: value.as_config() if isinstance(value, Spec | Plan) else value for key, value in values.items()}
 
     def labels(self) -> dict[str, Any]:
         """Return the short names of a report: plug-ins with the parameters that differ from their defaults."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {key: config_label(key, value) if isinstance(value, Spec) else value for key, value in values.items()}
+        return {
+            key: label_of(value, partial(config_label, key)) if isinstance(value, Spec | Plan) else value
+            for key, value in values.items()
+        }
+
+
+def resolve(axis: str, value: object) -> Spec | Plan:
+    """Return the plug-in that a configuration names on an axis, or the plan of several attacks."""
+    return resolve_attack(value) if axis == "attack" else PLUGINS[axis].resolve(value)
 
 
 def config_label(axis: str, spec: Spec) -> str:
@@ -179,7 +188,7 @@ def code_fingerprint(cell: Cell) -> str:
 
     All of the analysis of tolerance is among them where the placement judges by it (facts={"judges": True}).
     """
-    used = [PLUGINS[axis].entry(getattr(cell, axis).name).file for axis in PLUGINS]
+    used = [PLUGINS[axis].entry(spec.name).file for axis in PLUGINS for spec in specs_of(getattr(cell, axis))]
     digest = hashlib.sha256(_core_digest().encode())
     for file in used:
         digest.update(file.read_bytes())
@@ -203,8 +212,8 @@ _VERDICTS = {
 }
 _PACKAGES = ("torch", "numpy", "crypten")
 _BENCH_CORE = (
-    *("worker.py", "cell.py", "data.py", "federation.py"),
-    *("judging.py", "metrics.py", "noise.py", "observation.py", "opening.py", "population.py"),
+    *("attacking.py", "worker.py", "cell.py", "data.py", "federation.py"),
+    *("judging.py", "metrics.py", "noise.py", "observation.py", "opening.py", "poisoning.py", "population.py"),
     *("round.py", "setting.py", "training.py"),
 )
 

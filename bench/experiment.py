@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import tomli_w
 
-from bench.cell import NUMBERS, PLUGINS
+from bench.cell import NUMBERS, PLUGINS, resolve
 from protocols import check
 from protocols.check import CloisterError, suggestion
 
@@ -62,8 +62,14 @@ class Experiment:
 def _resolved(axis: str, value: Any) -> Any:
     if axis not in PLUGINS:
         return value
-    config = PLUGINS[axis].resolve(value).as_config()
-    return {key: each for key, each in config.items() if each is not None}  # TOML knows no null: it is left out
+    return _without_nulls(resolve(axis, value).as_config())
+
+
+def _without_nulls(config: Any) -> Any:
+    """Return the configuration without what is None: TOML knows no null, so it is left out."""
+    if isinstance(config, dict):
+        return {key: _without_nulls(each) for key, each in cast(dict[str, Any], config).items() if each is not None}
+    return [_without_nulls(each) for each in cast(list[Any], config)] if isinstance(config, list) else config
 
 
 def preset_names() -> list[str]:
@@ -167,10 +173,10 @@ def _split_at_commas(text: str) -> list[str]:
 
 
 def _parse_value(axis: str, text: str) -> Any:
-    if axis in PLUGINS and not text.startswith("{"):
+    if axis in PLUGINS and not text.startswith(("{", "[")):
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except ValueError:
-        allowed = "a number" if axis in NUMBERS else 'a name, or {name = "...", parameter = value}'
+        allowed = "a number" if axis in NUMBERS else 'a name, {name = "...", parameter = value}, or a list of these'
         raise CloisterError(f"--set {axis} = {text!r} is not allowed; allowed: {allowed}") from None

@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from attacks import DataView, attacks
+from attacks.plan import assign
 from bench.cell import NUMBERS, Cell
 from bench.data import Dataset
 from bench.judging import Epoch, judged
 from bench.metrics import Score, score
 from bench.models import Network, models
 from bench.partitions import partitions
+from bench.poisoning import Poisoning
 from bench.population import make_population, place, with_trust
 from bench.round import DivergedError, RoundOutcome, form_clusters, run_round
-from bench.setting import Federation
-from bench.training import ClientData, LocalTraining, make_client_data
+from bench.setting import Federation, Past
+from bench.training import LocalTraining, make_client_data
 from protocols.aggregators import aggregators
 from protocols.clustering import clusterings
 from protocols.parties import Parties
@@ -70,17 +71,23 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
     parts = _deal(cell, dataset)
     population = make_population(cell, dataset.y_train.numpy(), parts, dataset.classes)
     protocol = secure_sums.make(cell.protocol)
+    network = models.make(cell.model).build(dataset.shape, dataset.classes)
+    clean = make_client_data(dataset.x_train, dataset.y_train, parts)
     federation = Federation(
-        network=models.make(cell.model).build(dataset.shape, dataset.classes),
-        data=make_client_data(dataset.x_train, dataset.y_train, parts),
+        network=network,
+        data=clean,
         training=LocalTraining(steps=cell.local_steps, batch_size=cell.batch_size, learning_rate=cell.learning_rate),
         server_learning_rate=cell.server_learning_rate,
-        attack=cell.attack,
+        parts=(),
+        memory={},
+        poisoning=Poisoning(clean, (), classes=dataset.classes, network=network, seed=cell.seed),
+        past=None,
         policy=clusterings.make(cell.clustering),
         cluster_size=cell.cluster_size,
         protocol=cell.protocol,
         conditions=protocol.conditions,
         ring=protocol.ring,
+        rule_spec=cell.aggregator,
         rule=aggregators.make(cell.aggregator),
         mechanism=mechanisms.make(cell.privacy),
         placement=placements.make(cell.placement),
@@ -98,9 +105,11 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
     view = _placement_view(cell, federation, 0, sees_clusters=knows == "first")
     federation = _with_faults(cell, federation, place(federation.placement, view), 0)
     failing = federation.faulty | federation.crashed | federation.curious
+    poisoning = Poisoning(clean, federation.parts, classes=dataset.classes, network=network, seed=cell.seed)
     return replace(
         federation,
-        data=_poisoned(cell, dataset, parts, federation.faulty),
+        data=clean if poisoning.changes else poisoning.data(0),
+        poisoning=poisoning,
         population=replace(population, trust=with_trust(population, failing, cell.trust_quality)),
     )
 
@@ -113,7 +122,13 @@ def _with_faults(cell: Cell, federation: Federation, mask: np.ndarray, round_ind
     # A placement that is right on average only may place more of them than there are, or fewer.
     faulty = np.full(cell.n, -1)
     faulty[mask] = np.resize(kinds, int(mask.sum())) if len(kinds) else 0
-    return replace(federation, faulty=faulty == 0, crashed=faulty == 1, curious=faulty == 2)
+    return replace(
+        federation,
+        faulty=faulty == 0,
+        crashed=faulty == 1,
+        curious=faulty == 2,
+        parts=assign(cell.attack, faulty == 0, cell.seed),
+    )
 
 
 def _noise_name(cell: Cell) -> dict[str, Any]:
@@ -152,22 +167,6 @@ def _deal(cell: Cell, dataset: Dataset) -> list[np.ndarray]:
     return deal(dataset.y_train.numpy(), groups, cell.n, public_stream(cell.seed, "partition"))
 
 
-def _poisoned(cell: Cell, dataset: Dataset, parts: list[np.ndarray], faulty: np.ndarray) -> ClientData:
-    inputs, labels = dataset.x_train, dataset.y_train
-    if attacks.entry(cell.attack.name).facts["surface"] == "data" and faulty.any():
-        rows = torch.from_numpy(np.concatenate([parts[process] for process in np.flatnonzero(faulty)]))
-        view = DataView(
-            inputs=inputs[rows],
-            labels=labels[rows],
-            classes=dataset.classes,
-            rng=public_stream(cell.seed, "data attack"),
-        )
-        attack: Any = attacks.make(cell.attack)
-        inputs, labels = inputs.clone(), labels.clone()
-        inputs[rows], labels[rows] = attack(view)
-    return make_client_data(inputs, labels, parts)
-
-
 def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
     """Return what the cell measures; a training that diverges ends early and says in which round.
 
@@ -195,6 +194,7 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
             break
         outcomes.append(outcome)
         epoch.add(outcome)
+        federation = replace(federation, past=Past(model=model, opened=outcome.opened))
         model = outcome.model
         if learns:
             federation = replace(federation, population=federation.population.after(outcome.report))

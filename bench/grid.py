@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from bench.cell import NUMBERS, PLUGINS, Cell
+from attacks.plan import Plan, Split, specs_of
+from bench.cell import NUMBERS, PLUGINS, Cell, resolve
 from bench.data import Dataset
 from bench.experiment import Experiment
 from bench.federation import cluster_sizes
@@ -52,7 +53,7 @@ def _canonical(axes: dict[str, Any]) -> dict[str, Any]:
 
 def _resolve(axis: str, value: Any) -> Any:
     if axis in PLUGINS:
-        return PLUGINS[axis].resolve(value)
+        return resolve(axis, value)
     whole = isinstance(NUMBERS[axis], int)
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
         raise CloisterError(f"{axis} = {value!r} is not allowed; allowed: {'an integer' if whole else 'a number'}")
@@ -73,7 +74,23 @@ def skip_reason(cell: Cell, dataset: Dataset) -> str | None:
     most = PLUGINS["aggregator"].make(cell.aggregator).breakdown(len(sizes))
     if most < 0:
         return f"{cell.aggregator.name} is not defined for {len(sizes)} clusters"
-    return _unfit_size(cell, sizes) or _unfit_placement(cell) or _unfit_policy(cell) or _unfit_data(cell, dataset)
+    return (
+        _unfit_size(cell, sizes)
+        or _unfit_placement(cell)
+        or _unfit_policy(cell)
+        or _unfit_attack(cell)
+        or _unfit_data(cell, dataset)
+    )
+
+
+def _unfit_attack(cell: Cell) -> str | None:
+    """Return why the plan of attack makes no sense with the rest of the cell."""
+    for stage in cell.attack.stages if isinstance(cell.attack, Plan) else ():
+        if stage.schedule.from_round > cell.rounds:
+            return f"an attack starts in round {stage.schedule.from_round}, and training ends with round {cell.rounds}"
+        if isinstance(stage, Split) and len(stage.branches) > cell.f:
+            return f"f = {cell.f} faulty processes cannot be split among {len(stage.branches)} attacks"
+    return None
 
 
 def _unfit_data(cell: Cell, dataset: Dataset) -> str | None:
@@ -96,8 +113,11 @@ def _unfit_placement(cell: Cell) -> str | None:
         return f"{name} places faults by trust scores, which trust_quality = {cell.trust_quality} makes of the faults"
     if cell.domains == 1 and "domains" in needs:
         return f"{name} makes failure domains fail, and domains = 1"
-    if knows == "each" and PLUGINS["attack"].entry(cell.attack.name).facts["surface"] == "data":
-        return f"{name} moves from round to round, and {cell.attack.name} poisons data before the first"
+    on_data = [
+        spec.name for spec in specs_of(cell.attack) if PLUGINS["attack"].entry(spec.name).facts["surface"] == "data"
+    ]
+    if knows == "each" and on_data:
+        return f"{name} moves from round to round, and {on_data[0]} poisons data before the first"
     return None
 
 

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from attacks import attacks
+from attacks.api import Backdoor
+from attacks.plan import Plan, specs_of
 from bench.data import Dataset
 from bench.models import Network, accuracy_and_loss
 from protocols.registry import Spec
@@ -23,25 +25,30 @@ class Score:
     attack_success: float | None
 
 
-def score(network: Network, model: Tensor, dataset: Dataset, attack: Spec | None) -> Score:
+def score(network: Network, model: Tensor, dataset: Dataset, attack: Spec | Plan | None) -> Score:
     """Return the score of a model (d,) on the test rows, under this attack or under none.
 
     Guarantees:
-        Under a data attack, attack_success is the share of test rows that get the label the attacker wants.
+        Under a data attack, attack_success is the share of test rows that get the label the attacker wants, among
+            those that have another one; of several such attacks, the last one's.
+        Under a backdoor, these are test rows with the trigger in them.
         Under an update attack, whose aim is to harm, it is the share of test rows that get a wrong label.
     """
     predicted, loss = accuracy_and_loss(network, model, dataset.x_test, dataset.y_test)
     right = predicted == dataset.y_test
-    return Score(accuracy=_share(right), loss=loss, attack_success=_attack_success(predicted, dataset, attack))
+    attacking = [spec for spec in ([] if attack is None else specs_of(attack)) if spec.name != "none"]
+    on_data = [spec for spec in attacking if attacks.entry(spec.name).facts["surface"] == "data"]
+    success = _share(~right) if attacking else None
+    if on_data:
+        success = _data_success(network, model, dataset, predicted, attacks.make(on_data[-1]))
+    return Score(accuracy=_share(right), loss=loss, attack_success=success)
 
 
-def _attack_success(predicted: Tensor, dataset: Dataset, attack: Spec | None) -> float | None:
-    if attack is None or attack.name == "none":
-        return None
-    if attacks.entry(attack.name).facts["surface"] == "update":
-        return _share(predicted != dataset.y_test)
-    plugin: Any = attacks.make(attack)
-    target = plugin.target(dataset.y_test, dataset.classes)
+def _data_success(network: Network, model: Tensor, dataset: Dataset, predicted: Tensor, attack: Any) -> float | None:
+    if isinstance(attack, Backdoor):
+        inputs, wanted = attack.test_rows(dataset.x_test, dataset.y_test, dataset.classes)
+        return _share(accuracy_and_loss(network, model, inputs, wanted)[0] == wanted) if len(wanted) else None
+    target = attack.target(dataset.y_test, dataset.classes)
     aimed = target != dataset.y_test  # a row that already has the wanted label says nothing
     return _share(predicted[aimed] == target[aimed]) if bool(aimed.any()) else None
 

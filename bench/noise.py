@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from attacks import attacks
+from bench.attacking import sees_honest_updates
 from bench.setting import Federation
 from protocols.check import CloisterError
 from protocols.types import Clustering
@@ -59,7 +59,7 @@ def multipliers_of(
     None where nothing is proved: no noise hides what an omniscient attacker sends, because it is computed from
     the honest updates before their noise.
     """
-    if federation.faulty.any() and attacks.entry(federation.attack.name).facts.get("knowledge") == "honest":
+    if sees_honest_updates(federation):
         return None
     multipliers = np.full(federation.data.n, np.inf)
     slack = _rounding_slack(federation)

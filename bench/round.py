@@ -2,21 +2,19 @@
 
 import time
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from attacks import HonestView, OwnView, attacks
-from attacks.api import view_class
+from attacks.api import OpenedRound
+from bench.attacking import Sent, attacked
 from bench.noise import multipliers_of, noise_words, result_noise
 from bench.observation import Observation, OpenedCluster, observe
 from bench.opening import Opened, open_sums
 from bench.setting import Federation
 from bench.training import train_locally
-from protocols.check import CloisterError
 from protocols.parties import Parties
 from protocols.population import Report
 from protocols.privacy import clip_to_norm
@@ -38,7 +36,7 @@ class RoundOutcome:
     `multipliers` (n,) are the noise multipliers that protected each process; None where nothing is proved. `report`
     is what everybody saw of the clusters, members by their numbers among all n processes. `said` is the verdict on
     the round before it ran, `observed` what it then showed; `revealed` are the processes whose words are in each
-    opened sum, by their numbers among all.
+    opened sum, and `opened` the clusters with their means, by their numbers among all.
     """
 
     model: Tensor
@@ -49,6 +47,7 @@ class RoundOutcome:
     multipliers: NDArray[np.float64] | None
     report: Report
     revealed: tuple[tuple[int, ...], ...]
+    opened: OpenedRound
     said: Verdict
     observed: Observation
     sum_exact: bool
@@ -66,6 +65,8 @@ def run_round(federation: Federation, model: Tensor, round_index: int, parties: 
 
     Raises: DivergedError when honest updates are no longer encodable, NetworkError when a party fails.
     """
+    if federation.poisoning.changes:
+        federation = replace(federation, data=federation.poisoning.data(round_index, model))
     chosen = _participants(federation, round_index)
     if len(chosen) == federation.data.n:
         return _run_present(federation, model, round_index, parties)
@@ -109,14 +110,14 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     rng = public_stream(federation.seed, "batches", round_index)
     trained = train_locally(federation.network, model, federation.data, federation.training, rng)
     updates = _clip(federation, trained, clustering)
-    sent = _attack(federation, updates, round_index)
+    sent = attacked(federation, updates, clustering, model, round_index)
     words = _words(federation, sent, clustering, round_index)
     trained_at = time.perf_counter()
     opened = open_sums(federation, words, clustering, parties)
     opened_at = time.perf_counter()
 
     sizes, m = opened.added, len(opened.numbers)
-    means = federation.ring.decode(opened.sums) / sizes[:, None]
+    means = (federation.ring.decode(opened.sums) + _rogue_sums(federation, sent, opened)) / sizes[:, None]
     tolerate = federation.told(m)
     combined = federation.rule(means, sizes, tolerate) if m and tolerate >= 0 else None
     sensitivity = None if combined is None else federation.rule.sensitivity(sizes, tolerate)
@@ -134,6 +135,10 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
             failed=frozenset(range(len(clustering.clusters))) - frozenset(opened.numbers),
         ),
         revealed=tuple(tuple(int(federation.numbers[process]) for process in each) for each in opened.contributors),
+        opened=OpenedRound(
+            clusters=tuple(tuple(federation.numbers[list(clustering.clusters[j])].tolist()) for j in opened.numbers),
+            means=means,
+        ),
         said=said,
         observed=_observed(federation, opened, means, combined, said),
         sum_exact=all(opened.exact),
@@ -221,44 +226,33 @@ def _clip(federation: Federation, trained: Tensor, clustering: Clustering) -> Te
     return trained.to(torch.float64)
 
 
-def _attack(federation: Federation, updates: Tensor, round_index: int) -> Tensor:
-    """Return what all processes send (n, d): the attack replaces the rows of the Byzantine ones."""
-    facts = attacks.entry(federation.attack.name).facts
-    if facts["surface"] != "update" or not federation.faulty.any():
-        return updates
-    faulty = torch.from_numpy(federation.faulty)
-    view = _view(facts["knowledge"], updates[faulty], updates[~faulty], federation, round_index)
-    attack: Any = attacks.make(federation.attack)
-    rows = attack(view)
-    if rows.shape != view.own.shape:
-        raise CloisterError(
-            f"attack {federation.attack.name!r} sends shape {tuple(rows.shape)}; allowed: {tuple(view.own.shape)}"
-        )
-    sent = updates.clone()
-    sent[faulty] = rows
-    return sent
+def _words(federation: Federation, sent: Sent, clustering: Clustering, round_index: int) -> Tensor:
+    """Return the int64 words (n, d) that enter the sums: encoded updates plus the noise of those who add theirs.
 
-
-def _view(
-    knowledge: str, own: Tensor, honest: Tensor, federation: Federation, round_index: int
-) -> OwnView | HonestView:
-    rng = public_stream(federation.seed, "attack", round_index)
-    n = federation.data.n
-    if view_class(knowledge) is HonestView:
-        return HonestView(own=own, honest=honest, n=n, round_index=round_index, rng=rng)
-    return OwnView(own=own, n=n, round_index=round_index, rng=rng)
-
-
-def _words(federation: Federation, sent: Tensor, clustering: Clustering, round_index: int) -> Tensor:
-    """Return the int64 words (n, d) that enter the sums: encoded updates plus the noise of those who add theirs."""
+    A number that no word stands for becomes the nearest one that has a word, and NaN zero; see _rogue_sums.
+    """
     terms = _terms(clustering)
     faulty = torch.from_numpy(federation.faulty)
-    possible = sent.clone()
-    possible[faulty] = federation.ring.saturate(sent[faulty], terms=terms)
+    possible = sent.rows.clone()
+    possible[faulty] = federation.ring.saturate(sent.rows[faulty], terms=terms)
     words = federation.ring.encode(possible, terms=terms)
+    if federation.conditions.opens_inputs:
+        words[torch.from_numpy(sent.raw)] = 0
     noise = noise_words(federation, clustering, round_index, terms)
     if noise is not None:
-        if not attacks.entry(federation.attack.name).facts["adds_noise"]:
-            noise[faulty] = 0
+        noise[torch.from_numpy(sent.silent)] = 0
         words += noise
     return words
+
+
+def _rogue_sums(federation: Federation, sent: Sent, opened: Opened) -> Tensor | float:
+    """Return what senders of raw numbers add to each opened sum, float64 (m, d), as they are: NaN, 1e30, 1e-40.
+
+    Only where the protocol sends inputs in the clear; an encrypted sum adds words, and every word is a number in the
+    range of the ring, so that nothing else can get into it.
+    """
+    if not federation.conditions.opens_inputs or not sent.raw.any():
+        return 0.0
+    return torch.stack(
+        [sent.rows[[process for process in each if sent.raw[process]]].sum(dim=0) for each in opened.contributors]
+    )

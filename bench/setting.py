@@ -1,11 +1,17 @@
 """What a round of a cell needs: the parts of the federation, its processes, and who of them is faulty."""
 
+from collections.abc import MutableMapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from attacks.api import OpenedRound
+from attacks.plan import Part
 from bench.models import Network
+from bench.poisoning import Poisoning
 from bench.training import ClientData, LocalTraining
 from protocols.aggregators import Aggregator
 from protocols.clustering import ClusteringPolicy
@@ -18,7 +24,15 @@ from protocols.ring import FixedPoint
 from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.verdict import FaultyProcesses
 
-__all__ = ["Federation"]
+__all__ = ["Federation", "Past"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """What everybody remembers of the round before: the model (d,) float32 that it began with, and what it opened."""
+
+    model: Tensor
+    opened: OpenedRound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,18 +41,24 @@ class Federation:
 
     `faulty` (Byzantine), `crashed` and `curious` are masks (n,) without overlap. Crashed processes train, and are gone
     before they send anything in a sum. `numbers` (n,) are the processes' numbers among all, where only some take part.
+    `parts` are the attacks in order, and `memory` is what each of them, by its place, remembers. `past` is None before
+    the first round has ended.
     """
 
     network: Network
     data: ClientData
     training: LocalTraining
     server_learning_rate: float
-    attack: Spec
+    parts: tuple[Part, ...]
+    memory: MutableMapping[int, MutableMapping[str, Any]]
+    poisoning: Poisoning
+    past: Past | None
     policy: ClusteringPolicy
     cluster_size: int
     protocol: Spec
     conditions: Conditions
     ring: FixedPoint
+    rule_spec: Spec
     rule: Aggregator
     mechanism: Mechanism
     placement: FaultPlacement
@@ -74,4 +94,5 @@ class Federation:
             crashed=self.crashed[chosen],
             curious=self.curious[chosen],
             numbers=self.numbers[chosen],
+            parts=tuple(replace(part, senders=part.senders[chosen]) for part in self.parts),
         )

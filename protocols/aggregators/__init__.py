@@ -1,25 +1,75 @@
-"""Rules that combine the cluster means, one a file."""
+"""Rules that combine the cluster means, one a file; what comes before them is in `protocols.aggregators.pre`."""
 
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, runtime_checkable
 
-import torch
+import numpy as np
 from torch import Tensor
 
+from protocols.aggregators._screening import LIMIT, Points, combine, exclude, hostile_rows, screen
 from protocols.check import CloisterError
-from protocols.registry import Registry
+from protocols.registry import Entry, Registry
 
-__all__ = ["Aggregator", "aggregators", "check_points", "majority_breakdown", "within_coefficient"]
+__all__ = [
+    "LIMIT",
+    "NOTHING",
+    "Aggregator",
+    "Given",
+    "Points",
+    "Selecting",
+    "aggregators",
+    "bound_of",
+    "combine",
+    "equivariance_of",
+    "exclude",
+    "hostile_rows",
+    "majority_breakdown",
+    "needs_of",
+    "provided",
+    "screen",
+    "within_coefficient",
+]
+
+_Fact = TypeVar("_Fact")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What a rule may use beside the round's means; a field is None where nobody provides it.
+
+    `rng` is the rule's own named stream of this round; `previous` (d,) the result of the round before, None in the
+    first; `reference` (d,) the update on the server's root data; `history` (m, d) the sum of each cluster's past
+    means, where clusters stay the same; `loss` maps candidate updates (k, d) to validation losses (k,) after the step.
+    """
+
+    rng: np.random.Generator | None = None
+    previous: Tensor | None = None
+    reference: Tensor | None = None
+    history: Tensor | None = None
+    loss: Callable[[Tensor], Tensor] | None = None
+
+
+NOTHING = Given()
 
 
 class Aggregator(Protocol):
-    """Combines m cluster means into one update while some clusters are tainted."""
+    """Combines m cluster means into one update while some clusters are tainted.
 
-    def __call__(self, means: Tensor, sizes: Tensor, tolerate: int) -> Tensor:
-        """Return the combined update, float64 of shape (d,).
+    A rule registers with `facts`: `needs`, the fields of Given that it cannot do without (default: none);
+    `equivariant`, which of "translation" and "scale" its definition promises (default: both; a permutation of the
+    clusters never matters); `bound`, the theorem behind its coefficient.
+    """
 
-        `means` is float64 of shape (m, d); `sizes` is int64 of shape (m,), the members of each cluster;
-        `tolerate` is the number of tainted clusters (not processes) to withstand, at most breakdown(m).
-        Raises: CloisterError for numbers that are not finite or a `tolerate` beyond the breakdown point.
+    def __call__(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:
+        """Return the combined update (d,), or (cells, d), of the type and on the device of `means`.
+
+        `means` is float32 or float64 of shape (m, d), or (cells, m, d) for independent cells; `sizes` is int64 of
+        shape (m,), the members of each cluster; `tolerate` is the number of tainted clusters (not processes) to
+        withstand in each cell, at most breakdown(m). Rows that no honest cluster sends are taken out first, see
+        `combine`.
+        Raises: CloisterError for a `tolerate` beyond the breakdown point, more hostile rows than that, or a need
+        that is not given.
         """
         ...
 
@@ -43,25 +93,46 @@ class Aggregator(Protocol):
         ...
 
 
+@runtime_checkable
+class Selecting(Protocol):
+    """A rule that leaves whole clusters out, and can say which."""
+
+    def excluded(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:
+        """Return a bool mask (m,) of the clusters that have no part in the result for means (m, d), hostile ones too.
+
+        Raises: CloisterError as the rule itself does.
+        """
+        ...
+
+
 aggregators: Registry[Aggregator] = Registry("aggregator", ("protocols.aggregators",), "cloister.aggregators")
+
+
+def needs_of(entry: Entry) -> tuple[str, ...]:
+    """Return the fields of Given that the rule cannot do without."""
+    return tuple(entry.facts.get("needs", ()))
+
+
+def equivariance_of(entry: Entry) -> tuple[str, ...]:
+    """Return which of "translation" and "scale" the rule's definition promises."""
+    return tuple(entry.facts.get("equivariant", ("translation", "scale")))
+
+
+def bound_of(entry: Entry) -> str:
+    """Return the theorem behind the rule's coefficient, or an empty string."""
+    return str(entry.facts.get("bound", ""))
+
+
+def provided(fact: _Fact | None, name: str) -> _Fact:
+    """Return what a rule needs of Given; CloisterError where it was not given."""
+    if fact is None:
+        raise CloisterError(f"given.{name} = None is not allowed; this rule needs it: pass Given({name}=...)")
+    return fact
 
 
 def majority_breakdown(m: int) -> int:
     """Return the largest F with F < m / 2, the breakdown point of every majority rule."""
     return (m + 1) // 2 - 1
-
-
-def check_points(means: Tensor, tolerate: int, most: int) -> None:
-    """Raise CloisterError unless the means are finite rows and 0 <= tolerate <= most."""
-    if means.dim() != 2 or not len(means) or means.dtype != torch.float64 or not bool(torch.isfinite(means).all()):
-        raise CloisterError(
-            f"cluster means of shape {tuple(means.shape)} and type {means.dtype} are not allowed; "
-            f"allowed: finite float64 numbers of shape (clusters, coordinates)"
-        )
-    if not 0 <= tolerate <= most:
-        raise CloisterError(
-            f"tolerate = {tolerate} tainted clusters of {means.shape[0]} is beyond this rule; allowed: 0 to {most}"
-        )
 
 
 def within_coefficient(rule: Aggregator, result: Tensor, honest: Tensor, sizes: Tensor, tolerate: int) -> bool:

@@ -3,10 +3,11 @@
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from protocols import check
-from protocols.aggregators import aggregators, check_points, majority_breakdown
+from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, majority_breakdown
 from protocols.aggregators._bounds import heaviest
 from protocols.norms import row_norms
 
@@ -14,6 +15,7 @@ from protocols.norms import row_norms
 @aggregators.register(
     source="Pillutla, Kakade, Harchaoui 2022, IEEE TSP (RFA); iteration: Vardi and Zhang 2000, PNAS, Equation 2.6",
     examples=({}, {"iterations": 8}),
+    facts={"bound": "Allouah et al. 2023, AISTATS, Table 1; for unequal sizes by the triangle inequality"},
 )
 @dataclass(frozen=True, kw_only=True)
 class GeometricMedian:
@@ -33,10 +35,14 @@ class GeometricMedian:
         check.integer_at_least(1, iterations=self.iterations)
         check.positive(smoothing=self.smoothing)
 
-    def __call__(self, means: Tensor, sizes: Tensor, tolerate: int) -> Tensor:
-        """See Aggregator."""
-        check_points(means, tolerate, self.breakdown(means.shape[0]))
-        weights = sizes.to(means.dtype)
+    def __call__(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:  # noqa: ARG002
+        """See Aggregator; a cluster weighs as much as it has members."""
+        return combine(self, means, sizes, tolerate, self._of_all)
+
+    def _of_all(self, points: Points) -> Tensor:
+        return torch.stack([self._of_one(means, points.sizes.double()) for means in points.means.double()])
+
+    def _of_one(self, means: Tensor, weights: Tensor) -> Tensor:
         centre = means.median(dim=0).values  # a start that far outliers cannot move
         for _ in range(self.iterations):
             moved = self._step(means, weights, centre)

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from protocols.aggregators import aggregators, check_points
+from protocols.aggregators import NOTHING, Given, Points, aggregators, combine
 
 
-@aggregators.register(source="McMahan et al. 2017, AISTATS, Algorithm 1")
+@aggregators.register(
+    source="McMahan et al. 2017, AISTATS, Algorithm 1", facts={"bound": "Cauchy and Schwarz, for no tainted cluster"}
+)
 @dataclass(frozen=True, kw_only=True)
 class Mean:
     """The mean over processes: cluster means weighted by cluster size; no robustness at all.
@@ -17,11 +19,9 @@ class Mean:
         The result is the mean over all processes, whatever the clusters.
     """
 
-    def __call__(self, means: Tensor, sizes: Tensor, tolerate: int) -> Tensor:
+    def __call__(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:  # noqa: ARG002
         """See Aggregator; one tainted cluster moves the mean anywhere, so it tolerates none."""
-        check_points(means, tolerate, 0)
-        weights = sizes.to(means.dtype)
-        return (weights @ means) / weights.sum()
+        return combine(self, means, sizes, tolerate, _mean)
 
     def breakdown(self, m: int) -> int:  # noqa: ARG002
         """None."""
@@ -37,3 +37,8 @@ class Mean:
     def sensitivity(self, sizes: Tensor, tolerate: int) -> float | None:  # noqa: ARG002
         """The mean is the sum of all updates over n."""
         return 1.0 / int(sizes.sum())
+
+
+def _mean(points: Points) -> Tensor:
+    weights = points.sizes.to(points.means.dtype)
+    return (weights @ points.means) / weights.sum()

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from protocols.aggregators import aggregators, check_points, majority_breakdown
+from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, majority_breakdown
 from protocols.aggregators._bounds import faulty_share
 
 
-@aggregators.register(source="Yin et al. 2018, ICML, Definition 1")
+@aggregators.register(
+    source="Yin et al. 2018, ICML, Definition 1", facts={"bound": "Allouah et al. 2023, AISTATS, Table 1"}
+)
 @dataclass(frozen=True, kw_only=True)
 class Median:
     """The coordinate-wise median of the cluster means (of an even number: the mean of the middle two).
@@ -17,12 +19,9 @@ class Median:
         While fewer than half of the clusters are tainted, each coordinate lies between honest cluster means.
     """
 
-    def __call__(self, means: Tensor, sizes: Tensor, tolerate: int) -> Tensor:  # noqa: ARG002
-        """See Aggregator."""
-        m = means.shape[0]
-        check_points(means, tolerate, self.breakdown(m))
-        ordered = means.sort(dim=0).values
-        return (ordered[(m - 1) // 2] + ordered[m // 2]) / 2
+    def __call__(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:  # noqa: ARG002
+        """See Aggregator; each cluster counts once."""
+        return combine(self, means, sizes, tolerate, _middle)
 
     def breakdown(self, m: int) -> int:
         """Fewer than half."""
@@ -39,3 +38,10 @@ class Median:
         changes each of them, and so the mean of two of them, by at most r.
         """
         return 1.0 / int(sizes.min())
+
+
+def _middle(points: Points) -> Tensor:
+    m = points.means.shape[1]
+    ordered = points.means.sort(dim=1).values
+    # In float64, where the sum of two float32 numbers neither overflows nor is rounded.
+    return (ordered[:, (m - 1) // 2].double() + ordered[:, m // 2]) / 2

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from protocols.aggregators import aggregators, check_points, majority_breakdown
+from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, majority_breakdown
 from protocols.aggregators._bounds import faulty_share
 
 
-@aggregators.register(source="Yin et al. 2018, ICML, Definition 2")
+@aggregators.register(
+    source="Yin et al. 2018, ICML, Definition 2", facts={"bound": "Allouah et al. 2023, AISTATS, Table 1"}
+)
 @dataclass(frozen=True, kw_only=True)
 class TrimmedMean:
     """In each coordinate, the mean of the cluster means without the `tolerate` largest and smallest.
@@ -17,11 +20,9 @@ class TrimmedMean:
         While no more than `tolerate` clusters are tainted, each coordinate lies between honest cluster means.
     """
 
-    def __call__(self, means: Tensor, sizes: Tensor, tolerate: int) -> Tensor:  # noqa: ARG002
-        """See Aggregator."""
-        m = means.shape[0]
-        check_points(means, tolerate, self.breakdown(m))
-        return means.sort(dim=0).values[tolerate : m - tolerate].mean(dim=0)
+    def __call__(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:  # noqa: ARG002
+        """See Aggregator; each cluster counts once."""
+        return combine(self, means, sizes, tolerate, _trimmed)
 
     def breakdown(self, m: int) -> int:
         """Fewer than half."""
@@ -38,3 +39,8 @@ class TrimmedMean:
         The trimmed mean is piecewise linear in each argument, with slope 1 / (m - 2 tolerate) or 0.
         """
         return 1.0 / (int(sizes.min()) * (sizes.shape[0] - 2 * tolerate))
+
+
+def _trimmed(points: Points) -> Tensor:
+    m, cut = points.means.shape[1], points.tolerate
+    return points.means.sort(dim=1).values[:, cut : m - cut].mean(dim=1, dtype=torch.float64)

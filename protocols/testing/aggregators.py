@@ -6,16 +6,31 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from protocols.aggregators import Aggregator, aggregators, within_coefficient
+from protocols.aggregators import (
+    LIMIT,
+    Aggregator,
+    Given,
+    Selecting,
+    aggregators,
+    bound_of,
+    equivariance_of,
+    needs_of,
+    within_coefficient,
+)
 from protocols.randomness import public_stream
 from protocols.registry import Spec
 from protocols.testing import Check, check_documented, examples_of, refusal
 from protocols.types import balanced_sizes
 
-__all__ = ["conformance_checks", "example_specs", "make_points"]
+__all__ = ["HOSTILE", "conformance_checks", "example_specs", "make_given", "make_points"]
 
 # The points have a spread of about 1. Rounding alone is below 1e-12; a rule that iterates may stop a step earlier.
 _TOLERANCE = 1e-6
+# In float32: numbers below 20 and at most 50 roundings of 2^-24 each.
+_SINGLE_TOLERANCE = 1e-4
+
+HOSTILE = (math.nan, math.inf, -math.inf, 1e30, -1e30, 1e-40, LIMIT, 1e300)
+"""Numbers that every rule must survive: not finite, far too large (in range and beyond), and denormal in float32."""
 
 
 def example_specs() -> list[Spec]:
@@ -23,21 +38,32 @@ def example_specs() -> list[Spec]:
     return examples_of(aggregators)
 
 
-def conformance_checks(spec: Spec) -> list[Check]:  # noqa: ARG001
-    """Return the checks that apply to the rule: all of them; a rule without a sensitivity passes that check."""
+def conformance_checks(spec: Spec) -> list[Check]:
+    """Return the checks that apply to the rule; one without a sensitivity or a coefficient passes that check."""
+    promised = equivariance_of(aggregators.entry(spec.name))
+    shift = moves_with_a_shift_of_all_clusters if "translation" in promised else does_not_move_with_every_shift
+    scale = grows_with_a_scaling_of_all_clusters if "scale" in promised else does_not_grow_with_every_scaling
     return [
         is_a_documented_frozen_dataclass,
+        names_the_theorem_behind_its_coefficient,
         withstands_fewer_than_half_of_the_clusters,
         returns_one_finite_number_per_coordinate,
         returns_what_all_clusters_agree_on,
         leaves_its_inputs_alone_and_repeats_itself,
+        computes_in_float32_what_it_does_in_float64,
+        treats_each_cell_of_a_batch_alone,
         does_not_depend_on_the_order_of_the_clusters,
-        moves_with_a_shift_of_all_clusters,
-        grows_with_a_scaling_of_all_clusters,
+        shift,
+        scale,
         is_not_carried_away_by_tainted_clusters,
         is_not_carried_away_by_tainted_clusters_at_many_distances,
-        refuses_numbers_that_are_not_finite,
+        takes_rows_out_that_cannot_be_computed_with,
+        refuses_more_such_rows_than_it_is_told_to_tolerate,
+        survives_hostile_numbers,
+        refuses_what_is_no_rows_of_numbers,
         refuses_more_tainted_clusters_than_it_withstands,
+        refuses_to_do_without_what_it_needs,
+        says_whom_it_excludes,
         changes_by_no_more_than_its_sensitivity,
         stays_within_its_coefficient,
     ]
@@ -49,8 +75,27 @@ def make_points(m: int, d: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(rng.normal(size=(m, d))), torch.tensor(balanced_sizes(3 * m + 2, 3))
 
 
+def make_given(trusted: Tensor, history: Tensor | None = None) -> Given:
+    """Return everything that a rule may be given, as if the rows (h, d) were known to be honest.
+
+    The reference is their coordinate-wise median, the loss the squared distance to it, and nothing was before.
+    """
+    reference = trusted.median(dim=0).values
+    return Given(
+        rng=public_stream(0, "conformance", "rule"),
+        reference=reference,
+        history=trusted if history is None else history,
+        loss=lambda candidates: (candidates - reference).square().sum(dim=-1),
+    )
+
+
 def _rule(spec: Spec) -> Aggregator:
     return aggregators.make(spec)
+
+
+def _result(rule: Aggregator, means: Tensor, sizes: Tensor, tolerate: int) -> Tensor:
+    """Return the rule's result for means that are all honest, or that it is given as if they were."""
+    return rule(means, sizes, tolerate, make_given(means))
 
 
 def _cases(spec: Spec) -> Iterator[tuple[Tensor, Tensor, int]]:
@@ -71,6 +116,13 @@ def is_a_documented_frozen_dataclass(spec: Spec) -> None:
     check_documented(aggregators, spec)
 
 
+def names_the_theorem_behind_its_coefficient(spec: Spec) -> None:
+    """A rule that promises a finite coefficient says in its facts whose theorem it is."""
+    rule = _rule(spec)
+    finite = any(math.isfinite(rule.coefficient(sizes, tolerate)) for _, sizes, tolerate in _cases(spec))
+    assert bound_of(aggregators.entry(spec.name)) or not finite, f"{spec} names no theorem: facts={{'bound': ...}}"
+
+
 def withstands_fewer_than_half_of_the_clusters(spec: Spec) -> None:
     """No rule can withstand half of the clusters, and more clusters never withstand less."""
     found = [_rule(spec).breakdown(m) for m in range(1, 33)]
@@ -81,20 +133,21 @@ def withstands_fewer_than_half_of_the_clusters(spec: Spec) -> None:
 
 
 def returns_one_finite_number_per_coordinate(spec: Spec) -> None:
-    """The result is float64 of shape (d,), finite on finite inputs."""
+    """The result has shape (d,) and the type of the means, and is finite on finite inputs."""
     for means, sizes, tolerate in _cases(spec):
-        result = _rule(spec)(means, sizes, tolerate)
-        d = means.shape[1]
-        assert result.shape == (d,), f"{spec} returns shape {tuple(result.shape)}; allowed: {(d,)}"
-        assert result.dtype == torch.float64, f"{spec} returns {result.dtype}; allowed: torch.float64"
-        assert bool(torch.isfinite(result).all()), f"{spec} returns numbers that are not finite"
+        for points in (means, means.float()):
+            result = _result(_rule(spec), points, sizes, tolerate)
+            d = means.shape[1]
+            assert result.shape == (d,), f"{spec} returns shape {tuple(result.shape)}; allowed: {(d,)}"
+            assert result.dtype == points.dtype, f"{spec} returns {result.dtype}; allowed: {points.dtype}"
+            assert bool(torch.isfinite(result).all()), f"{spec} returns numbers that are not finite"
 
 
 def returns_what_all_clusters_agree_on(spec: Spec) -> None:
     """Where all cluster means are the same, that is the result."""
     for means, sizes, tolerate in _cases(spec):
         agreed = means[0].expand_as(means).contiguous()
-        result = _rule(spec)(agreed, sizes, tolerate)
+        result = _result(_rule(spec), agreed, sizes, tolerate)
         # A sum of m equal numbers is off by at most m - 1 roundings, and m times an ulp is below this tolerance.
         assert _close(result, means[0]), f"{spec} returns {result}, but all clusters say {means[0]}"
 
@@ -103,10 +156,36 @@ def leaves_its_inputs_alone_and_repeats_itself(spec: Spec) -> None:
     """Equal inputs give equal results, and the inputs are the same after the call as before it."""
     for means, sizes, tolerate in _cases(spec):
         given, given_sizes = means.clone(), sizes.clone()
-        first = _rule(spec)(given, given_sizes, tolerate).clone()
+        first = _result(_rule(spec), given, given_sizes, tolerate).clone()
         assert torch.equal(given, means), f"{spec} changes the cluster means"
         assert torch.equal(given_sizes, sizes), f"{spec} changes the sizes"
-        assert torch.equal(first, _rule(spec)(given, given_sizes, tolerate)), f"{spec} differs between equal inputs"
+        second = _result(_rule(spec), given, given_sizes, tolerate)
+        assert torch.equal(first, second), f"{spec} differs between equal inputs"
+
+
+def computes_in_float32_what_it_does_in_float64(spec: Spec) -> None:
+    """The result for float32 means is that for the same numbers in float64, but for rounding."""
+    for means, sizes, tolerate in _cases(spec):
+        single = means.float()
+        exact = _result(_rule(spec), single.double(), sizes, tolerate)
+        off = float((_result(_rule(spec), single, sizes, tolerate).double() - exact).abs().max())
+        assert off <= _SINGLE_TOLERANCE, f"{spec} is off by {off:.3g} in float32"
+
+
+def treats_each_cell_of_a_batch_alone(spec: Spec) -> None:
+    """For (cells, m, d) the result is (cells, d), each row that of its cell, also where cells lost different rows.
+
+    Everything that is given is the same for all cells, as in a call.
+    """
+    rule = _rule(spec)
+    for means, sizes, tolerate in _cases(spec):
+        batch = torch.stack([means, 2.0 * means - 1.0, means.flip(0), means.flip(0)])
+        if tolerate:
+            batch[2, 0], batch[3, -1] = math.nan, math.inf
+        found = rule(batch, sizes, tolerate, make_given(means))
+        assert found.shape == (4, means.shape[1]), f"{spec} returns shape {tuple(found.shape)} for 4 cells"
+        for cell, result in zip(batch, found, strict=True):
+            assert _close(rule(cell, sizes, tolerate, make_given(means)), result), f"{spec} mixes the cells of a batch"
 
 
 def does_not_depend_on_the_order_of_the_clusters(spec: Spec) -> None:
@@ -120,7 +199,7 @@ def does_not_depend_on_the_order_of_the_clusters(spec: Spec) -> None:
         twins[m // 2] = twins[0]
         for points in (means, twins):
             orders = _orders(m)
-            results = [_rule(spec)(points[order], sizes[order], tolerate) for order in orders]
+            results = [_result(_rule(spec), points[order], sizes[order], tolerate) for order in orders]
             tied = _selected(points, results)
             for order, result in zip(orders, results, strict=True):
                 expected = points[next(int(i) for i in order if int(i) in tied)] if tied else results[0]
@@ -146,10 +225,19 @@ def _selected(points: Tensor, results: list[Tensor]) -> set[int]:
 
 def moves_with_a_shift_of_all_clusters(spec: Spec) -> None:
     """Adding a vector to all cluster means adds it to the result."""
+    assert all(_shifts(spec)), f"{spec} does not move with a shift"
+
+
+def does_not_move_with_every_shift(spec: Spec) -> None:
+    """A rule that does not promise to move with a shift has a reason: some shift moves its result otherwise."""
+    assert not all(_shifts(spec)), f"{spec} moves with each shift, and does not say so"
+
+
+def _shifts(spec: Spec) -> Iterator[bool]:
     for means, sizes, tolerate in _cases(spec):
         shift = torch.linspace(-10.0, 10.0, means.shape[1], dtype=torch.float64)
-        expected = _rule(spec)(means, sizes, tolerate) + shift
-        assert _close(_rule(spec)(means + shift, sizes, tolerate), expected), f"{spec} does not move with a shift"
+        expected = _result(_rule(spec), means, sizes, tolerate) + shift
+        yield _close(_result(_rule(spec), means + shift, sizes, tolerate), expected)
 
 
 def grows_with_a_scaling_of_all_clusters(spec: Spec) -> None:
@@ -158,17 +246,26 @@ def grows_with_a_scaling_of_all_clusters(spec: Spec) -> None:
     A rule may smooth or stop at a fixed small length, so it may be off by a hundredth of the spread; a rule with a
     fixed length of the order of the spread, such as a clipping radius, is off by much more at one of the factors.
     """
+    assert all(_scalings(spec)), f"{spec} does not grow with a scaling"
+
+
+def does_not_grow_with_every_scaling(spec: Spec) -> None:
+    """A rule that does not promise to grow with a scaling has a reason: some factor changes its result otherwise."""
+    assert not all(_scalings(spec)), f"{spec} grows with each scaling, and does not say so"
+
+
+def _scalings(spec: Spec) -> Iterator[bool]:
     for means, sizes, tolerate in _cases(spec):
-        expected = _rule(spec)(means, sizes, tolerate)
+        expected = _result(_rule(spec), means, sizes, tolerate)
         for factor in (0.125, 8.0):
-            result = _rule(spec)(means * factor, sizes, tolerate)
-            assert float((result / factor - expected).abs().max()) <= 0.01, (
-                f"{spec} does not grow with a scaling by {factor}"
-            )
+            result = _result(_rule(spec), means * factor, sizes, tolerate)
+            yield float((result / factor - expected).abs().max()) <= 0.01
 
 
 def is_not_carried_away_by_tainted_clusters(spec: Spec) -> None:
-    """With `tolerate` clusters moved far away together, the result stays near the honest ones, however far it is.
+    """With `tolerate` clusters moved far away together, the result stays near the honest ones, however far that is.
+
+    Asked of rules that promise a coefficient.
 
     "Near" is generous, m sqrt(d) times the honest radius, which every bounded rule keeps; a rule that gives
     `tolerate` clusters any say at all is off by their distance over m, at least 30 times as much.
@@ -189,12 +286,15 @@ def _check_near_honest(spec: Spec, distances: Callable[[int], list[float]]) -> N
     for m, d in ((3, 2), (5, 3), (7, 2), (8, 4), (11, 2)):
         for tolerate in range(1, rule.breakdown(m) + 1):
             means, sizes = make_points(m, d)
+            if math.isinf(rule.coefficient(sizes, tolerate)):
+                continue
             honest = means[tolerate:]
             centre = honest.mean(dim=0)
             radius = float((honest - centre).square().sum(dim=1).max().sqrt())
             tainted = means.clone()
             tainted[:tolerate] = torch.tensor(distances(tolerate), dtype=torch.float64)[:, None]
-            found = float((rule(tainted, sizes, tolerate) - centre).square().sum().sqrt())
+            result = rule(tainted, sizes, tolerate, make_given(honest, history=means))
+            found = float((result - centre).square().sum().sqrt())
             allowed = m * math.sqrt(d) * radius
             assert found <= allowed, (
                 f"{spec} is carried {found:.3g} away by {tolerate} of {m} clusters at {distances(tolerate)}; "
@@ -202,18 +302,68 @@ def _check_near_honest(spec: Spec, distances: Callable[[int], list[float]]) -> N
             )
 
 
-def refuses_numbers_that_are_not_finite(spec: Spec) -> None:
-    """NaN and infinities are refused wherever they are, and so is another type than float64."""
+def takes_rows_out_that_cannot_be_computed_with(spec: Spec) -> None:
+    """Rows with NaN, infinities or numbers beyond LIMIT are left out, and counted as tainted clusters."""
+    rule = _rule(spec)
+    for means, sizes, tolerate in _cases(spec):
+        for bad in (math.nan, math.inf, -math.inf, 2 * LIMIT) if tolerate else ():
+            rows = [0, means.shape[0] - 1][:tolerate]
+            poisoned = means.clone()
+            poisoned[rows, -1] = bad
+            kept = torch.tensor([j for j in range(means.shape[0]) if j not in rows])
+            honest = means[kept]
+            left = rule(honest, sizes[kept], tolerate - len(rows), make_given(honest))
+            result = rule(poisoned, sizes, tolerate, make_given(honest, history=means))
+            assert _close(result, left), f"{spec} lets {bad} from clusters {rows} of {means.shape[0]} into the result"
+
+
+def refuses_more_such_rows_than_it_is_told_to_tolerate(spec: Spec) -> None:
+    """NaN and infinities in more rows than `tolerate` are refused, by the rows' numbers."""
+    rule = _rule(spec)
     for means, sizes, tolerate in _cases(spec):
         for bad in (math.nan, math.inf, -math.inf):
-            for row in {0, means.shape[0] - 1}:
-                poisoned = means.clone()
-                poisoned[row, -1] = bad
-                said = refusal(lambda p=poisoned, s=sizes, t=tolerate: _rule(spec)(p, s, t))
-                assert said is not None, f"{spec} accepts {bad} from cluster {row} of {means.shape[0]}"
-        single = means.float()
-        said = refusal(lambda p=single, s=sizes, t=tolerate: _rule(spec)(p, s, t))
-        assert said is not None, f"{spec} accepts torch.float32; allowed: torch.float64"
+            rows = list(range(tolerate + 1))
+            poisoned = means.clone()
+            poisoned[rows, -1] = bad
+            given = make_given(means)
+            said = refusal(lambda p=poisoned, s=sizes, t=tolerate, g=given: rule(p, s, t, g))
+            assert said is not None, f"{spec} accepts {bad} from clusters {rows} and was told to tolerate {tolerate}"
+            assert str(rows) in said, f"{spec} does not name clusters {rows}: {said}"
+
+
+def survives_hostile_numbers(spec: Spec) -> None:
+    """`tolerate` rows of any numbers leave the result finite, and of the size of the honest rows or of one.
+
+    "Of the size" is as generous as in is_not_carried_away_by_tainted_clusters; 1e30 over m is far beyond it.
+    """
+    rule = _rule(spec)
+    for m, d in ((3, 2), (5, 3), (8, 4)):
+        for tolerate in range(1, rule.breakdown(m) + 1):
+            means, sizes = make_points(m, d)
+            honest = means[tolerate:]
+            allowed = m * math.sqrt(d) * max(1.0, float(honest.square().sum(dim=1).max().sqrt()))
+            signs = torch.where(torch.arange(d) % 2 == 0, 1.0, -1.0).double()
+            poisons = [torch.full((d,), number, dtype=torch.float64) for number in HOSTILE]
+            poisons += [1e30 * signs, LIMIT * signs]
+            for poison in poisons:
+                points = torch.cat([poison.expand(tolerate, -1), honest])
+                result = rule(points, sizes, tolerate, make_given(honest, history=means))
+                size = float(result.square().sum().sqrt())
+                assert size <= allowed, (
+                    f"{spec} returns numbers of size {size:.3g} with {tolerate} of {m} clusters at {poison.tolist()}; "
+                    f"allowed: {allowed:.3g}"
+                )
+
+
+def refuses_what_is_no_rows_of_numbers(spec: Spec) -> None:
+    """Another shape or type of the means, and sizes that do not fit them, are refused."""
+    rule = _rule(spec)
+    means, sizes = make_points(4, 3)
+    wrong = [(means[0], sizes), (means[None, None], sizes), (means[:0], sizes[:0]), (means.half(), sizes)]
+    wrong += [(means.long(), sizes), (means, sizes[:3]), (means, sizes.double()), (means, sizes[None])]
+    for points, count in wrong:
+        said = refusal(lambda p=points, s=count: rule(p, s, 0, make_given(means)))
+        assert said is not None, f"{spec} accepts means {points.dtype} {tuple(points.shape)}, sizes {count.dtype}"
 
 
 def refuses_more_tainted_clusters_than_it_withstands(spec: Spec) -> None:
@@ -221,10 +371,43 @@ def refuses_more_tainted_clusters_than_it_withstands(spec: Spec) -> None:
     rule = _rule(spec)
     for m in (1, 2, 3, 4, 7, 8):
         means, sizes = make_points(m, 3)
-        most = rule.breakdown(m)
+        most, given = rule.breakdown(m), make_given(means)
         for tolerate in (-1, most + 1, m):
-            said = refusal(lambda p=means, s=sizes, t=tolerate: rule(p, s, t))
+            said = refusal(lambda p=means, s=sizes, t=tolerate, g=given: rule(p, s, t, g))
             assert said is not None, f"{spec} accepts tolerate = {tolerate} of {m} clusters; allowed: 0 to {most}"
+
+
+def refuses_to_do_without_what_it_needs(spec: Spec) -> None:
+    """Each field of Given that the rule says it needs is missed, by its name, and nothing else is."""
+    rule, needs = _rule(spec), needs_of(aggregators.entry(spec.name))
+    means, sizes = make_points(8, 3)
+    tolerate = max(0, rule.breakdown(8) // 2)
+    everything = make_given(means)
+    for need in needs:
+        without = Given(**{key: value for key, value in vars(everything).items() if key != need})
+        said = refusal(lambda g=without: rule(means, sizes, tolerate, g))
+        assert said is not None, f"{spec} needs {need}, and does without it"
+        assert need in said, f"{spec} does not name {need}: {said}"
+    alone = Given(**{key: value for key, value in vars(everything).items() if key in needs})
+    assert bool(torch.isfinite(rule(means, sizes, tolerate, alone)).all()), f"{spec} needs more than it says"
+
+
+def says_whom_it_excludes(spec: Spec) -> None:
+    """A rule that leaves clusters out gives a mask of them, with the hostile ones in it, and never leaves out all."""
+    rule = _rule(spec)
+    if not isinstance(rule, Selecting):
+        return
+    for means, sizes, tolerate in _cases(spec):
+        mask = rule.excluded(means, sizes, tolerate, make_given(means))
+        assert mask.dtype == torch.bool, f"{spec} excludes {mask}; allowed: a mask"
+        assert mask.shape == sizes.shape, f"{spec} excludes {mask}; allowed: a mask of shape {tuple(sizes.shape)}"
+        assert not bool(mask.all()), f"{spec} excludes all {len(mask)} clusters"
+        if tolerate:
+            poisoned = means.clone()
+            poisoned[0, 0] = math.nan
+            found = rule.excluded(poisoned, sizes, tolerate, make_given(means[1:], history=means))
+            assert bool(found[0]), f"{spec} does not exclude a row of NaN: {found}"
+            assert not bool(found.all()), f"{spec} excludes all {len(found)} clusters because of one"
 
 
 def changes_by_no_more_than_its_sensitivity(spec: Spec) -> None:
@@ -244,12 +427,13 @@ def changes_by_no_more_than_its_sensitivity(spec: Spec) -> None:
         axis[0] = 1.0
         changes = [sign * v for v in (axis, torch.full_like(axis, d**-0.5)) for sign in (1.0, -1.0)]
         for points in (means, apart):
-            before = rule(points, sizes, tolerate)
+            given = make_given(points)
+            before = rule(points, sizes, tolerate, given)
             for j in range(m):
-                for change in changes:
-                    after = points.clone()
-                    after[j] += change / int(sizes[j])
-                    moved = float((rule(after, sizes, tolerate) - before).square().sum().sqrt())
+                after = points.expand(len(changes), m, d).clone()
+                after[:, j] += torch.stack(changes) / int(sizes[j])
+                for result in rule(after, sizes, tolerate, given):
+                    moved = float((result - before).square().sum().sqrt())
                     assert moved <= bound * (1 + 1e-9), f"{spec} moves by {moved}; its sensitivity is {bound}"
 
 
@@ -266,10 +450,10 @@ def stays_within_its_coefficient(spec: Spec) -> None:
             lone = 1e-3 * means
             lone[-1] += 1.0
             camps = means + 10.0 * (torch.arange(m) % 2)[:, None]
-            for points in (means, lone, camps):
+            for points in (means, lone, camps) if math.isfinite(rule.coefficient(sizes, tolerate)) else ():
                 honest = points[tolerate:]
-                for attack in _sent_by_tainted(honest, tolerate):
-                    result = rule(torch.cat([attack, honest]), sizes, tolerate)
+                cells = torch.stack([torch.cat([sent, honest]) for sent in _sent_by_tainted(honest, tolerate)])
+                for result in rule(cells, sizes, tolerate, make_given(honest, history=points)):
                     assert within_coefficient(rule, result, honest, sizes, tolerate), (
                         f"{spec} leaves its coefficient {rule.coefficient(sizes, tolerate):.3g} with {tolerate} of {m}"
                     )

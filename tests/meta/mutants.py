@@ -137,8 +137,8 @@ LISTED: tuple[Mutant, ...] = (
         name="the outer mean instead of the robust rule",
         listed=18,
         module="protocols/aggregators/median.py",
-        old="        return (ordered[(m - 1) // 2] + ordered[m // 2]) / 2\n",
-        new="        return ordered.mean(dim=0)\n",
+        old="    return (ordered[:, (m - 1) // 2].double() + ordered[:, m // 2]) / 2\n",
+        new="    return ordered.mean(dim=1)\n",
         killers=("tests/properties/test_aggregators.py", "-k", "median"),
     ),
     Mutant(
@@ -196,9 +196,9 @@ LISTED: tuple[Mutant, ...] = (
     Mutant(
         name="NaN or infinity passes the median",
         listed=43,
-        module="protocols/aggregators/__init__.py",
-        old=" or not bool(torch.isfinite(means).all()):",
-        new=":",
+        module="protocols/aggregators/_screening.py",
+        old="    return ~(largest.double() <= LIMIT)\n",
+        new="    return torch.zeros_like(largest, dtype=torch.bool)\n",
         killers=("tests/properties/test_aggregators.py", "-k", "median"),
     ),
     Mutant(

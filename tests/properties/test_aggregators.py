@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import optimize
 
-from protocols.aggregators import Aggregator, aggregators, majority_breakdown
+from protocols.aggregators import Aggregator, Given, aggregators, majority_breakdown
 from protocols.check import CloisterError
 from protocols.randomness import public_stream
 from protocols.registry import Spec
@@ -60,6 +60,17 @@ def gram_krum(means: torch.Tensor, tolerate: int) -> torch.Tensor:
     squared = (gram.diagonal()[:, None] + gram.diagonal()[None, :] - 2 * gram).clamp(min=0)
     squared.fill_diagonal_(torch.inf)
     return means[int(squared.sort(dim=1).values[:, : len(means) - tolerate - 2].sum(dim=1).argmin())]
+
+
+def in_each_cell(planted: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """The `__call__` of a rule that does to each cell of a batch what `planted` does to one."""
+
+    def call(self: object, means: torch.Tensor, sizes: torch.Tensor, tolerate: int, given: Given) -> torch.Tensor:
+        if means.dim() != 3:
+            return planted(means, sizes, tolerate)
+        return torch.stack([planted(cell, sizes, tolerate) for cell in means])
+
+    return call
 
 
 def middle(means: torch.Tensor) -> torch.Tensor:
@@ -115,7 +126,25 @@ class TestTheKitSeesPlantedBugs:
                 lambda x, s, t: gram_krum(x, t),
                 kit.is_not_carried_away_by_tainted_clusters_at_many_distances,
             ),
-            ("NaN passes", lambda x, s, t: middle(x), kit.refuses_numbers_that_are_not_finite),
+            (
+                "no float32",
+                lambda x, s, t: middle(x.double()) + (x.dtype == torch.float32),
+                kit.computes_in_float32_what_it_does_in_float64,
+            ),
+            ("NaN passes", lambda x, s, t: middle(x), kit.takes_rows_out_that_cannot_be_computed_with),
+            (
+                "infinities count as large",
+                lambda x, s, t: x.sort(dim=0).values[(len(x) - 1) // 2],
+                kit.takes_rows_out_that_cannot_be_computed_with,
+            ),
+            (
+                "any number of hostile rows",
+                lambda x, s, t: x.nan_to_num(0, 0, 0).mean(dim=0),
+                kit.refuses_more_such_rows_than_it_is_told_to_tolerate,
+            ),
+            ("the outer mean", lambda x, s, t: x.nan_to_num().mean(dim=0), kit.survives_hostile_numbers),
+            ("NaN passes", lambda x, s, t: x.sort(dim=0).values[t:].mean(dim=0), kit.survives_hostile_numbers),
+            ("any shape", lambda x, s, t: x.flatten()[:1], kit.refuses_what_is_no_rows_of_numbers),
             ("any tolerate", lambda x, s, t: middle(x), kit.refuses_more_tainted_clusters_than_it_withstands),
             ("sums, not means", lambda x, s, t: 3 * middle(x), kit.changes_by_no_more_than_its_sensitivity),
             ("the outer mean", lambda x, s, t: x.mean(dim=0), kit.stays_within_its_coefficient),
@@ -128,7 +157,7 @@ class TestTheKitSeesPlantedBugs:
         self, monkeypatch: pytest.MonkeyPatch, bug: str, planted: Callable[..., torch.Tensor], check: Check
     ) -> None:
         name = "krum" if bug == "rounding" else "trimmed_mean" if check.__name__.startswith("changes") else "median"
-        spec = self.plant(monkeypatch, name, __call__=lambda self, x, s, t: planted(x, s, t))
+        spec = self.plant(monkeypatch, name, __call__=in_each_cell(planted))
         with pytest.raises(AssertionError):
             check(spec)
 
@@ -643,9 +672,12 @@ class TestBreakdown:
             combined(name, [[0.0]] * 7, most + 1)
 
     @pytest.mark.parametrize("name", sorted(aggregators.entries()))
-    @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-    def test_numbers_that_are_not_finite_are_refused_with_what_is_allowed(self, name: str, bad: float) -> None:
-        with pytest.raises(CloisterError, match=r"shape \(4, 2\) .* allowed: finite float64 numbers"):
+    @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 4e144])
+    def test_one_hostile_row_too_many_is_refused_by_its_number(self, name: str, bad: float) -> None:
+        message = (
+            r"^clusters \[1\] hold numbers that are not finite or beyond 3\.1e\+144, more than tolerate = 0; allowed"
+        )
+        with pytest.raises(CloisterError, match=message):
             combined(name, [[0.0, 0.0], [0.0, bad], [0.0, 0.0], [0.0, 0.0]])
 
     @pytest.mark.parametrize("name", sorted(aggregators.entries()))

@@ -1,15 +1,15 @@
 """Every attack under the conformance kit, the kit under planted bugs, and each attack's own formula."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 
 import attacks.testing as kit
-from attacks import OwnView, attacks, update_attack
-from attacks.api import DataView, HonestView
+from attacks import attacks, update_attack
+from attacks.api import DataView, HonestView, OwnView, World, look
 from protocols.check import CloisterError
 from protocols.registry import Spec
 
@@ -54,6 +54,20 @@ class TestTheKitSeesPlantedBugs:
         with pytest.raises(AttributeError, match="honest"):
             kit.update_attack_reads_only_what_it_declared(self.plant(monkeypatch, lambda view: -view.honest))
 
+    @pytest.mark.parametrize("knowledge", ["own", "honest"])
+    def test_in_a_view_that_shows_more_than_it_says(self, monkeypatch: pytest.MonkeyPatch, knowledge: str) -> None:
+        """What the rest of the round is leaks into the updates that the senders are told are their own."""
+
+        def leaking(knowledge: str, world: World) -> OwnView:
+            return replace(look(knowledge, world), own=world.own + world.aggregate(world.own))
+
+        name = next(name for name, entry in attacks.entries().items() if entry.facts.get("knowledge") == knowledge)
+        spec = self.plant(monkeypatch, lambda view: view.own, name)
+        kit.nothing_outside_its_view_matters(spec)
+        monkeypatch.setattr(kit, "look", leaking)
+        with pytest.raises(AssertionError, match=r"sends something else when .*aggregate"):
+            kit.nothing_outside_its_view_matters(spec)
+
     @pytest.mark.parametrize(
         ("bug", "call"),
         [
@@ -78,7 +92,7 @@ def sent(name: str, view: object, **parameters: float) -> torch.Tensor:
 
 VIEW = kit.make_update_view("honest")
 assert isinstance(VIEW, HonestView)
-OWN = OwnView(own=VIEW.own, n=VIEW.n, round_index=0, rng=np.random.default_rng(0))
+OWN = kit.make_update_view("own")
 
 
 def test_sign_flip_sends_each_own_update_turned_round_and_scaled() -> None:
@@ -103,7 +117,14 @@ def test_gaussian_rows_differ_between_byzantine_processes() -> None:
 
 
 def test_label_flip_turns_the_first_label_into_the_last_one() -> None:
-    view = DataView(inputs=torch.zeros(3, 2), labels=torch.tensor([0, 1, 9]), classes=10, rng=np.random.default_rng(0))
+    view = DataView(
+        inputs=torch.zeros(3, 2),
+        labels=torch.tensor([0, 1, 9]),
+        owners=torch.zeros(3, dtype=torch.int64),
+        classes=10,
+        round_index=0,
+        rng=np.random.default_rng(0),
+    )
     assert sent("label_flip", view)[1].tolist() == [9, 8, 0]
 
 
@@ -133,3 +154,11 @@ def test_an_attack_that_is_not_frozen_is_seen(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(attacks._entries, "ipm", type(entry)(**{**entry.__dict__, "factory": Mutable}))
     with pytest.raises(AssertionError, match="not frozen"):
         kit.is_a_documented_frozen_dataclass(Spec(name="ipm"))
+
+
+@pytest.mark.parametrize("key", ["share", "split", "every"])
+def test_a_parameter_with_a_schedules_name_is_refused(key: str) -> None:
+    fields = [(key, float, field(default=1.0))]
+    attack = make_dataclass("Attack", fields, frozen=True, kw_only=True)
+    with pytest.raises(CloisterError, match=f"has a parameter '{key}', which a schedule sets"):
+        update_attack(knowledge="own", source="test")(attack)

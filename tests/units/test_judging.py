@@ -134,7 +134,7 @@ class TestRows:
     def test_a_rule_that_is_no_median_contradicts_its_verdict(self, digits: Dataset, parties: InProcessParties) -> None:
         cell = "f = 1\nattack = {name = 'gaussian', std = 100.0}"
         assert row(cell, digits, parties)["contradicted"] == ""
-        with mock.patch.object(Median, "__call__", lambda self, means, sizes, tolerate: means.mean(dim=0)):
+        with mock.patch.object(Median, "__call__", lambda self, means, sizes, tolerate, given=None: means.mean(dim=0)):
             found = row(cell, digits, parties)
         assert found["contradicted"] == "correct"
         assert found["observed_why"] == "round 1: the result is farther from the honest means than the rule promises"

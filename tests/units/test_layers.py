@@ -11,6 +11,7 @@ ONE_PLACE = {
     "crypten": {"protocols/crypten_engine.py"},
     "seaborn": {"bench/report/canvas.py"},
     "dp_accounting": {"protocols/privacy/ledger.py"},
+    "networkx": {"protocols/decentralised/graphs/_networkx.py"},
     "typer": {"bench/cli.py", "bench/cli_tolerance.py"},
     "torchvision": set(),
     "pickle": set(),

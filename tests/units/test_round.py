@@ -21,7 +21,7 @@ from bench.grid import expand
 from bench.round import DivergedError, RoundOutcome, _participants, run_round
 from bench.setting import Federation
 from bench.training import train_locally
-from protocols.aggregators import Aggregator
+from protocols.aggregators import NOTHING, Aggregator, Given
 from protocols.check import CloisterError
 from protocols.in_process import InProcessParties
 from protocols.network import NetworkError, PartyCrashedError
@@ -368,9 +368,9 @@ class _SpyRule:
         self.sensitivity = rule.sensitivity
         self.coefficient = rule.coefficient
 
-    def __call__(self, means: torch.Tensor, sizes: torch.Tensor, tolerate: int) -> torch.Tensor:
+    def __call__(self, means: torch.Tensor, sizes: torch.Tensor, tolerate: int, given: Given = NOTHING) -> torch.Tensor:
         self.means, self.sizes = means, sizes.tolist()
-        return self._rule(means, sizes, tolerate)
+        return self._rule(means, sizes, tolerate, given)
 
 
 def lossy_round(digits: Dataset, parties: _Lossy, f: int = 0) -> tuple[RoundOutcome, _SpyRule]:

@@ -1,0 +1,124 @@
+"""What the Byzantine processes send in a round: the attacks of the plan in order, each with its own view."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from attacks import attacks
+from attacks.api import World, look
+from attacks.plan import Part
+from bench.setting import Federation
+from protocols.check import CloisterError
+from protocols.randomness import public_stream
+from protocols.types import Clustering
+
+__all__ = ["Sent", "attacked", "sees_honest_updates"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """What all processes send (n, d); who omits its privacy noise, and who sends numbers as no honest sender would.
+
+    `silent` and `raw` are masks (n,).
+    """
+
+    rows: Tensor
+    silent: NDArray[np.bool_]
+    raw: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Moment:
+    clustering: Clustering
+    model: Tensor
+    round_index: int
+
+
+def sees_honest_updates(federation: Federation) -> bool:
+    """Whether some Byzantine process computes what it sends from honest updates before their noise."""
+    return any(part.senders.any() and part.facts.get("knowledge") in ("honest", "defence") for part in federation.parts)
+
+
+def attacked(federation: Federation, updates: Tensor, clustering: Clustering, model: Tensor, round_index: int) -> Sent:
+    """Return what is sent when each process would honestly send its row of the updates, float64 (n, d).
+
+    Guarantees:
+        What an honest process sends is its own update.
+        An attack's rows depend on nothing outside of the view that its knowledge allows.
+    """
+    sent = Sent(rows=updates, silent=np.zeros(len(updates), np.bool_), raw=np.zeros(len(updates), np.bool_))
+    moment = _Moment(clustering=clustering, model=model.to(torch.float64), round_index=round_index)
+    for number, part in enumerate(federation.parts):
+        strength = part.strength(round_index)
+        if part.facts["surface"] != "update" or not part.senders.any() or not strength:
+            continue
+        world = _world(federation, sent.rows, number, moment)
+        rows = _moved(world.own, _rows(part, world), strength)
+        everybody = sent.rows.clone()
+        everybody[torch.from_numpy(part.senders)] = rows
+        silent = sent.silent if part.facts["adds_noise"] else sent.silent | part.senders
+        sent = Sent(rows=everybody, silent=silent, raw=sent.raw | part.senders if part.facts.get("raw") else sent.raw)
+    return sent
+
+
+def _moved(own: Tensor, rows: Tensor, strength: float) -> Tensor:
+    return rows if strength == 1.0 else own + strength * (rows - own)
+
+
+def _rows(part: Part, world: World) -> Tensor:
+    attack: Any = attacks.make(part.spec)
+    rows = attack(look(part.facts["knowledge"], world))
+    if rows.shape != world.own.shape:
+        raise CloisterError(
+            f"attack {part.spec.name!r} sends shape {tuple(rows.shape)}; allowed: {tuple(world.own.shape)}"
+        )
+    return rows
+
+
+def _world(federation: Federation, sent: Tensor, number: int, moment: _Moment) -> World:
+    """Return all that there is to see for the senders of a part, after the parts before it."""
+    part, names = federation.parts[number], federation.numbers
+    senders, honest = torch.from_numpy(part.senders), torch.from_numpy(~federation.faulty)
+    # The first attack's streams are called as they were when there was only one.
+    again = (number,) if number else ()
+    return World(
+        own=sent[senders],
+        numbers=tuple(names[part.senders].tolist()),
+        n=federation.data.n,
+        round_index=moment.round_index,
+        rng=public_stream(federation.seed, "attack", moment.round_index, *again),
+        model=moment.model,
+        previous=None if federation.past is None else moment.model - federation.past.model.to(torch.float64),
+        memory=federation.memory.setdefault(number, {}),
+        clusters=tuple(tuple(names[list(members)].tolist()) for members in moment.clustering.clusters),
+        opened=None if federation.past is None else federation.past.opened,
+        honest=sent[honest],
+        honest_numbers=tuple(names[~federation.faulty].tolist()),
+        rule=federation.rule_spec,
+        aggregate=_aggregate(federation, sent, part.senders, moment.clustering),
+    )
+
+
+def _aggregate(
+    federation: Federation, sent: Tensor, senders: NDArray[np.bool_], clustering: Clustering
+) -> Callable[[Tensor], Tensor]:
+    """Return what the server makes of the senders' rows (f, d), if all words arrive and nobody adds noise."""
+    home = torch.empty(len(sent), dtype=torch.int64)
+    for j, members in enumerate(clustering.clusters):
+        home[list(members)] = j
+    sizes = torch.tensor(clustering.sizes, dtype=torch.int64)
+    who = torch.from_numpy(senders)
+    terms = 2 * max(clustering.sizes)
+
+    def aggregate(rows: Tensor) -> Tensor:
+        # An update that no honest sender could encode counts as the nearest one that can be.
+        others = torch.zeros(len(sizes), sent.shape[1], dtype=torch.float64).index_add_(0, home[~who], sent[~who])
+        sums = others.index_add_(0, home[who], federation.ring.saturate(rows, terms=terms))
+        return federation.rule(sums / sizes[:, None], sizes, federation.told(len(sizes)))
+
+    return aggregate

@@ -1,0 +1,33 @@
+"""What changes the cluster means before a rule combines them, one a file."""
+
+from typing import Protocol
+
+from torch import Tensor
+
+from protocols.aggregators import NOTHING, Given
+from protocols.registry import Registry
+
+__all__ = ["PreAggregator", "pre_aggregators"]
+
+
+class PreAggregator(Protocol):
+    """Maps cluster means to others that a rule combines more safely. Registers with `facts` as an Aggregator does."""
+
+    def __call__(
+        self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING
+    ) -> tuple[Tensor, Tensor, int]:
+        """Return the new means (m', d) or (cells, m', d), their sizes (m',) and how many of them may be tainted.
+
+        Types, devices and what is refused are as for an Aggregator. Hostile rows are taken out; the cells of a batch
+        must have them in the same rows (a composed rule sees to that).
+        """
+        ...
+
+    def breakdown(self, m: int) -> int:
+        """Return the largest number of tainted clusters among m that it is defined for (-1: m is too small)."""
+        ...
+
+
+pre_aggregators: Registry[PreAggregator] = Registry(
+    "pre_aggregator", ("protocols.aggregators.pre",), "cloister.pre_aggregators"
+)

@@ -1,0 +1,39 @@
+"""Nearest-neighbour mixing: each cluster mean becomes the average of those nearest to it."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from protocols.aggregators import NOTHING, Given, majority_breakdown
+from protocols.aggregators.pre import pre_aggregators
+from protocols.aggregators.pre._support import screen_alike
+
+
+@pre_aggregators.register(source="Allouah et al. 2023, AISTATS, Algorithm 2")
+@dataclass(frozen=True, kw_only=True)
+class Nnm:
+    """Replaces each cluster mean by the average of its m - F nearest, itself included; each cluster counts once.
+
+    Guarantees:
+        Each new row is the average of the m - F rows nearest to the old one; ties go to the lower cluster number.
+    """
+
+    def __call__(
+        self,
+        means: Tensor,
+        sizes: Tensor,
+        tolerate: int,
+        given: Given = NOTHING,  # noqa: ARG002
+    ) -> tuple[Tensor, Tensor, int]:
+        """See PreAggregator."""
+        points = screen_alike(self, means, sizes, tolerate)
+        rows = points.means.double()
+        nearest = torch.cdist(rows, rows).argsort(dim=2, stable=True)[:, :, : rows.shape[1] - points.tolerate]
+        weights = torch.zeros_like(rows @ rows.mT).scatter_(2, nearest, 1.0 / nearest.shape[2])
+        mixed = (weights @ rows).to(means.dtype)
+        return mixed if means.dim() == 3 else mixed[0], points.sizes, points.tolerate
+
+    def breakdown(self, m: int) -> int:
+        """Fewer than half."""
+        return majority_breakdown(m)
