@@ -33,6 +33,7 @@ def named(defect: Defect) -> str:
     return f"defect-{defect.number:02}"
 
 
+@pytest.mark.xdist_group("stock")  # CrypTen's own interpreter runs all experiments once a process
 @pytest.mark.parametrize("defect", DEFECTS, ids=named)
 class TestEveryDefect:
     def test_stock_shows_it(self, defect: Defect) -> None:
