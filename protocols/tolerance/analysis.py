@@ -22,7 +22,7 @@ from protocols.tolerance.parts import BadSet, Groups, Mask, NotExactError, parts
 from protocols.tolerance.solve import Probability, bounds_on, tail
 from protocols.tolerance.union import tail_bounds
 
-__all__ = ["Analysis", "Faults", "analyse", "correct_failure", "failure", "private_failure"]
+__all__ = ["Analysis", "Faults", "analyse", "axes_of", "correct_failure", "failure", "private_failure"]
 
 Counts = NDArray[np.int64]
 _MOST_CELLS = 20_000_000
@@ -147,29 +147,33 @@ def _colluding(faults: Faults, conditions: Conditions, crashed: int) -> _Event:
 
 def _colluding_and_crashed(faults: Faults, conditions: Conditions) -> _Event:
     counts = (faults.colluding, faults.crashed)
-    return _Event(bad=lambda c: conditions.exposed(c, *_axes(c, counts)), counts=counts)
+    return _Event(bad=lambda c: conditions.exposed(c, *axes_of(c, counts)), counts=counts)
 
 
 def _kinds(faults: Faults, cells: Callable[[int, Counts, Counts], Mask]) -> _Event:
     counts = (faults.byzantine, faults.crashed)
-    return _Event(bad=lambda c: cells(c, *_axes(c, counts)), counts=counts)
+    return _Event(bad=lambda c: cells(c, *axes_of(c, counts)), counts=counts)
 
 
 def _tainted_unexposed(faults: Faults, conditions: Conditions) -> _Event:
     counts = (faults.byzantine, faults.crashed, faults.curious)
 
     def failed(c: int) -> Mask:
-        b, k, p = _axes(c, counts)
+        b, k, p = axes_of(c, counts)
         return conditions.failed(c, b, k) | (p < 0)
 
     def exposed(c: int) -> Mask:
-        b, k, p = _axes(c, counts)
+        b, k, p = axes_of(c, counts)
         return conditions.exposed(c, b + p, k)
 
     return _Event(bad=failed, counts=counts, forbidden=exposed)
 
 
-def _axes(size: int, counts: tuple[int, ...]) -> list[Counts]:
+def axes_of(size: int, counts: tuple[int, ...]) -> list[Counts]:
+    """Return the numbers of members of each kind that a cluster can have, one axis a kind, to be broadcast.
+
+    Raises: NotExactError for too many of them.
+    """
     # An axis of length 1 for a kind that nobody has keeps a cluster of a million from needing 10^12 cells.
     lengths = [size + 1 if count else 1 for count in counts]
     if math.prod(lengths) > _MOST_CELLS:

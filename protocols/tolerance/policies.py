@@ -10,8 +10,9 @@ import numpy as np
 from protocols import check
 from protocols.tolerance.binomial import log_binomial
 from protocols.tolerance.domains import Domains
-from protocols.tolerance.laws import Independent, Law, Mixture, Uniform, iid, packed, poisson_binomial, spread
+from protocols.tolerance.laws import Independent, Law, Mixture, Uniform, iid, poisson_binomial
 from protocols.tolerance.parts import clusters_of
+from protocols.tolerance.placed import packed, spread
 from protocols.tolerance.placements import Aimed, Chosen, Setting
 from protocols.tolerance.rounds import over_rounds
 from protocols.tolerance.strata import Strata
@@ -74,10 +75,17 @@ def _chosen_risks(asked: Setting) -> Law:
     return Chosen(groups=asked.groups, totals=poisson_binomial(asked.risks.tolist()))
 
 
-def _chosen_iid(asked: Setting) -> Law:
+def _iid_totals(asked: Setting) -> tuple[float, ...]:
     count = np.arange(asked.n + 1.0)
-    law = np.exp(log_binomial(count, np.asarray(float(asked.n)), asked.faulty / asked.n))
-    return Chosen(groups=asked.groups, totals=tuple(law.tolist()))
+    return tuple(np.exp(log_binomial(count, np.asarray(float(asked.n)), asked.faulty / asked.n)).tolist())
+
+
+def _chosen_iid(asked: Setting) -> Law:
+    return Chosen(groups=asked.groups, totals=_iid_totals(asked))
+
+
+def _drawn_iid(asked: Setting) -> Law:
+    return Mixture(n=asked.n, groups=asked.groups, totals=_iid_totals(asked))
 
 
 Order = Callable[[Setting], list[np.ndarray]]
@@ -240,7 +248,11 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
             words=_LUCK, laws=_DRAWN, over_rounds=_cover_kept, rounds_words="of one cover of two partitions, in turn"
         ),
         "hierarchical": Policy(
-            words=_LUCK, laws=_DRAWN, over_rounds=_kept, rounds_words="the same in all", hierarchical=True
+            words=_LUCK,
+            laws=MappingProxyType({**_DRAWN, "iid": _drawn_iid}),
+            over_rounds=_kept,
+            rounds_words="the same in all",
+            hierarchical=True,
         ),
     }
 )

@@ -185,7 +185,6 @@ def test_out_is_a_file_or_a_folder(
     [
         (("--placement", "by_domian"), "did you mean 'by_domain'"),
         (("--placement", "by_domain", "--domains", "99"), "domains = 99 is more than n = 30"),
-        (("--placement", "by_domain", "--crash", "2"), "allowed here: Byzantine processes"),
         (("--placement", "packed", "--moves", "1"), "allowed: --placement targeted"),
         (("--moves", "-1"), "moves = -1"),
         (("--every", "0"), "every = 0"),

@@ -256,7 +256,7 @@ def broken_clusters(conditions: Conditions, sizes: tuple[int, ...], counts: tupl
     """How many clusters are broken on a side, by the definitions."""
     none = np.array(0)
     rules: dict[Side, Callable[[int, np.ndarray], Any]] = {
-        "private": conditions.exposed,
+        "private": lambda size, b: conditions.exposed(size, b, none),
         "correct": lambda size, b: conditions.tainted(size, b, none) | conditions.lost(size, b, none),
         "live": lambda size, b: conditions.lost(size, b, none),
     }

@@ -541,7 +541,7 @@ class TestTheCommand:
         [
             (("--rounds", "0"), "rounds = 0"),
             (("--faulty", "1.5"), "faulty = '1.5'"),
-            (("--faulty", "100"), "faulty = 100 leaves nobody honest"),
+            (("--faulty", "100"), "faulty + crash + curious = 100 leaves nobody honest"),
             (("--cluster-size", "101"), "cluster_size = '101'"),
             (("--joins", "0.7"), "joins = 0.7"),
             (("--leaves", "-1"), "leaves = -1.0"),
