@@ -15,6 +15,7 @@ __all__ = [
     "LIMIT",
     "NOTHING",
     "Aggregator",
+    "Bounded",
     "Given",
     "Points",
     "Selecting",
@@ -58,9 +59,9 @@ class Aggregator(Protocol):
     """Combines m cluster means into one update while some clusters are tainted.
 
     A rule registers with `facts`: `needs`, the fields of Given that it cannot do without (default: none);
-    `equivariant`, which of "translation" and "scale" its definition promises (default: both; a permutation of the
-    clusters never matters); `unanimous`, whether it returns what all clusters agree on, whatever that is (default:
-    true); `bound`, the theorem behind its coefficient.
+    `equivariant`, which of "translation" and "scale" its definition promises (default: both; what is given moves and
+    grows with the means; a permutation of the clusters never matters); `unanimous`, whether it returns what all
+    clusters agree on, whatever that is (default: true); `bound`, the theorem behind its coefficient.
     """
 
     def __call__(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:
@@ -104,6 +105,15 @@ class Selecting(Protocol):
 
         Raises: CloisterError as the rule itself does.
         """
+        ...
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """A rule whose work grows so fast that it refuses some numbers of clusters that it withstands."""
+
+    def unfit(self, m: int, tolerate: int) -> str | None:
+        """Return why it does not combine m clusters with so many tainted ones, in words, or None."""
         ...
 
 

@@ -79,14 +79,15 @@ def make_points(m: int, d: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
 def make_given(trusted: Tensor, history: Tensor | None = None) -> Given:
     """Return everything that a rule may be given, as if the rows (h, d) were known to be honest.
 
-    The reference is their coordinate-wise median, the loss the squared distance to it, and nothing was before.
+    The reference is their coordinate-wise median, the loss grows with the distance to it, as losses do in no
+    proportion, and nothing was before.
     """
     reference = trusted.median(dim=0).values
     return Given(
         rng=public_stream(0, "conformance", "rule"),
         reference=reference,
         history=trusted if history is None else history,
-        loss=lambda candidates: (candidates - reference).square().sum(dim=-1),
+        loss=lambda candidates: (candidates - reference).square().sum(dim=-1).log1p(),
     )
 
 
@@ -216,14 +217,17 @@ def _orders(m: int) -> list[Tensor]:
 
 
 def _selected(points: Tensor, results: list[Tensor]) -> set[int]:
-    """Return the rows that a selecting rule chose, unless it chose others than rows, or every row that there is."""
+    """Return the rows that a selecting rule chose, unless it chose others than rows, or every row of more than two.
+
+    Of two rows both may be equally good.
+    """
     rows: set[int] = set()
     for result in results:
         same = [int(row) for row in (points == result).all(dim=1).nonzero().flatten()]
         if not same:
             return set()
         rows.update(same)
-    return rows if len(rows) < points.shape[0] else set()
+    return rows if len(rows) < max(points.shape[0], 3) else set()
 
 
 def moves_with_a_shift_of_all_clusters(spec: Spec) -> None:

@@ -34,6 +34,23 @@ class Nnm:
         mixed = (weights @ rows).to(means.dtype)
         return mixed if means.dim() == 3 else mixed[0], points.sizes, points.tolerate
 
+    @property
+    def in_place(self) -> bool:
+        """Each new row is around the old one."""
+        return True
+
+    def clusters(self, m: int) -> int:
+        """As many as before."""
+        return m
+
     def breakdown(self, m: int) -> int:
         """Fewer than half."""
         return majority_breakdown(m)
+
+    def coefficient(self, m: int, tolerate: int, rule: float) -> float:
+        """8 F / (m - F) (1 + rule): Allouah et al. 2023, AISTATS, Lemma 1; 0 for F = 0, when all rows are the mean."""
+        return 8 * tolerate / (m - tolerate) * (1 + rule) if tolerate else 0.0
+
+    def sensitivity(self, rule: float | None) -> float | None:  # noqa: ARG002
+        """Not bounded: one mean moves many averages."""
+        return None
