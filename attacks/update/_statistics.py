@@ -9,23 +9,29 @@ from torch import Tensor
 
 __all__ = ["DIRECTIONS", "length", "lengths", "mean_and_deviation"]
 
-# So many numbers of a block of columns stay in the cache of a core while they are read twice.
-_BLOCK_NUMBERS = 2**17
+# So many numbers of a block stay in the cache while they are centred, squared and added, and its rows are still long
+# enough to be read at the speed of memory.
+_BLOCK_NUMBERS = 2**18
 
 
 def mean_and_deviation(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean and the standard deviation (d,) of each coordinate over the rows (k, d), divided by k.
 
-    Reads memory once: each block of columns is centred and squared while it is in the cache.
+    Reads the rows once, in blocks of columns, and allocates one block. Sums over rows are matrix products, which are
+    several times faster than reductions along the first axis; they are centred first, so that nothing cancels.
     """
     count, d = rows.shape
     width = max(1, _BLOCK_NUMBERS // count)
-    mean, deviation = rows.new_empty(d), rows.new_empty(d)
+    weights = rows.new_full((1, count), 1.0 / count)
+    mean, variance = rows.new_empty(1, d), rows.new_empty(1, d)
+    room = rows.new_empty(count, min(width, d))
     for start in range(0, d, width):
-        block = rows[:, start : start + width]
-        centre = torch.mean(block, dim=0, out=mean[start : start + width])
-        torch.linalg.vector_norm(block - centre, dim=0, out=deviation[start : start + width])
-    return mean, deviation.div_(count**0.5)
+        block, here = rows[:, start : start + width], slice(start, start + width)
+        centred = room[:, : block.shape[1]]
+        torch.mm(weights, block, out=mean[:, here])
+        torch.sub(block, mean[:, here], out=centred)
+        torch.mm(weights, centred.mul_(centred), out=variance[:, here])
+    return mean[0], variance[0].sqrt_()
 
 
 def lengths(rows: Tensor) -> Tensor:
