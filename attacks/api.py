@@ -21,6 +21,8 @@ __all__ = [
     "DataAttack",
     "DataView",
     "DefenceView",
+    "ExchangeAttack",
+    "ExchangeView",
     "HonestView",
     "OpenedRound",
     "OwnView",
@@ -28,6 +30,7 @@ __all__ = [
     "World",
     "attacks",
     "data_attack",
+    "exchange_attack",
     "look",
     "update_attack",
     "view_class",
@@ -127,6 +130,21 @@ class DataView:
     scores: Callable[[Tensor], Tensor] | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExchangeView:
+    """What an attack on the exchange between clusters sees, where there is no server: everything.
+
+    `held` is float64 (m, d): what each cluster holds and would tell; `liars` are the Byzantine clusters that the attack
+    speaks for; `weights` (m, m) are those of gossip on the graph, zero where clusters are no neighbours.
+    """
+
+    held: Tensor
+    liars: tuple[int, ...]
+    weights: Tensor
+    round_index: int
+    rng: np.random.Generator
+
+
 View_contra = TypeVar("View_contra", bound=OwnView, contravariant=True)
 
 
@@ -135,6 +153,14 @@ class UpdateAttack(Protocol[View_contra]):
 
     def __call__(self, view: View_contra) -> Tensor:
         """Return what the Byzantine processes send, float64 of shape (f, d), a row for each."""
+        ...
+
+
+class ExchangeAttack(Protocol):
+    """Says what Byzantine clusters tell each of their neighbours, perhaps something else to each."""
+
+    def __call__(self, view: ExchangeView) -> Tensor:
+        """Return what each liar tells each cluster, float64 (liars, m, d); who is no neighbour does not hear it."""
         ...
 
 
@@ -162,8 +188,10 @@ class Backdoor(Protocol):
         ...
 
 
-Attack = UpdateAttack[Any] | DataAttack
-attacks: Registry[Attack] = Registry("attack", ("attacks.update", "attacks.data"), "cloister.attacks")
+Attack = UpdateAttack[Any] | DataAttack | ExchangeAttack
+attacks: Registry[Attack] = Registry(
+    "attack", ("attacks.update", "attacks.data", "attacks.exchange"), "cloister.attacks"
+)
 
 _VIEWS: Mapping[str, type[OwnView]] = {
     "own": OwnView,
@@ -223,6 +251,17 @@ def data_attack(
     with a schedule's name.
     """
     facts = {"surface": "data", "adds_noise": True, "each_round": each_round}
+    return _registered(source=source, examples=examples, name=name, facts=facts)
+
+
+def exchange_attack(
+    *, source: str, examples: tuple[Mapping[str, Any], ...] = ({},), name: str | None = None
+) -> Callable[[Factory], Factory]:
+    """Register a frozen dataclass as an attack on the exchange between clusters; their members send honest updates.
+
+    Raises: CloisterError for a parameter with a schedule's name.
+    """
+    facts = {"surface": "exchange", "adds_noise": True}
     return _registered(source=source, examples=examples, name=name, facts=facts)
 
 

@@ -22,6 +22,8 @@ _AXES: Mapping[str, str] = MappingProxyType(
         "clusterings": "clustering",
         "protocols": "protocol",
         "aggregators": "aggregator",
+        "topologies": "topology",
+        "exchanges": "exchange",
         "privacy": "privacy",
         "datasets": "dataset",
         "partitions": "partition",

@@ -22,6 +22,8 @@ from protocols import check
 from protocols.aggregators import aggregators
 from protocols.check import CloisterError
 from protocols.clustering import clusterings
+from protocols.decentralised.graphs import topologies
+from protocols.decentralised.rules import exchanges
 from protocols.placements import placements
 from protocols.privacy import mechanisms
 from protocols.registry import Registry, Spec
@@ -39,6 +41,8 @@ PLUGINS: Mapping[str, Registry[Any]] = MappingProxyType(
         "clustering": clusterings,
         "protocol": secure_sums,
         "aggregator": aggregators,
+        "topology": topologies,
+        "exchange": exchanges,
         "privacy": mechanisms,
     }
 )
@@ -81,6 +85,8 @@ class Cell:
     clustering: Spec
     protocol: Spec
     aggregator: Spec
+    topology: Spec
+    exchange: Spec
     privacy: Spec
     n: int
     f: int
@@ -138,6 +144,11 @@ class Cell:
     def faulty(self) -> int:
         """The number of faulty processes of any kind: f Byzantine ones, crashed ones and curious ones."""
         return self.f + self.crashed + self.curious
+
+    @property
+    def decentralised(self) -> bool:
+        """Whether there is no server, so that clusters exchange their models with each other."""
+        return not topologies.entry(self.topology.name).facts.get("server")
 
     @property
     def participants(self) -> int:

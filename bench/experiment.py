@@ -24,6 +24,8 @@ DEFAULTS: Mapping[str, Any] = {
     "clustering": "random",
     "protocol": "additive",
     "aggregator": "median",
+    "topology": "server",
+    "exchange": "gossip",
     "privacy": "none",
     **NUMBERS,
 }

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from attacks.plan import assign
 from bench.cell import NUMBERS, Cell
 from bench.data import Dataset
+from bench.decentralised import one_model, score_models
 from bench.judging import Epoch, judged
 from bench.metrics import Score, score
 from bench.models import Network, models
@@ -24,6 +26,9 @@ from bench.setting import Federation, Past
 from bench.training import LocalTraining, make_client_data
 from protocols.aggregators import aggregators
 from protocols.clustering import clusterings
+from protocols.decentralised.graph import Graph
+from protocols.decentralised.graphs import topologies
+from protocols.decentralised.rules import exchanges
 from protocols.parties import Parties
 from protocols.placements import PlacementView, knowledge, placements
 from protocols.privacy import mechanisms
@@ -37,6 +42,8 @@ __all__ = ["CellResult", "build", "cluster_sizes", "largest_cluster", "move_faul
 _LATER: Mapping[str, Any] = MappingProxyType(
     {
         "placement": {"name": "uniform"},
+        "topology": {"name": "server"},
+        "exchange": {"name": "none"},
         **{name: NUMBERS[name] for name in ("crashed", "curious", "domains", "trust_quality")},
     }
 )
@@ -89,6 +96,8 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         ring=protocol.ring,
         rule_spec=cell.aggregator,
         rule=aggregators.make(cell.aggregator),
+        graph=_graph(cell),
+        exchange=exchanges.make(cell.exchange),
         mechanism=mechanisms.make(cell.privacy),
         placement=placements.make(cell.placement),
         population=population,
@@ -112,6 +121,13 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         poisoning=poisoning,
         population=replace(population, trust=with_trust(population, failing, cell.trust_quality)),
     )
+
+
+def _graph(cell: Cell) -> Graph | None:
+    """Return who exchanges with whom; None with a server."""
+    if not cell.decentralised:
+        return None
+    return topologies.make(cell.topology)(m=len(cluster_sizes(cell)), seed=cell.seed)
 
 
 def _with_faults(cell: Cell, federation: Federation, mask: np.ndarray, round_index: int) -> Federation:
@@ -176,7 +192,7 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
     federation = build(cell, dataset)
     generator = torch.Generator().manual_seed(int(public_stream(cell.seed, "model").integers(2**31)))
     model = federation.network.initial(generator)
-    attack = cell.attack if cell.f else None
+    score_one = partial(score, federation.network, dataset=dataset, attack=cell.attack if cell.f else None)
     ledger = Ledger(cell.n)
     outcomes: list[RoundOutcome] = []
     curve: list[dict[str, Any]] = []
@@ -194,17 +210,17 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
             break
         outcomes.append(outcome)
         epoch.add(outcome)
-        federation = replace(federation, past=Past(model=model, opened=outcome.opened))
+        federation = replace(federation, past=Past(model=one_model(model), opened=outcome.opened))
         model = outcome.model
         if learns:
             federation = replace(federation, population=federation.population.after(outcome.report))
         ledger.record(outcome.multipliers)
         if (round_index + 1) % cell.evaluate_every == 0 or round_index + 1 == cell.rounds:
-            scored = score(federation.network, model, dataset, attack)
+            scored, _ = score_models(score_one, model, outcome.exchange)
             curve.append(_point(round_index + 1, scored, outcomes, time.perf_counter() - started))
-    final = score(federation.network, model, dataset, attack)
+    final, exchanged = score_models(score_one, model, outcomes[-1].exchange if outcomes else None)
     metrics = _metrics(cell, federation.network, final, outcomes, ledger)
-    metrics |= {**epoch.columns(), "diverged_round": diverged_round}
+    metrics |= {**epoch.columns(), **exchanged, "diverged_round": diverged_round}
     metrics["runtime_s"] = time.perf_counter() - started
     return CellResult(metrics=metrics, curve=curve)
 
@@ -214,7 +230,7 @@ def _point(number: int, scored: Score, outcomes: list[RoundOutcome], seconds: fl
         "round": number,
         "accuracy": scored.accuracy,
         "loss": _finite(scored.loss),
-        "bytes": sum(outcome.traffic.wire_bytes for outcome in outcomes),
+        "bytes": sum(outcome.wire_bytes for outcome in outcomes),
         "seconds": seconds,
     }
 
@@ -223,7 +239,7 @@ def _metrics(
     cell: Cell, network: Network, final: Score, outcomes: list[RoundOutcome], ledger: Ledger
 ) -> dict[str, Any]:
     delta = mechanisms.make(cell.privacy).delta
-    total_bytes = sum(outcome.traffic.wire_bytes for outcome in outcomes)
+    total_bytes = sum(outcome.wire_bytes for outcome in outcomes)
     return {
         "accuracy": final.accuracy,
         "loss": _finite(final.loss),
@@ -239,6 +255,7 @@ def _metrics(
         "bytes_offline": sum(outcome.traffic.offline.wire_bytes for outcome in outcomes),
         "bytes_mpc": sum(outcome.traffic.mpc.wire_bytes for outcome in outcomes),
         "bytes_upload": sum(outcome.traffic.upload.wire_bytes for outcome in outcomes),
+        "bytes_exchange": total_bytes - sum(outcome.traffic.wire_bytes for outcome in outcomes),
         "bytes_per_process_round": total_bytes / (cell.participants * len(outcomes)) if outcomes else None,
         "mpc_rounds": sum(outcome.traffic.mpc.rounds for outcome in outcomes),
         **judged(outcomes),

@@ -42,7 +42,15 @@ def _expand_block(block: Mapping[str, tuple[Any, ...]]) -> Iterator[Cell]:
 
 
 def _canonical(axes: dict[str, Any]) -> dict[str, Any]:
-    """Where the cluster size means nothing (`singletons`, `single`), one value keeps cells from being run twice."""
+    """Return the axes with one value where an axis means nothing, so that no cell is run twice.
+
+    With a server clusters exchange nothing; without one there is nobody to run the aggregator; and `singletons` and
+    `single` have the cluster size of their name.
+    """
+    if PLUGINS["topology"].entry(axes["topology"].name).facts.get("server"):
+        axes = {**axes, "exchange": PLUGINS["exchange"].resolve("none")}
+    else:
+        axes = {**axes, "aggregator": PLUGINS["aggregator"].resolve("mean")}
     registry = PLUGINS["clustering"]
     if not registry.entry(axes["clustering"].name).facts.get("ignores_size"):
         return axes
@@ -78,6 +86,7 @@ def skip_reason(cell: Cell, dataset: Dataset) -> str | None:
         _unfit_size(cell, sizes)
         or _unfit_placement(cell)
         or _unfit_policy(cell)
+        or _unfit_topology(cell, len(sizes))
         or _unfit_attack(cell)
         or _unfit_data(cell, dataset)
     )
@@ -91,6 +100,27 @@ def _unfit_attack(cell: Cell) -> str | None:
         if isinstance(stage, Split) and len(stage.branches) > cell.f:
             return f"f = {cell.f} faulty processes cannot be split among {len(stage.branches)} attacks"
     return None
+
+
+def _unfit_topology(cell: Cell, m: int) -> str | None:
+    """Return why clusters that keep their models and exchange them make no sense with the rest of the cell."""
+    attacks = [PLUGINS["attack"].entry(spec.name) for spec in specs_of(cell.attack)]
+    if not cell.decentralised:
+        exchanged = [entry.name for entry in attacks if entry.facts["surface"] == "exchange"]
+        return f"{exchanged[0]} attacks the exchange between clusters, and there is a server" if exchanged else None
+    name = cell.topology.name
+    if cell.participants < cell.n:
+        return f"with {name} clusters keep their models, and only {cell.participants} of {cell.n} processes take part"
+    redrawn = "reports" in PLUGINS["clustering"].make(cell.clustering).needs
+    if redrawn or dict(cell.clustering.parameters).get("every"):
+        return f"with {name} clusters keep their models, and {cell.clustering.name} draws others in later rounds"
+    if PLUGINS["privacy"].make(cell.privacy).result_std(None, cell.n):
+        return f"{cell.privacy.name} adds its noise at the server, and {name} has none"
+    defended = [entry.name for entry in attacks if entry.facts.get("knowledge") == "defence"]
+    if defended:
+        return f"{defended[0]} is given what the server would make of its updates, and {name} has none"
+    why = PLUGINS["topology"].make(cell.topology).unfit(m)
+    return None if why is None else f"{name}: {why}"
 
 
 def _unfit_data(cell: Cell, dataset: Dataset) -> str | None:

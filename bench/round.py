@@ -10,6 +10,7 @@ from torch import Tensor
 
 from attacks.api import OpenedRound
 from bench.attacking import Sent, attacked
+from bench.decentralised import Exchange, exchange_models, lost_members_silent, one_model, starting_models
 from bench.noise import multipliers_of, noise_words, result_noise
 from bench.observation import Observation, OpenedCluster, observe
 from bench.opening import Opened, open_sums
@@ -31,12 +32,13 @@ class DivergedError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class RoundOutcome:
-    """The next model (d,), and what the round showed and cost.
+    """The next model (d,), or without a server the clusters' models (m, d), and what the round showed and cost.
 
     `multipliers` (n,) are the noise multipliers that protected each process; None where nothing is proved. `report`
     is what everybody saw of the clusters, members by their numbers among all n processes. `said` is the verdict on
     the round before it ran, `observed` what it then showed; `revealed` are the processes whose words are in each
-    opened sum, and `opened` the clusters with their means, by their numbers among all.
+    opened sum, and `opened` the clusters with their means, by their numbers among all. `exchange` is how the clusters'
+    exchange went, None where there is a server.
     """
 
     model: Tensor
@@ -50,14 +52,20 @@ class RoundOutcome:
     opened: OpenedRound
     said: Verdict
     observed: Observation
+    exchange: Exchange | None
     sum_exact: bool
     traffic: Traffic
     train_s: float
     mpc_s: float
 
+    @property
+    def wire_bytes(self) -> int:
+        """All bytes on the wire: of the secure sums and of the exchange between clusters."""
+        return self.traffic.wire_bytes + (0 if self.exchange is None else self.exchange.cost.wire_bytes)
+
 
 def run_round(federation: Federation, model: Tensor, round_index: int, parties: Parties) -> RoundOutcome:
-    """Return the outcome of one round from the global model (d,) float32.
+    """Return the outcome of one round from the global model (d,) float32; without a server, the clusters' (m, d).
 
     Guarantees:
         Exactly `participants` processes take part, drawn anew in every round.
@@ -66,7 +74,7 @@ def run_round(federation: Federation, model: Tensor, round_index: int, parties: 
     Raises: DivergedError when honest updates are no longer encodable, NetworkError when a party fails.
     """
     if federation.poisoning.changes:
-        federation = replace(federation, data=federation.poisoning.data(round_index, model))
+        federation = replace(federation, data=federation.poisoning.data(round_index, one_model(model)))
     chosen = _participants(federation, round_index)
     if len(chosen) == federation.data.n:
         return _run_present(federation, model, round_index, parties)
@@ -108,9 +116,10 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     clustering = form_clusters(federation, round_index)
     said = _verdict(federation, clustering)
     rng = public_stream(federation.seed, "batches", round_index)
-    trained = train_locally(federation.network, model, federation.data, federation.training, rng)
+    start = starting_models(federation, model, clustering)
+    trained = train_locally(federation.network, start, federation.data, federation.training, rng)
     updates = _clip(federation, trained, clustering)
-    sent = attacked(federation, updates, clustering, model, round_index)
+    sent = attacked(federation, updates, clustering, one_model(model), round_index)
     words = _words(federation, sent, clustering, round_index)
     trained_at = time.perf_counter()
     opened = open_sums(federation, words, clustering, parties)
@@ -119,10 +128,13 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     sizes, m = opened.added, len(opened.numbers)
     means = (federation.ring.decode(opened.sums) + _rogue_sums(federation, sent, opened)) / sizes[:, None]
     tolerate = federation.told(m)
-    combined = federation.rule(means, sizes, tolerate) if m and tolerate >= 0 else None
+    exchange = None
+    if federation.graph is not None:
+        exchange = exchange_models(federation, model, opened, means, clustering=clustering, round_index=round_index)
+    combined = federation.rule(means, sizes, tolerate) if m and tolerate >= 0 and exchange is None else None
     sensitivity = None if combined is None else federation.rule.sensitivity(sizes, tolerate)
     return RoundOutcome(
-        model=model if combined is None else _moved(federation, model, combined, sensitivity, round_index),
+        model=exchange.models if exchange else _moved(federation, model, combined, sensitivity, round_index),
         tainted_clusters=int((clustering.faulty_counts(federation.faulty)[opened.numbers] > 0).sum()),
         tolerated_clusters=tolerate,
         clusters=m,
@@ -140,7 +152,8 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
             means=means,
         ),
         said=said,
-        observed=_observed(federation, opened, means, combined, said),
+        observed=_observed(federation, opened, means, combined, said=said, exchange=exchange),
+        exchange=exchange,
         sum_exact=all(opened.exact),
         traffic=opened.traffic,
         train_s=trained_at - started,
@@ -155,21 +168,27 @@ def _verdict(federation: Federation, clustering: Clustering) -> Verdict:
         clustering,
         federation.who_fails,
         federation.conditions,
-        federation.rule.breakdown(m),
+        federation.withstands(m),
         tolerate=federation.told(m),
         numbers=federation.numbers.tolist(),
     )
 
 
 def _observed(
-    federation: Federation, opened: Opened, means: Tensor, combined: Tensor | None, said: Verdict
+    federation: Federation,
+    opened: Opened,
+    means: Tensor,
+    combined: Tensor | None,
+    *,
+    said: Verdict,
+    exchange: Exchange | None,
 ) -> Observation:
     in_clear = bool(federation.conditions.opens_inputs)
     clusters = [
         OpenedCluster(number=number, contributors=contributors, exact=exact, in_clear=in_clear)
         for number, contributors, exact in zip(opened.numbers, opened.contributors, opened.exact, strict=True)
     ]
-    return observe(
+    observation = observe(
         clusters,
         means,
         opened.added,
@@ -180,12 +199,15 @@ def _observed(
         tolerate=federation.told(len(clusters)),
         numbers=federation.numbers.tolist(),
     )
+    return observation if exchange is None else replace(observation, near_honest=exchange.near)
 
 
 def _moved(
-    federation: Federation, model: Tensor, combined: Tensor, sensitivity: float | None, round_index: int
+    federation: Federation, model: Tensor, combined: Tensor | None, sensitivity: float | None, round_index: int
 ) -> Tensor:
-    """Return the next model (d,) float32: one step along the combined update, with the noise that it gets."""
+    """Return the next model (d,) float32: one step along the combined update, with the noise that it gets, if any."""
+    if combined is None:
+        return model
     step = combined + result_noise(federation, sensitivity, round_index)
     return (model.to(torch.float64) + federation.server_learning_rate * step).to(torch.float32)
 
@@ -219,8 +241,10 @@ def _clip(federation: Federation, trained: Tensor, clustering: Clustering) -> Te
     if clip_norm is not None:
         finite = torch.isfinite(trained).all(dim=1, keepdim=True)
         return clip_to_norm(torch.where(finite, trained, 0.0), clip_norm)
-    honest = trained[torch.from_numpy(~federation.faulty)]
     bound = federation.ring.bound(_terms(clustering))
+    if federation.graph is not None:
+        trained = lost_members_silent(federation, trained, clustering, bound)
+    honest = trained[torch.from_numpy(~federation.faulty)]
     if not bool((honest.abs() <= bound).all()):  # False for NaN as well
         raise DivergedError("an honest update is not finite or beyond the range of the ring")
     return trained.to(torch.float64)

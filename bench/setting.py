@@ -15,6 +15,8 @@ from bench.poisoning import Poisoning
 from bench.training import ClientData, LocalTraining
 from protocols.aggregators import Aggregator
 from protocols.clustering import ClusteringPolicy
+from protocols.decentralised.graph import Graph
+from protocols.decentralised.rules import ExchangeRule
 from protocols.placements import FaultPlacement
 from protocols.population import Population
 from protocols.privacy import Mechanism
@@ -42,7 +44,8 @@ class Federation:
     `faulty` (Byzantine), `crashed` and `curious` are masks (n,) without overlap. Crashed processes train, and are gone
     before they send anything in a sum. `numbers` (n,) are the processes' numbers among all, where only some take part.
     `parts` are the attacks in order, and `memory` is what each of them, by its place, remembers. `past` is None before
-    the first round has ended.
+    the first round has ended. `graph` is who exchanges with whom, None with a server; then `rule` combines the
+    clusters' means, else each cluster does it by `exchange`.
     """
 
     network: Network
@@ -60,6 +63,8 @@ class Federation:
     ring: FixedPoint
     rule_spec: Spec
     rule: Aggregator
+    graph: Graph | None
+    exchange: ExchangeRule
     mechanism: Mechanism
     placement: FaultPlacement
     population: Population
@@ -74,7 +79,13 @@ class Federation:
 
     def told(self, m: int) -> int:
         """Return how many of m clusters the rule is told to withstand (-1: it is not defined for so few)."""
-        return min(self.declared_faulty, m, self.rule.breakdown(m))
+        return min(self.declared_faulty, m, self.withstands(m))
+
+    def withstands(self, m: int) -> int:
+        """Return how many tainted clusters of m the rule withstands; without a server, wherever they are."""
+        if self.graph is None:
+            return self.rule.breakdown(m)
+        return min(self.exchange.breakdown(degree) for degree in self.graph.degrees)
 
     @property
     def who_fails(self) -> FaultyProcesses:

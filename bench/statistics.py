@@ -46,6 +46,7 @@ IDENTITY = (
     "rounds",
 )
 TRAINING = (
+    *("topology", "exchange"),
     *("placement", "crashed", "curious", "domains", "trust_quality"),
     *("participation", "local_steps", "batch_size", "learning_rate", "server_learning_rate", "evaluate_every"),
 )
@@ -58,6 +59,7 @@ MEANS = (
     "bytes_mpc",
     "bytes_offline",
     "bytes_upload",
+    "bytes_exchange",
     "bytes_per_process_round",
     "train_s",
     "mpc_s",

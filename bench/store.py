@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.cell import NUMBERS, PLUGINS, Cell
+from bench.decentralised import EXCHANGED
 from bench.judging import DISCLOSED, JUDGED
 from protocols.check import CloisterError
 
@@ -35,11 +36,13 @@ _MEASURED = (
     "failed_clusters",
     *JUDGED,
     *DISCLOSED,
+    *EXCHANGED,
     "parameters",
     "bytes_total",
     "bytes_mpc",
     "bytes_offline",
     "bytes_upload",
+    "bytes_exchange",
     "bytes_per_process_round",
     "mpc_rounds",
     "sum_exact",

@@ -25,6 +25,7 @@ from attacks.api import (
     look,
     view_class,
 )
+from attacks.testing._exchange import EXCHANGE_CHECKS
 from protocols.randomness import public_stream
 from protocols.registry import Spec
 from protocols.testing import Check, check_documented, examples_of
@@ -96,8 +97,7 @@ def make_data_view(
 
 def conformance_checks(spec: Spec) -> list[Check]:
     """Return the checks that apply to the attack's surface."""
-    surface = attacks.entry(spec.name).facts["surface"]
-    return [*_COMMON, *(_UPDATE if surface == "update" else _DATA)]
+    return [*_COMMON, *_CHECKS[attacks.entry(spec.name).facts["surface"]]]
 
 
 def _send(spec: Spec, view: OwnView) -> Tensor:
@@ -257,3 +257,4 @@ _DATA: list[Check] = [
     names_a_target_label,
     aims_its_backdoor_at_rows_of_other_labels,
 ]
+_CHECKS: Mapping[str, list[Check]] = MappingProxyType({"update": _UPDATE, "data": _DATA, "exchange": EXCHANGE_CHECKS})
