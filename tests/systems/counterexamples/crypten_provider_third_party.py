@@ -18,11 +18,11 @@ crypten.cfg.mpc.provider = "TTP"
 
 
 def party():
-    left, right = (crypten.cryptensor(torch.tensor([value]), src=rank) for rank, value in ((1, 12.0), (2, -3.0)))
+    left, right = (crypten.cryptensor(torch.tensor([value]), src=rank) for rank, value in ((1, 12.0), (2, 3.0)))
     seed = crypten.mpc.provider.ttp_provider.TTPClient.get().get_generator().initial_seed()
     return float((left * right).get_plain_text()), seed
 
 
 seen = importlib.import_module("crypten.mpc.context").run_multiprocess(3)(party)()
-right, apart = all(abs(value + 36) < 2**-10 for value, _ in seen), len({seed for _, seed in seen}) == 3
-print("holds" if right and apart else f"violated: 12 * -3 opens as {seen[0][0]}, or two parties share a seed: {seen}")
+right, apart = all(abs(value - 36) < 2**-10 for value, _ in seen), len({seed for _, seed in seen}) == 3
+print("holds" if right and apart else f"violated: 12 * 3 opens as {seen[0][0]}, or two parties share a seed: {seen}")
