@@ -104,7 +104,7 @@ class _Again:
         self.collected = len(items)
         for run in range(self._runs):
             slow: set[Any] = set()
-            for item, following in zip(items, [*items[1:], None], strict=True):
+            for item, following in zip(items, [*items[1:], None], strict=False):
                 started = time.process_time()
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
                 self.executed += 1
