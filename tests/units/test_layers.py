@@ -1,6 +1,7 @@
 """The layers point one way, and rare imports stay in their one module."""
 
 import ast
+from functools import cache
 from itertools import chain
 from pathlib import Path
 
@@ -31,7 +32,8 @@ KINDS_OF_LINKS = {
 }
 
 
-def imported_modules(source: str) -> set[str]:
+@cache
+def imported_modules(source: str) -> frozenset[str]:
     """The modules that a module imports, inside its functions too."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
@@ -39,7 +41,7 @@ def imported_modules(source: str) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return names
+    return frozenset(names)
 
 
 def imported(source: str) -> set[str]:
