@@ -103,7 +103,7 @@ def analyse(faults: Faults, groups: Groups, conditions: Conditions, tolerate: in
 def private_failure(faults: Faults, groups: Groups, conditions: Conditions) -> Probability:
     """Return Analysis.private alone; bounds where crashes matter in clusters too large for two kinds of fault."""
     without, worst = _colluding(faults, conditions, 0), _colluding(faults, conditions, faults.crashed)
-    if _same_sets(groups, without, worst):
+    if not faults.crashed or _same_sets(groups, without, worst):
         return _probability(faults, groups, 0, without)
     try:
         event = _colluding_and_crashed(faults, conditions)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from protocols.check import CloisterError
 
@@ -10,6 +11,7 @@ __all__ = ["parse_threshold"]
 _EXPRESSION = re.compile(r"(?P<factor>\d{1,6})?\*?c(?:/(?P<divisor>[1-9]\d{0,5}))?(?P<shift>[+-]\d{1,9})?")
 
 
+@lru_cache(maxsize=256)  # a search asks for the same one at every size
 def parse_threshold(expression: str) -> Callable[[int], int]:
     """Return the threshold as a function of the cluster's size c.
 
