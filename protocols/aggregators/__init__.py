@@ -7,7 +7,15 @@ from typing import Protocol, TypeVar, runtime_checkable
 import numpy as np
 from torch import Tensor
 
-from protocols.aggregators._screening import LIMIT, Points, combine, exclude, hostile_rows, screen
+from protocols.aggregators._screening import (
+    LIMIT,
+    NotFiniteError,
+    Points,
+    combine,
+    exclude,
+    hostile_rows,
+    screen,
+)
 from protocols.check import CloisterError
 from protocols.registry import Entry, Registry
 
@@ -17,6 +25,7 @@ __all__ = [
     "Aggregator",
     "Bounded",
     "Given",
+    "NotFiniteError",
     "Points",
     "Selecting",
     "aggregators",

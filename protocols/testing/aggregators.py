@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ __all__ = ["HOSTILE", "conformance_checks", "example_specs", "make_given", "make
 
 # The points have a spread of about 1. Rounding alone is below 1e-12; a rule that iterates may stop a step earlier.
 _TOLERANCE = 1e-6
+_TYPES = (torch.float32, torch.float64)
 # In float32: numbers below 20 and at most 50 roundings of 2^-24 each.
 _SINGLE_TOLERANCE = 1e-4
 
@@ -313,12 +315,13 @@ def takes_rows_out_that_cannot_be_computed_with(spec: Spec) -> None:
     """Rows with NaN, infinities or numbers beyond LIMIT are left out, and counted as tainted clusters."""
     rule = _rule(spec)
     for means, sizes, tolerate in _cases(spec):
-        for bad in (math.nan, math.inf, -math.inf, 2 * LIMIT) if tolerate else ():
+        # In float32 2 * LIMIT is an infinity.
+        for bad, dtype in product((math.nan, math.inf, -math.inf, 2 * LIMIT), _TYPES) if tolerate else ():
             rows = [0, means.shape[0] - 1][:tolerate]
             poisoned = means.clone()
             poisoned[rows, -1] = bad
             kept = torch.tensor([j for j in range(means.shape[0]) if j not in rows])
-            honest = means[kept]
+            poisoned, honest = poisoned.to(dtype), means[kept].to(dtype)
             left = rule(honest, sizes[kept], tolerate - len(rows), make_given(honest))
             result = rule(poisoned, sizes, tolerate, make_given(honest, history=means))
             assert _close(result, left), f"{spec} lets {bad} from clusters {rows} of {means.shape[0]} into the result"
