@@ -131,7 +131,7 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     exchange = None
     if federation.graph is not None:
         exchange = exchange_models(federation, model, opened, means, clustering=clustering, round_index=round_index)
-    combined = federation.rule(means, sizes, tolerate) if m and tolerate >= 0 and exchange is None else None
+    combined = None if exchange else federation.combine(means, sizes)
     sensitivity = None if combined is None else federation.rule.sensitivity(sizes, tolerate)
     return RoundOutcome(
         model=exchange.models if exchange else _moved(federation, model, combined, sensitivity, round_index),
@@ -275,7 +275,7 @@ def _rogue_sums(federation: Federation, sent: Sent, opened: Opened) -> Tensor | 
     Only where the protocol sends inputs in the clear; an encrypted sum adds words, and every word is a number in the
     range of the ring, so that nothing else can get into it.
     """
-    if not federation.conditions.opens_inputs or not sent.raw.any():
+    if not federation.conditions.opens_inputs or not sent.raw.any() or not opened.contributors:
         return 0.0
     return torch.stack(
         [sent.rows[[process for process in each if sent.raw[process]]].sum(dim=0) for each in opened.contributors]

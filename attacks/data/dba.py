@@ -21,8 +21,8 @@ _PARTS = 4
 class Dba:
     """Each process puts its own part of the trigger, one of four bars, on rows that it labels `wanted`.
 
-    Process i of the senders has part i mod 4; a share `rate` of all rows gets it. Attack success is measured with the whole trigger, which nobody trained
-    on. Behind it, as in the paper, `model_replacement` scales the updates up.
+    Process i of the senders has part i mod 4; a share `rate` of all rows gets it. Attack success is measured with the
+    whole trigger, which nobody trained on. Behind it, as in the paper, `model_replacement` scales the updates up.
     """
 
     wanted: int = 0
