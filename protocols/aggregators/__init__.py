@@ -28,6 +28,7 @@ __all__ = [
     "needs_of",
     "provided",
     "screen",
+    "unanimous",
     "within_coefficient",
 ]
 
@@ -58,7 +59,8 @@ class Aggregator(Protocol):
 
     A rule registers with `facts`: `needs`, the fields of Given that it cannot do without (default: none);
     `equivariant`, which of "translation" and "scale" its definition promises (default: both; a permutation of the
-    clusters never matters); `bound`, the theorem behind its coefficient.
+    clusters never matters); `unanimous`, whether it returns what all clusters agree on, whatever that is (default:
+    true); `bound`, the theorem behind its coefficient.
     """
 
     def __call__(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:
@@ -116,6 +118,11 @@ def needs_of(entry: Entry) -> tuple[str, ...]:
 def equivariance_of(entry: Entry) -> tuple[str, ...]:
     """Return which of "translation" and "scale" the rule's definition promises."""
     return tuple(entry.facts.get("equivariant", ("translation", "scale")))
+
+
+def unanimous(entry: Entry) -> bool:
+    """Return whether the rule returns what all clusters agree on; clipping and sign rules may not."""
+    return bool(entry.facts.get("unanimous", True))
 
 
 def bound_of(entry: Entry) -> str:

@@ -93,8 +93,8 @@ def screen(rule: _Rule, means: Tensor, sizes: Tensor, tolerate: int) -> list[Poi
     if _surely_all_fine(batch):
         kept = torch.arange(m, device=means.device)
         return [Points(means=batch, sizes=sizes, tolerate=tolerate, kept=kept, cells=everything)]
-    found: list[list[bool]] = hostile_rows(batch).tolist()
-    patterns = [tuple(cell) for cell in found]
+    hostile = hostile_rows(batch)
+    patterns = [tuple(bool(bad) for bad in cell) for cell in hostile]
     _check_few(patterns, tolerate)
     alike: dict[tuple[bool, ...], list[int]] = {}
     for cell, pattern in enumerate(patterns):

@@ -9,7 +9,8 @@ from torch import Tensor
 from protocols import check
 from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, majority_breakdown
 from protocols.aggregators._bounds import heaviest
-from protocols.norms import row_norms
+from protocols.aggregators._gram_space import GramSpace, gram_space
+from protocols.aggregators._rows import weighted_sum
 
 
 @aggregators.register(
@@ -21,7 +22,8 @@ from protocols.norms import row_norms
 class GeometricMedian:
     """The point with the smallest sum of distances to the cluster means, each weighted by its size.
 
-    A cluster mean within `smoothing` of the point counts as being there; a step shorter than that ends the loop.
+    A cluster mean within `smoothing` of the point counts as being there; a step shorter than that ends the loop. The
+    point is kept as weights of the cluster means, so a step costs O(m^2), whatever d is.
 
     Guarantees:
         The loop ends after at most `iterations` steps.
@@ -37,32 +39,32 @@ class GeometricMedian:
 
     def __call__(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:  # noqa: ARG002
         """See Aggregator; a cluster weighs as much as it has members."""
-        return combine(self, means, sizes, tolerate, self._of_all)
+        return combine(self, means, sizes, tolerate, self._middle)
 
-    def _of_all(self, points: Points) -> Tensor:
-        return torch.stack([self._of_one(means, points.sizes.double()) for means in points.means.double()])
-
-    def _of_one(self, means: Tensor, weights: Tensor) -> Tensor:
-        centre = means.median(dim=0).values  # a start that far outliers cannot move
+    def _middle(self, points: Points) -> Tensor:
+        weights = points.sizes.double()
+        space = gram_space(points.means)
+        shares = _start(space, weights)
+        moving = torch.ones(len(shares), 1, dtype=torch.bool, device=shares.device)
         for _ in range(self.iterations):
-            moved = self._step(means, weights, centre)
-            if float(row_norms((moved - centre)[None])) <= self.smoothing:
-                return moved
-            centre = moved
-        return centre
+            moved = torch.where(moving, self._step(space, weights, shares), shares)
+            moving = moving & (space.norms(moved - shares)[:, None] > self.smoothing)
+            shares = moved
+            if not bool(moving.any()):
+                break
+        return weighted_sum(shares[:, None], points.means)[:, 0]
 
-    def _step(self, means: Tensor, weights: Tensor, centre: Tensor) -> Tensor:
-        """Return the next point; a mean that coincides with the centre holds it back by its weight only."""
-        distances = row_norms(means - centre)[:, 0]
+    def _step(self, space: GramSpace, weights: Tensor, shares: Tensor) -> Tensor:
+        """Return the next weights (cells, m); a mean that coincides with a point holds it by its weight only."""
+        distances = space.distances(shares)
         here = distances <= self.smoothing
-        shares = (weights / distances.clamp(min=self.smoothing)).masked_fill(here, 0.0)
-        total = float(shares.sum())
-        if total == 0.0:
-            return centre
-        target = (shares / total) @ means
-        pull = float(row_norms((target - centre)[None])) * total
-        held = min(1.0, float(weights[here].sum()) / pull) if pull > 0 else 1.0
-        return (1.0 - held) * target + held * centre
+        pulls = (weights / distances.clamp(min=self.smoothing)).masked_fill(here, 0.0)
+        total = pulls.sum(dim=1, keepdim=True)
+        target = torch.where(total > 0, pulls / total.clamp(min=torch.finfo(total.dtype).tiny), shares)
+        pull = space.norms(target - shares)[:, None] * total
+        weight_here = (weights * here).sum(dim=1, keepdim=True)
+        held = torch.where(pull > weight_here, weight_here / pull.clamp(min=torch.finfo(pull.dtype).tiny), 1.0)
+        return (1.0 - held) * target + held * shares
 
     def breakdown(self, m: int) -> int:
         """Fewer than half of the weight, which for balanced clusters is fewer than half of them."""
@@ -83,3 +85,10 @@ class GeometricMedian:
     def sensitivity(self, sizes: Tensor, tolerate: int) -> float | None:  # noqa: ARG002
         """Not bounded here: nearly collinear means make it arbitrarily large."""
         return None
+
+
+def _start(space: GramSpace, weights: Tensor) -> Tensor:
+    """Return weights (cells, m) in inverse proportion to the squared spreads: fewer than half far away have none."""
+    smallest = space.spreads.amin(dim=1, keepdim=True)
+    near = torch.where(space.spreads > 0, smallest / space.spreads.clamp(min=1e-300), 1.0).square() * weights
+    return near / near.sum(dim=1, keepdim=True)

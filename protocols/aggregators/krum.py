@@ -6,11 +6,13 @@ import torch
 from torch import Tensor
 
 from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, exclude
-from protocols.aggregators._bounds import faulty_share
+from protocols.aggregators._bounds import krum_coefficient
+from protocols.aggregators._selection import krum_scores, lowest
 
 
 @aggregators.register(
-    source="Blanchard et al. 2017, NeurIPS, Section 4", facts={"bound": "Allouah et al. 2023, AISTATS, Table 1"}
+    source="Blanchard et al. 2017, NeurIPS, Section 4",
+    facts={"bound": "the argument of Allouah et al. 2023, AISTATS, for m - F - 2 neighbours: see `coefficient`"},
 )
 @dataclass(frozen=True, kw_only=True)
 class Krum:
@@ -26,15 +28,15 @@ class Krum:
 
     def excluded(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:  # noqa: ARG002
         """See Selecting: all but one."""
-        return exclude(self, means, sizes, tolerate, _others)
+        return exclude(self, means, sizes, tolerate, lambda points: ~lowest(krum_scores(points), 1))
 
     def breakdown(self, m: int) -> int:
         """Krum needs m >= 2 F + 3 clusters."""
         return (m - 3) // 2
 
     def coefficient(self, sizes: Tensor, tolerate: int) -> float:
-        """6 (1 + r) with r = F / (m - 2 F): Allouah et al. 2023, AISTATS, Table 1."""
-        return 6 * (1 + faulty_share(sizes.shape[0], tolerate))
+        """6 (m - F) / (m - 2 F - 1); see `krum_coefficient`."""
+        return krum_coefficient(sizes.shape[0], tolerate)
 
     def sensitivity(self, sizes: Tensor, tolerate: int) -> float | None:  # noqa: ARG002
         """Not bounded: a small change of one mean may select another one."""
@@ -42,24 +44,5 @@ class Krum:
 
 
 def _selected(points: Points) -> Tensor:
-    best = _scores(points).argmin(dim=1)
+    best = lowest(krum_scores(points), 1).int().argmax(dim=1)  # a row itself: an average would round it
     return points.means[torch.arange(len(best), device=best.device), best]
-
-
-def _others(points: Points) -> Tensor:
-    scores = _scores(points)
-    return torch.ones_like(scores, dtype=torch.bool).scatter_(1, scores.argmin(dim=1, keepdim=True), False)
-
-
-def _scores(points: Points) -> Tensor:
-    """Return the sums of squared distances (cells, m) to the m - F - 2 nearest others."""
-    # Distances from a Gram matrix cancel when the rows are long against them. So the rows are centred first,
-    # on the median: a mean would be wherever one tainted row pulls it, and all other distances would drown.
-    means = points.means.double()
-    centred = means - means.median(dim=1, keepdim=True).values
-    gram = centred @ centred.mT
-    norms = gram.diagonal(dim1=1, dim2=2)
-    squared = (norms[:, :, None] + norms[:, None, :] - 2 * gram).clamp(min=0)
-    squared.diagonal(dim1=1, dim2=2).fill_(torch.inf)
-    count = means.shape[1] - points.tolerate - 2
-    return squared.sort(dim=2).values[:, :, :count].sum(dim=2)

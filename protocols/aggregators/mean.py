@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from protocols.aggregators import NOTHING, Given, Points, aggregators, combine
+from protocols.aggregators._rows import weighted_sum
 
 
 @aggregators.register(
@@ -40,5 +41,6 @@ class Mean:
 
 
 def _mean(points: Points) -> Tensor:
-    weights = points.sizes.to(points.means.dtype)
-    return (weights @ points.means) / weights.sum()
+    weights = points.sizes.double()
+    shares = (weights / weights.sum()).expand(len(points.means), 1, -1)
+    return weighted_sum(shares, points.means)[:, 0]

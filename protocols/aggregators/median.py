@@ -6,6 +6,7 @@ from torch import Tensor
 
 from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, majority_breakdown
 from protocols.aggregators._bounds import faulty_share
+from protocols.aggregators._ordered import in_order, middle
 
 
 @aggregators.register(
@@ -21,7 +22,7 @@ class Median:
 
     def __call__(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:  # noqa: ARG002
         """See Aggregator; each cluster counts once."""
-        return combine(self, means, sizes, tolerate, _middle)
+        return combine(self, means, sizes, tolerate, _median)
 
     def breakdown(self, m: int) -> int:
         """Fewer than half."""
@@ -40,8 +41,5 @@ class Median:
         return 1.0 / int(sizes.min())
 
 
-def _middle(points: Points) -> Tensor:
-    m = points.means.shape[1]
-    ordered = points.means.sort(dim=1).values
-    # In float64, where the sum of two float32 numbers neither overflows nor is rounded.
-    return (ordered[:, (m - 1) // 2].double() + ordered[:, m // 2]) / 2
+def _median(points: Points) -> Tensor:
+    return in_order(points.means, middle)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, majority_breakdown
 from protocols.aggregators._bounds import faulty_share
+from protocols.aggregators._ordered import in_order
 
 
 @aggregators.register(
@@ -42,5 +43,5 @@ class TrimmedMean:
 
 
 def _trimmed(points: Points) -> Tensor:
-    m, cut = points.means.shape[1], points.tolerate
-    return points.means.sort(dim=1).values[:, cut : m - cut].mean(dim=1, dtype=torch.float64)
+    kept = slice(points.tolerate, points.means.shape[1] - points.tolerate)
+    return in_order(points.means, lambda ordered: ordered[..., kept].mean(dim=-1, dtype=torch.float64))

@@ -15,6 +15,7 @@ from protocols.aggregators import (
     bound_of,
     equivariance_of,
     needs_of,
+    unanimous,
     within_coefficient,
 )
 from protocols.randomness import public_stream
@@ -144,7 +145,9 @@ def returns_one_finite_number_per_coordinate(spec: Spec) -> None:
 
 
 def returns_what_all_clusters_agree_on(spec: Spec) -> None:
-    """Where all cluster means are the same, that is the result."""
+    """Where all cluster means are the same, that is the result, unless the rule says that it may be another."""
+    if not unanimous(aggregators.entry(spec.name)):
+        return
     for means, sizes, tolerate in _cases(spec):
         agreed = means[0].expand_as(means).contiguous()
         result = _result(_rule(spec), agreed, sizes, tolerate)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -267,3 +268,55 @@ def test_an_attack_that_sees_honest_updates_in_any_part_leaves_privacy_unproved(
     for attack, proved in (("sign_flip", True), ({"split": ["sign_flip", "ipm"]}, False)):
         metrics = run_cell(one_cell(attack, privacy=privacy), digits, parties).metrics
         assert (metrics["epsilon"] != "unsupported") == proved
+
+
+class TestNumbersThatNoHonestSenderHas:
+    """In the clear they reach the rule; in an encrypted sum there is no word for them."""
+
+    def means(self, digits: Dataset, parties: InProcessParties, value: str, **axes: Any) -> tuple[Tensor, Tensor]:
+        """Return the means that the rule gets, and which of them are tainted."""
+        federation = build(one_cell({"name": "nan_inf_huge", "value": value}, **axes), digits)
+        seen: list[Tensor] = []
+
+        class Spy:
+            def __call__(self, means: Tensor, *given: Any) -> Tensor:
+                seen.append(means)
+                return torch.zeros(means.shape[1], dtype=torch.float64)
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(federation.rule, name)
+
+        spied: Any = Spy()
+        run_round(dataclasses.replace(federation, rule=spied), torch.zeros(federation.network.dimension), 0, parties)
+        counts = form_clusters(federation, 0).faulty_counts(federation.faulty)
+        return seen[0], torch.from_numpy(counts > 0)
+
+    @pytest.mark.parametrize(("value", "number"), [("inf", math.inf), ("-inf", -math.inf), ("huge", 1e30)])
+    @pytest.mark.parametrize("size", [1, 3])
+    def test_in_the_clear_they_reach_the_rule_as_they_are(
+        self, digits: Dataset, parties: InProcessParties, value: str, number: float, size: int
+    ) -> None:
+        policy = "singletons" if size == 1 else "random"
+        means, tainted = self.means(digits, parties, value, protocol="plaintext", clustering=policy)
+        # How many senders there are in each tainted cluster; honest numbers are lost beside 1e30.
+        counts = means[tainted] * size / 1e30
+        assert bool(((means[tainted] == number) | ((counts - counts.round()).abs() < 1e-9)).all())
+        assert bool((means[tainted] * math.copysign(1.0, number) >= 1e30 / size).all())
+        assert bool(means[~tainted].isfinite().all())
+
+    def test_in_the_clear_nan_and_denormal_numbers_reach_the_rule(
+        self, digits: Dataset, parties: InProcessParties
+    ) -> None:
+        for value, check in (("nan", torch.isnan), ("denormal", lambda means: means == 1e-40)):
+            means, tainted = self.means(digits, parties, value, protocol="plaintext", clustering="singletons")
+            assert bool(check(means[tainted]).all())
+            assert bool(means[~tainted].isfinite().all())
+
+    @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "huge", "denormal", "mixed"])
+    def test_in_an_encrypted_sum_they_are_numbers_of_the_ring(
+        self, digits: Dataset, parties: InProcessParties, value: str
+    ) -> None:
+        means, tainted = self.means(digits, parties, value, protocol="additive")
+        assert bool(means.isfinite().all())
+        large = means[tainted].abs().max() > 1e11
+        assert bool(large) == (value not in ("nan", "denormal"))

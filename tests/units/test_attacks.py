@@ -74,11 +74,50 @@ class TestTheKitSeesPlantedBugs:
             ("labels outside", lambda view: (view.inputs, view.labels + view.classes)),
             ("rows lost", lambda view: (view.inputs[1:], view.labels[1:])),
             ("type changed", lambda view: (view.inputs.double(), view.labels)),
+            ("not finite", lambda view: (view.inputs / 0.0, view.labels)),
         ],
     )
     def test_in_a_data_attack(self, monkeypatch: pytest.MonkeyPatch, bug: str, call: Callable) -> None:
         with pytest.raises(AssertionError):
             kit.keeps_the_shapes_of_the_data(self.plant(monkeypatch, call, "label_flip"))
+
+    @pytest.mark.parametrize(
+        ("bug", "rows"),
+        [
+            ("all rows", lambda inputs, labels: (inputs, torch.zeros_like(labels))),
+            ("more labels than rows", lambda inputs, labels: (inputs[1:], torch.zeros_like(labels))),
+            ("label outside", lambda inputs, labels: (inputs[:1], torch.full_like(labels[:1], 4))),
+            ("type changed", lambda inputs, labels: (inputs[:1].double(), torch.zeros_like(labels[:1]))),
+        ],
+    )
+    def test_in_the_test_rows_of_a_backdoor(self, monkeypatch: pytest.MonkeyPatch, bug: str, rows: Callable) -> None:
+        factory = attacks.entry("backdoor_trigger").factory
+        monkeypatch.setattr(factory, "test_rows", lambda self, inputs, labels, classes: rows(inputs, labels))
+        with pytest.raises(AssertionError):
+            kit.aims_its_backdoor_at_rows_of_other_labels(attacks.resolve("backdoor_trigger"))
+
+    def test_in_a_data_attack_that_draws_from_global_randomness_or_changes_its_view(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def drawn(view: DataView) -> tuple[torch.Tensor, torch.Tensor]:
+            return torch.randn(view.inputs.shape), view.labels
+
+        def changed(view: DataView) -> tuple[torch.Tensor, torch.Tensor]:
+            return view.inputs.mul_(2.0), view.labels
+
+        for call in (drawn, changed):
+            spec = self.plant(monkeypatch, call, "label_flip")
+            with pytest.raises(AssertionError, match=r"differs between equal views|changed the inputs"):
+                kit.data_attack_is_repeatable_and_leaves_its_view_alone(spec)
+
+    def test_in_a_raw_attack_that_says_it_is_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What lets hostile numbers pass is the declaration, and nothing else."""
+        entry = attacks.entry("nan_inf_huge")
+        spec = attacks.resolve("nan_inf_huge")
+        kit.sends_one_finite_row_per_byzantine_process(spec)
+        monkeypatch.setitem(attacks._entries, "nan_inf_huge", replace(entry, facts={**entry.facts, "raw": False}))
+        with pytest.raises(AssertionError, match="not finite"):
+            kit.sends_one_finite_row_per_byzantine_process(spec)
 
     def test_in_its_documentation(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(attacks.entry("ipm").factory, "__doc__", "Ipm(*, tau: float = 1.0) -> None")

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from protocols.aggregators import NOTHING, Given, majority_breakdown
+from protocols.aggregators._distances import squared_distances
+from protocols.aggregators._rows import weighted_sum
 from protocols.aggregators.pre import pre_aggregators
 from protocols.aggregators.pre._support import screen_alike
 
@@ -28,10 +30,10 @@ class Nnm:
     ) -> tuple[Tensor, Tensor, int]:
         """See PreAggregator."""
         points = screen_alike(self, means, sizes, tolerate)
-        rows = points.means.double()
-        nearest = torch.cdist(rows, rows).argsort(dim=2, stable=True)[:, :, : rows.shape[1] - points.tolerate]
-        weights = torch.zeros_like(rows @ rows.mT).scatter_(2, nearest, 1.0 / nearest.shape[2])
-        mixed = (weights @ rows).to(means.dtype)
+        squared = squared_distances(points.means)
+        count = points.means.shape[1] - points.tolerate
+        nearest = squared.argsort(dim=2, stable=True)[:, :, :count]
+        mixed = weighted_sum(torch.zeros_like(squared).scatter_(2, nearest, 1.0 / count), points.means)
         return mixed if means.dim() == 3 else mixed[0], points.sizes, points.tolerate
 
     def breakdown(self, m: int) -> int:
