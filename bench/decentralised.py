@@ -212,6 +212,10 @@ def score_models(
         accuracy=float(np.mean([each.accuracy for each in scores])),
         loss=float(np.mean([each.loss for each in scores])),
         attack_success=float(np.mean(success)) if success else None,
+        by_class=tuple(
+            None if None in shares else float(np.mean(shares))
+            for shares in zip(*(each.by_class for each in scores), strict=True)
+        ),
     )
     if clean:
         columns = dict(zip(EXCHANGED, (_spread(model[clean]), min(each.accuracy for each in scores)), strict=True))

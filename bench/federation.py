@@ -16,7 +16,8 @@ from bench.cell import NUMBERS, Cell
 from bench.data import Dataset
 from bench.decentralised import one_model, score_models
 from bench.judging import Epoch, judged
-from bench.metrics import Score, score
+from bench.measures import measures, recovery
+from bench.metrics import Score, by_class_columns, score
 from bench.models import Network, models
 from bench.partitions import partitions
 from bench.poisoning import Poisoning
@@ -220,7 +221,12 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
             curve.append(_point(round_index + 1, scored, outcomes, time.perf_counter() - started))
     final, exchanged = score_models(score_one, model, outcomes[-1].exchange if outcomes else None)
     metrics = _metrics(cell, federation.network, final, outcomes, ledger)
-    metrics |= {**epoch.columns(), **exchanged, "diverged_round": diverged_round}
+    columns = measures(
+        [outcome.deviation for outcome in outcomes],
+        [outcome.excluded for outcome in outcomes],
+        recovery(curve, federation.parts, cell.rounds),
+    )
+    metrics |= {**epoch.columns(), **exchanged, **by_class_columns(final), **columns, "diverged_round": diverged_round}
     metrics["runtime_s"] = time.perf_counter() - started
     return CellResult(metrics=metrics, curve=curve)
 

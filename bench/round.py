@@ -11,6 +11,7 @@ from torch import Tensor
 from attacks.api import OpenedRound
 from bench.attacking import Sent, attacked
 from bench.decentralised import Exchange, exchange_models, lost_members_silent, one_model, starting_models
+from bench.measures import Excluded, deviation, excluded_clusters
 from bench.noise import multipliers_of, noise_words, result_noise
 from bench.observation import Observation, OpenedCluster, observe
 from bench.opening import Opened, open_sums
@@ -38,7 +39,7 @@ class RoundOutcome:
     is what everybody saw of the clusters, members by their numbers among all n processes. `said` is the verdict on
     the round before it ran, `observed` what it then showed; `revealed` are the processes whose words are in each
     opened sum, and `opened` the clusters with their means, by their numbers among all. `exchange` is how the clusters'
-    exchange went, None where there is a server.
+    exchange went, None where there is a server; `deviation` and `excluded` are what bench.measures makes columns of.
     """
 
     model: Tensor
@@ -53,6 +54,8 @@ class RoundOutcome:
     said: Verdict
     observed: Observation
     exchange: Exchange | None
+    deviation: float | None
+    excluded: Excluded | None
     sum_exact: bool
     traffic: Traffic
     train_s: float
@@ -154,6 +157,8 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
         said=said,
         observed=_observed(federation, opened, means, combined, said=said, exchange=exchange),
         exchange=exchange,
+        deviation=deviation(combined, updates[torch.from_numpy(~federation.faulty)]),
+        excluded=excluded_clusters(federation, clustering, opened, means, tolerate=tolerate, exchange=exchange),
         sum_exact=all(opened.exact),
         traffic=opened.traffic,
         train_s=trained_at - started,

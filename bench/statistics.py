@@ -59,7 +59,6 @@ MEANS = (
     "bytes_mpc",
     "bytes_offline",
     "bytes_upload",
-    "bytes_exchange",
     "bytes_per_process_round",
     "train_s",
     "mpc_s",

@@ -11,6 +11,8 @@ import pandas as pd
 from bench.cell import NUMBERS, PLUGINS, Cell
 from bench.decentralised import EXCHANGED
 from bench.judging import DISCLOSED, JUDGED
+from bench.measures import MEASURES
+from bench.metrics import BY_CLASS
 from protocols.check import CloisterError
 
 __all__ = [
@@ -37,6 +39,8 @@ _MEASURED = (
     *JUDGED,
     *DISCLOSED,
     *EXCHANGED,
+    *BY_CLASS,
+    *MEASURES,
     "parameters",
     "bytes_total",
     "bytes_mpc",
@@ -54,7 +58,7 @@ _MEASURED = (
 RESULT_COLUMNS = ("status", "error", *PLUGINS, *NUMBERS, *_MEASURED, "key")
 CURVE_COLUMNS = ("key", *PLUGINS, "seed", "round", "accuracy", "loss", "bytes", "seconds")
 _STATUSES = ("ok", "failed", "skipped")
-_TEXTS = ("epsilon", "error", "predicted_why", "observed_why", "contradicted")
+_TEXTS = ("epsilon", "error", "predicted_why", "observed_why", "contradicted", "class_accuracies")
 _FLAGS = ("sum_exact", *(column for column in JUDGED if column.startswith(("predicted_", "observed_"))))
 
 
