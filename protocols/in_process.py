@@ -112,7 +112,11 @@ class InProcessParties:
         result = opened.result()
         traffic = [link.meter.traffic() for link in links]
         return OpenedSums(
-            sums=result.sums, contributors=result.contributors, suspects=result.suspects, traffic=total(traffic)
+            sums=result.sums,
+            contributors=result.contributors,
+            suspects=result.suspects,
+            kept=result.kept,
+            traffic=total(traffic),
         )
 
 

@@ -31,13 +31,14 @@ class OpenedSums:
     """What a batch of secure sums opened, and what it cost.
 
     `sums` (clusters, coordinates) are int64 words; `contributors` the members whose words are in them, the same
-    places in every cluster; `suspects` those whose cheating was corrected.
+    places in every cluster; `suspects` those whose cheating was corrected. `kept` is that of Opened.
     """
 
     sums: Tensor
     contributors: tuple[int, ...]
     traffic: Traffic
     suspects: frozenset[int] = frozenset()
+    kept: Tensor | None = None
 
 
 class Parties(Protocol):

@@ -11,7 +11,7 @@ from torch import Tensor
 from protocols.check import CloisterError
 from protocols.secure_robust._access import Access
 from protocols.secure_robust._engine import BITS, Engine
-from protocols.secure_robust._opening import opening_cost, sent_to_all_cost
+from protocols.secure_robust._opening import openings_cost, sent_to_all_cost
 from protocols.secure_robust._pads import agree_on_pads, agreement_cost
 from protocols.secure_robust._planes import WORD_BITS, from_planes, to_planes, words_for
 from protocols.secure_sum import Board, Party
@@ -93,8 +93,7 @@ def bitwise_cost(
     for start, stop in _waves(access, clusters, coordinates, live):
         words = clusters * words_for(stop - start)
         mpc = mpc.then(sent_to_all_cost(parties=access.parties, words=words * taken))
-        for planes in counted:
-            mpc = mpc.then(opening_cost(parties=access.parties, words=words * planes))
+        mpc = mpc.then(openings_cost(access, words, counted))
     upload = publishing_cost(parties=access.parties, clusters=clusters, coordinates=coordinates, vouching=True)
     return Traffic(offline=agreement_cost(access), mpc=mpc, upload=upload)
 

@@ -12,6 +12,7 @@ from functools import reduce
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from protocols.secure_robust._engine import Engine, Shared
 
@@ -24,6 +25,8 @@ __all__ = [
     "count_layers",
     "greater",
     "greater_layers",
+    "greater_than_public",
+    "greater_than_public_layers",
     "negated",
     "total",
     "total_layers",
@@ -39,9 +42,19 @@ def negated(engine: Engine, value: Shared) -> Shared:
 
 def greater(engine: Engine, left: Shared, right: Shared) -> Shared:
     """Return whether left > right as unsigned numbers: one plane."""
-    axis = len(left.shape) - 2
     above = engine.products((left, negated(engine, right)))
-    equal = negated(engine, engine.add(left, right))
+    return _first_difference(engine, above, negated(engine, engine.add(left, right)))
+
+
+def greater_than_public(engine: Engine, left: Shared, right: Tensor) -> Shared:
+    """Return whether left > right as unsigned numbers, where everybody knows the planes of right."""
+    spread = right.expand(left.shape)
+    return _first_difference(engine, engine.scale(left, ~spread), negated(engine, engine.add_public(left, spread)))
+
+
+def _first_difference(engine: Engine, above: Shared, equal: Shared) -> Shared:
+    """Return the highest plane of `above` over which all is equal, by pairs of planes."""
+    axis = len(above.shape) - 2
     while (planes := above.shape[axis]) > 1:
         pairs = planes // 2
         low, high, rest = range(0, 2 * pairs, 2), range(1, 2 * pairs, 2), range(2 * pairs, planes)
@@ -64,6 +77,11 @@ def greater(engine: Engine, left: Shared, right: Shared) -> Shared:
 def greater_layers(planes: int) -> Iterator[int]:
     """Yield the planes that each layer of one comparison opens: about 3 a bit in 1 + log2(planes) layers."""
     yield planes
+    yield from greater_than_public_layers(planes)
+
+
+def greater_than_public_layers(planes: int) -> Iterator[int]:
+    """Yield the planes that each layer of one comparison with a public number opens: about 2 a bit."""
     while planes > 1:
         yield 2 * (planes // 2) - 1
         planes -= planes // 2
@@ -131,26 +149,23 @@ def _replaced(engine: Engine, value: Shared, places: Sequence[int], new: Shared,
 
 
 def total(engine: Engine, numbers: Shared) -> Shared:
-    """Return the sum modulo 2^planes of numbers (clusters, n, planes, words), shape (clusters, planes, words)."""
+    """Return the sum modulo 2^planes of numbers (clusters, n, ..., planes, words) over their second axis."""
+    axis = len(numbers.shape) - 2
+    below = range(numbers.shape[axis] - 1)
     while (n := numbers.shape[1]) > 2:
         threes = n // 3
         first, second, third = (numbers.take(1, range(place, 3 * threes, 3)) for place in range(3))
         sums = engine.add(engine.add(first, second), third)
-        below = range(numbers.shape[2] - 1)
+        carried = engine.add(sums, sums)
         if below:
-            carries = engine.products(
-                (engine.add(first, third).take(2, below), engine.add(second, third).take(2, below))
+            asked = engine.products(
+                (engine.add(first, third).take(axis, below), engine.add(second, third).take(axis, below))
             )
-            carries = engine.add(carries, third.take(2, below))
-            shifted = engine.join([engine.add(sums, sums).take(2, [0]), carries], 2)
-        else:
-            shifted = engine.add(sums, sums)
-        numbers = engine.join([sums, shifted, numbers.take(1, range(3 * threes, n))], 1)
-    if n == 1:
-        return numbers.view(numbers.shape[0], *numbers.shape[2:])
-    first, second = (numbers.take(1, [place]) for place in range(2))
-    added = add(engine, first, second)
-    return added.view(added.shape[0], *added.shape[2:])
+            carries = engine.add(asked, third.take(axis, below))
+            carried = engine.join([carried.take(axis, [0]), carries], axis)
+        numbers = engine.join([sums, carried, numbers.take(1, range(3 * threes, n))], 1)
+    result = numbers.take(1, [0]) if n == 1 else add(engine, numbers.take(1, [0]), numbers.take(1, [1]))
+    return result.view(result.shape[0], *result.shape[2:])
 
 
 def total_layers(numbers: int, planes: int) -> Iterator[int]:

@@ -16,6 +16,7 @@ Turbospeedz (masked wires, one opening a product); Araki et al. 2016, CCS (the s
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -74,8 +75,11 @@ class Engine:
         Each mask is drawn once; the sizes of all messages follow from the shapes.
     """
 
-    def __init__(self, link: Link, access: Access, pads: Pads, algebra: Algebra) -> None:
+    def __init__(
+        self, link: Link, access: Access, pads: Pads, algebra: Algebra, *, uses: "count[int] | None" = None
+    ) -> None:
         self.algebra = algebra
+        self.dealers = access.threshold + 1
         self.rank = link.rank
         self._link = link
         self._access = access
@@ -84,32 +88,47 @@ class Engine:
         self._owns = access.owns(link.rank)
         self._products = access.products(link.rank)
         self._peers = [peer for peer in range(access.parties) if peer != link.rank]
-        self._use = 0
+        self._uses = count(1) if uses is None else uses
 
-    def share_inputs(self, own: Tensor) -> Shared:
-        """Return all parties' words (clusters, parties, ...), of which this party knows its own (clusters, ...).
+    def over(self, algebra: Algebra) -> "Engine":
+        """Return the same party's engine of another algebra, which draws from the same pads."""
+        return Engine(self._link, self._access, self._pads, algebra, uses=self._uses)
 
-        Each party masks its words with parts that itself and the others of each of its sets draw.
+    def share_inputs(self, own: Tensor, owners: int | None = None) -> Shared:
+        """Return the words (clusters, owners, ...) of the first parties, each of which knows its own (clusters, ...).
+
+        `owners` is how many parties have such words; all by default. Each masks its words with parts that itself and
+        the others of each of its sets draw.
         """
+        owners = self._access.parties if owners is None else owners
         shape, sets = tuple(own.shape), self._access.sets
-        parts = torch.zeros(1 + len(self._groups), shape[0], self._access.parties, *shape[1:], dtype=torch.int64)
+        parts = torch.zeros(1 + len(self._groups), shape[0], owners, *shape[1:], dtype=torch.int64)
         masked = own
-        for owner in range(self._access.parties):
-            self._use += 1
+        for owner in range(owners):
+            use = next(self._uses)
             if owner == self.rank:  # who is in every set that masks its words
-                drawn = {number: self._of_set(number, shape) for number in self._access.held(self.rank)}
+                drawn = {number: self._pads.of_set(number, use, shape) for number in self._access.held(self.rank)}
                 masked = reduce(self.algebra.subtract, drawn.values(), own).contiguous()
             else:
                 needed = (number for group in self._groups for number in group if owner in sets[number])
-                drawn = {number: self._of_set(number, shape) for number in needed}
+                drawn = {number: self._pads.of_set(number, use, shape) for number in needed}
             for place, group in enumerate(self._groups, start=1):
                 for number in group:
                     if number in drawn:
                         parts[place, :, owner] = self.algebra.add(parts[place, :, owner], drawn[number])
-        received = {peer: torch.empty_like(masked) for peer in self._peers}
-        self._link.exchange(dict.fromkeys(self._peers, masked), received)
-        for owner, words in {self.rank: masked, **received}.items():
+        received = {peer: torch.empty_like(masked) for peer in self._peers if peer < owners}
+        sent = dict.fromkeys(self._peers, masked) if self.rank < owners else {}
+        self._link.exchange(sent, received)
+        if sent:
+            received[self.rank] = masked
+        for owner, words in received.items():
             parts[0, :, owner] = words
+        return Shared(parts=parts)
+
+    def public(self, words: Tensor) -> Shared:
+        """Return words (clusters, ...) that everybody knows as shared values."""
+        parts = torch.zeros(1 + len(self._groups), *words.shape, dtype=torch.int64)
+        parts[0] = words
         return Shared(parts=parts)
 
     def add(self, left: Shared, right: Shared) -> Shared:
@@ -129,6 +148,12 @@ class Engine:
     def scale(self, left: Shared, words: Tensor) -> Shared:
         """Return left x words that everybody knows."""
         return Shared(parts=self.algebra.multiply(left.parts, words))
+
+    def sum(self, value: Shared, axis: int) -> Shared:
+        """Return the sum along an axis (of the values, so 1 or more)."""
+        if self.algebra is WORDS:
+            return Shared(parts=value.parts.sum(dim=axis + 1))
+        return Shared(parts=reduce(self.algebra.add, value.parts.unbind(axis + 1)))
 
     def join(self, values: Sequence[Shared], axis: int) -> Shared:
         """Return the values one after the other along an axis (0: the clusters)."""
@@ -151,15 +176,15 @@ class Engine:
 
     def _renewed(self, share: Tensor) -> Shared:
         shape = tuple(share.shape)
-        self._use += 1
-        groups = [reduce(self.algebra.add, (self._of_set(number, shape) for number in group)) for group in self._groups]
+        use = next(self._uses)
+        groups = [
+            reduce(self.algebra.add, (self._pads.of_set(number, use, shape) for number in group))
+            for group in self._groups
+        ]
         for place in self._owns:
             if place:
                 share = self.algebra.subtract(share, groups[place - 1])
         return Shared(parts=torch.stack([self._opened(share), *groups]))
-
-    def _of_set(self, number: int, shape: tuple[int, ...]) -> Tensor:
-        return self._pads.of_set(number, self._use, shape)
 
     def _additive(self, parts: Tensor) -> Tensor:
         nothing = torch.zeros(parts.shape[1:], dtype=torch.int64)
@@ -190,10 +215,10 @@ class Engine:
 
     def _opened(self, share: Tensor) -> Tensor:
         """Return the sum of all shares, each first blinded by a share of zero from the pairs' pads."""
-        self._use += 1
+        use = next(self._uses)
         blind = share
         for peer in self._peers:
-            words = self._pads.of_pair(peer, self._use, tuple(share.shape))
+            words = self._pads.of_pair(peer, use, tuple(share.shape))
             blind = (self.algebra.add if self.rank < peer else self.algebra.subtract)(blind, words)
         flat = blind.reshape(share.shape[0], -1)
         opened = open_shares(self._link, self._access.parties, flat, self.algebra.add)

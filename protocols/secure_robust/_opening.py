@@ -1,15 +1,16 @@
 """Opening what the parties' additive shares add up to, with + or with XOR, and what that costs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import reduce
 
 import torch
 from torch import Tensor
 
 from protocols.network import HEADER_BYTES, Link
+from protocols.secure_robust._access import Access
 from protocols.types import Cost
 
-__all__ = ["Add", "open_shares", "opening_cost", "sent_to_all_cost"]
+__all__ = ["Add", "dealing_cost", "open_shares", "opening_cost", "openings_cost", "sent_to_all_cost"]
 
 Add = Callable[[Tensor, Tensor], Tensor]
 _WORD_BYTES = 8
@@ -34,6 +35,20 @@ def open_shares(link: Link, parties: int, share: Tensor, add: Add) -> Tensor:
 def opening_cost(*, parties: int, words: int) -> Cost:
     """Return what opening so many words sends in all."""
     return _cost(messages=2 * parties * (parties - 1), words=2 * (parties - 1) * words, rounds=2)
+
+
+def openings_cost(access: Access, words: int, layers: Iterable[int]) -> Cost:
+    """Return what layers send one after the other, of so many times `words` words each."""
+    cost = Cost.none()
+    for times in layers:
+        cost = cost.then(opening_cost(parties=access.parties, words=times * words))
+    return cost
+
+
+def dealing_cost(access: Access, *, words: int) -> Cost:
+    """Return what it costs that each of t + 1 dealers sends so many words to every other party."""
+    messages = (access.threshold + 1) * (access.parties - 1)
+    return _cost(messages=messages, words=messages * words, rounds=1)
 
 
 def sent_to_all_cost(*, parties: int, words: int) -> Cost:

@@ -61,11 +61,12 @@ def reduced(program: Program, modulus: int) -> Program:
 
 
 def test_a_mask_used_twice_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def once(self: Engine, number: int, shape: tuple[int, ...]) -> Tensor:
-        word = self._pads.of_set(number, 1, (shape[0], 1))
-        return word.view(shape[0], *[1] * (len(shape) - 1)).expand(shape)
+    original = TapedPads.of_set
 
-    monkeypatch.setattr(Engine, "_of_set", once)
+    def once(self: TapedPads, number: int, use: int, shape: tuple[int, ...]) -> Tensor:
+        return original(self, number, 1, (shape[0], 1)).view(shape[0], *[1] * (len(shape) - 1)).expand(shape)
+
+    monkeypatch.setattr(TapedPads, "of_set", once)
     assert leaking(THREE, BITS, compare, inputs_of(3, 4, 2))
 
 
