@@ -14,6 +14,7 @@ from protocols import crypten_engine, in_process, zero_sharing
 from protocols.check import CloisterError
 from protocols.in_process import InProcessParties
 from protocols.keyring import make_keyring
+from protocols.link_communicator import LinkCommunicator
 from protocols.network import HEADER_BYTES, Link, OutOfStepError
 from protocols.parties import run_board, run_member
 from protocols.party_pool import PartyPool
@@ -232,13 +233,13 @@ class TestAdditive:
         if members < 2:
             return  # a lone member's sum is its update
         seen: list[tuple[int, torch.Tensor]] = []
-        original = crypten_engine.LinkCommunicator.all_reduce
+        original = LinkCommunicator.all_reduce
 
-        def spy(self: crypten_engine.LinkCommunicator, share: torch.Tensor) -> torch.Tensor:
+        def spy(self: LinkCommunicator, share: torch.Tensor) -> torch.Tensor:
             seen.append((self.get_rank(), share.clone()))
             return original(self, share)
 
-        with mock.patch.object(crypten_engine.LinkCommunicator, "all_reduce", spy):
+        with mock.patch.object(LinkCommunicator, "all_reduce", spy):
             InProcessParties(members).open_sums(resolve("additive"), words)
         assert len(seen) == members
         for rank, share in seen:
@@ -290,14 +291,14 @@ class TestPlantedBugs:
             )
 
     def test_a_coordinate_that_is_left_out_changes_the_sum(self) -> None:
-        original = crypten_engine.LinkCommunicator.all_reduce
+        original = LinkCommunicator.all_reduce
 
-        def planted(self: crypten_engine.LinkCommunicator, words: torch.Tensor) -> torch.Tensor:
+        def planted(self: LinkCommunicator, words: torch.Tensor) -> torch.Tensor:
             opened = original(self, words)
             opened[:, -1] = 0
             return opened
 
-        with mock.patch.object(crypten_engine.LinkCommunicator, "all_reduce", planted):
+        with mock.patch.object(LinkCommunicator, "all_reduce", planted):
             assert InProcessParties(3).open_sums(resolve("additive"), self.WORDS).sums.tolist() != integer_sum(
                 self.WORDS
             )

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols import in_process_link, mesh, tcp_link
-from protocols.crypten_engine import LinkCommunicator
 from protocols.in_process_link import InProcessLink, in_process_links
+from protocols.link_communicator import LinkCommunicator
 from protocols.network import (
     BOARD,
     HEADER_BYTES,
