@@ -124,28 +124,50 @@ class _Again:
         self.pytest_runtest_logreport(report)
 
 
-def false_alarms(killers: Collection[Sequence[str]], runs: int, *, under_s: float = math.inf) -> list[str]:
-    """Return what fails in so many runs of the killers on the correct code, and print one line for each killer."""
+def false_alarms(killers: Collection[Sequence[str]], runs: int, *, under_s: float = math.inf) -> int:
+    """Return how many tests fail in so many runs of the killers on the correct code, each killer in a fork.
+
+    Prints one line for each killer, and what fails. Raises: RuntimeError if a killer cannot be run.
+    """
+    return sum(_alarms_of(each, runs, under_s) for each in sorted(set(killers)))
+
+
+def _alarms_of(killers: Sequence[str], runs: int, under_s: float) -> int:
+    sys.stdout.flush()
+    read, write = os.pipe()
+    process = os.fork()
+    if process == 0:
+        try:
+            again, code = _run_again(killers, runs, under_s)
+            left_out = again.collected - again.repeated
+            print(
+                f"{len(again.alarms)} alarms in {again.executed} tests: {' '.join(killers)} "
+                f"({again.repeated} tests {runs} times, {left_out} slow ones once)",
+                *again.alarms,
+                sep="\n",
+                flush=True,
+            )
+            os.write(write, b"%d" % len(again.alarms) if again.collected and code in (0, 1) else b"")
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as told:
+        count = told.read()
+    os.waitpid(process, 0)
+    if not count:
+        raise RuntimeError(f"the killers {killers} cannot be run")
+    return int(count)
+
+
+def _run_again(killers: Sequence[str], runs: int, under_s: float) -> tuple[_Again, int]:
     import pytest
 
-    # Not derandomised, so that each run draws other examples, and without those of an earlier run.
+    # Not derandomised, so that each run draws other examples.
     os.environ["HYPOTHESIS_PROFILE"] = "dev"
-    alarms: list[str] = []
-    for each in sorted(set(killers)):
-        again = _Again(runs, under_s)
-        quiet = ["-o", "addopts=", "-p", "no:terminal", "-p", "no:cacheprovider", "-n", "0"]
-        quiet += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-        code = int(pytest.main([*quiet, *each], plugins=[again]))
-        if not again.collected:
-            raise RuntimeError(f"the killers {each} cannot be run: pytest exit code {code}")
-        alarms += again.alarms
-        left_out = again.collected - again.repeated
-        print(
-            f"{len(again.alarms)} alarms in {again.executed} tests: {' '.join(each)} "
-            f"({again.repeated} tests {runs} times, {left_out} too slow and once)",
-            flush=True,
-        )
-    return alarms
+    again = _Again(runs, under_s)
+    quiet = ["-o", "addopts=", "-p", "no:terminal", "-p", "no:cacheprovider", "-n", "0"]
+    quiet += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    return again, int(pytest.main([*quiet, *killers], plugins=[again]))
 
 
 def main() -> int:
@@ -158,8 +180,8 @@ def main() -> int:
     warm_up()
     if options.clean is not None:
         alarms = false_alarms({mutant.killers for mutant in MUTANTS}, options.clean, under_s=options.under)
-        print(*alarms, f"{len(alarms)} false alarms in {options.clean} clean runs", sep="\n")
-        return int(bool(alarms))
+        print(f"{alarms} false alarms in {options.clean} clean runs")
+        return int(alarms > 0)
     chosen = [mutant for mutant in MUTANTS if not options.names or mutant.name in options.names]
     survivors = hunt(chosen)
     print(f"{len(chosen) - len(survivors)} of {len(chosen)} planted bugs killed")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from typing import Any
 from unittest import mock
 
@@ -128,6 +129,50 @@ class TestEveryExampleOfASecureSum:
             for word in (largest, -largest):
                 words = torch.full((1, members, 3), word, dtype=torch.int64)
                 assert threads.open_sums(spec, words).sums.tolist() == [[members * word] * 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "text"),
+    [
+        ("shamir", {"threshold": "9"}, "threshold = '9' gives 9 for clusters of 8; allowed: 0 to 7"),
+        ("shamir", {"threshold": "c"}, "threshold = 'c' gives 8 for clusters of 8; allowed: 0 to 7"),
+        ("shamir", {"modulus": 7, "fraction_bits": 0}, "modulus = 7 is too small for clusters of 8"),
+        ("masked", {"threshold": "9"}, "threshold = '9' gives 9 for clusters of 8; allowed: 1 to 8"),
+        ("masked", {"least_honest": 9}, "least_honest = 9 needs 14 contributors in clusters of 8"),
+        ("masked_graph", {"least_honest": 9}, "least_honest = 9 needs 10 contributors in clusters of 8"),
+        ("committee", {"servers": 9}, "servers = 9 do not fit clusters of 8; allowed: 1 to 8"),
+        ("committee", {"threshold": "3"}, "threshold = '3' gives 3 for 3 servers; allowed: 0 to 2"),
+        ("committee", {"servers": 5, "modulus": 5, "fraction_bits": 0}, "modulus = 5 is too small for 5 servers"),
+        ("hierarchical", {"threshold": "4"}, "threshold = '4' gives 4 for 4 members of a group; allowed: 0 to 3"),
+        ("hierarchical", {"delegate_threshold": "2"}, "delegate_threshold = '2' gives 2 for 2 delegates"),
+        ("hierarchical", {"modulus": 3, "fraction_bits": 0}, "modulus = 3 is too small for 4 shares"),
+    ],
+)
+def test_more_faults_than_members_or_too_small_a_field_is_refused_before_anything_is_sent(
+    name: str, parameters: dict[str, object], text: str, threads: InProcessParties
+) -> None:
+    links, sent = list(threads._links), [link.meter.traffic() for link in threads._links]
+    with pytest.raises(CloisterError, match=re.escape(text)):
+        threads.open_sums(secure_sums.resolve({"name": name, **parameters}), torch.ones(1, 8, 2, dtype=torch.int64))
+    assert threads._links == links
+    assert [link.meter.traffic() for link in links] == sent
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "text"),
+    [
+        ("shamir", {"modulus": 101, "fraction_bits": 4}, "|x| <= 0.375 (8 terms, modulus 101, 4 bits of fraction)"),
+        ("authenticated", {"modulus": 11, "fraction_bits": 0}, "|x| <= 0 (8 terms, modulus 11, 0 bits of fraction)"),
+        ("additive", {"bits": 8, "fraction_bits": 4}, "|x| <= 0.9375 (8 terms, modulus 256, 4 bits of fraction)"),
+    ],
+)
+def test_a_ring_or_field_too_small_for_the_sum_refuses_the_value_with_its_bound(
+    name: str, parameters: dict[str, object], text: str
+) -> None:
+    ring = secure_sums.make(secure_sums.resolve({"name": name, **parameters})).ring
+    said = f"value 1.0 at index [0] cannot be encoded; allowed: finite numbers with {text}"
+    with pytest.raises(CloisterError, match=re.escape(said)):
+        ring.encode(torch.tensor([1.0]), terms=8)
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
