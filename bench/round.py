@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from attacks.api import view_class
 from bench.noise import multipliers_of, noise_words, result_noise
 from bench.observation import Observation, OpenedCluster, observe
 from bench.opening import Opened, open_sums
+from bench.replaying import learns
 from bench.setting import Federation
 from bench.training import train_locally
 from protocols.check import CloisterError
@@ -174,6 +176,7 @@ def _observed(
         rule=federation.rule,
         tolerate=federation.told(len(clusters)),
         numbers=federation.numbers.tolist(),
+        replay=partial(learns, federation.protocol),
     )
 
 
