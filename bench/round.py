@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from bench.measures import Excluded, deviation, excluded_clusters
 from bench.noise import multipliers_of, noise_words, result_noise
 from bench.observation import Observation, OpenedCluster, observe
 from bench.opening import Opened, open_sums
+from bench.replaying import learns
 from bench.setting import Federation
 from bench.training import train_locally
 from protocols.parties import Parties
@@ -203,6 +205,7 @@ def _observed(
         rule=federation.rule,
         tolerate=federation.told(len(clusters)),
         numbers=federation.numbers.tolist(),
+        replay=partial(learns, federation.protocol),
     )
     return observation if exchange is None else replace(observation, near_honest=exchange.near)
 

@@ -104,7 +104,7 @@ def _words(asked: Request, *, plain: bool, several: bool) -> str:
     if asked.fresh:
         return "the law of one drawing against an adversary that aims; rounds depend on each other"
     known = asked.question.known
-    if known.over_rounds is None:
+    if asked.policy.needs == ("reports",):
         return f"the law of the first round; {known.words}"
     return f"the law of one round of any epoch; rounds depend on each other, with clusters {known.rounds_words}"
 

@@ -108,11 +108,15 @@ class Answer:
 
     @property
     def over_rounds(self) -> tuple[float, float] | None:
-        """Bounds on the failure probability over all rounds; None where rounds are not asked for, or not known."""
+        """Bounds on the probability that any round fails, which meet where it is exact; None where none are asked."""
         asked = self.question
-        if asked.rounds is None or asked.known.over_rounds is None:
+        if asked.rounds is None:
             return None
         draws = -(-asked.rounds // asked.every)
+        if draws > 1 and asked.plain and asked.known.enumerated is not None and self.tolerate >= 0:
+            found = asked.known.enumerated(asked.faults, self.groups[0][0], asked.conditions, self.tolerate)
+            if found is not None:
+                return found, found
         low, _ = asked.known.over_rounds(self.analysis.fail.lower, draws)
         return low, asked.known.over_rounds(self.analysis.fail.upper, draws)[1]
 

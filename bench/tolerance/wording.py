@@ -67,9 +67,7 @@ def _rounds_words(answer: Answer) -> list[str]:
     asked = answer.question
     if asked.rounds is None:
         return []
-    if answer.over_rounds is None:
-        return [f"over {asked.rounds} rounds: not known; {asked.known.words}"]
-    low, high = answer.over_rounds
+    low, high = answer.over_rounds or (0.0, 1.0)
     between = shown(high) if low == high else f"between {shown(low)} and {shown(high)}"
     lines = [f"over {asked.rounds} rounds, clusters {asked.known.rounds_words}: {between}"]
     disclosed, identified = answer.rounds_until_disclosed, answer.rounds_until_identified

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from protocols.aggregators import majority_breakdown
 from protocols.check import CloisterError
+from protocols.clustering.overlapping import Overlapping
 from protocols.placements import PlacementView, placements
 from protocols.placements.targeted import Targeted
 from protocols.population import Population
 from protocols.tolerance.analysis import Faults, analyse
 from protocols.tolerance.conditions import conditions_of
+from protocols.tolerance.covers import either_fails
 from protocols.tolerance.domains import Domains
 from protocols.tolerance.hierarchy import Tree, hierarchy_fails, hierarchy_tolerates, tree_of
 from protocols.tolerance.laws import Event, Independent, Law, Mixture, Uniform, iid, poisson_binomial
@@ -27,6 +29,7 @@ from protocols.tolerance.policies import PLACEMENTS, POLICIES, law_of
 from protocols.tolerance.sides import hierarchical_sides, sides
 from protocols.tolerance.solve import tail
 from protocols.tolerance.strata import Strata
+from protocols.tolerance.verdict import FaultyProcesses, verdict
 from protocols.types import Clustering
 
 Clusters = Sequence[Sequence[int]]
@@ -399,6 +402,38 @@ def test_over_rounds_batches_that_stay_are_between_one_round_and_independent_one
     low, high = POLICIES["sticky"].over_rounds(p, rounds)
     assert low < exact < high
     assert POLICIES["random"].over_rounds(p, rounds) == (high, high)
+
+
+@pytest.mark.parametrize(
+    ("faults", "size", "tolerate"),
+    [
+        (Faults(n=6, byzantine=1, curious=1), 3, 0),
+        (Faults(n=6, byzantine=1, crashed=1), 3, 1),
+        (Faults(n=7, byzantine=2), 3, 1),
+    ],
+)
+def test_two_partitions_of_a_cover_fail_as_often_as_over_all_covers_and_placements(
+    faults: Faults, size: int, tolerate: int
+) -> None:
+    conditions, groups = conditions_of("shamir", mode="passive", threshold="1"), size_groups(faults.n, size)
+    found = either_fails(faults, size, conditions, tolerate)
+    # Covers as the policy draws them, and uniform placements: within six standard deviations of 600 trials (2e-9).
+    policy, rng, draws, hits = Overlapping(), np.random.default_rng(3), 600, 0
+    for trial in range(draws):
+        cover = policy.cover(n=faults.n, cluster_size=size, seed=trial)
+        order = rng.permutation(faults.n).tolist()
+        ends = np.cumsum([faults.byzantine, faults.crashed, faults.curious]).tolist()
+        kinds = [frozenset(order[a:b]) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+        faulty = FaultyProcesses(n=faults.n, byzantine=kinds[0], crashed=kinds[1], curious=kinds[2])
+        hits += any(not verdict(each, faulty, conditions, tolerate).safe for each in cover.partitions)
+    assert found is not None
+    assert abs(hits / draws - found) <= 6 * math.sqrt(found * (1 - found) / draws)
+    once = analyse(faults, groups, conditions, tolerate).fail.value
+    assert once <= found * (1 + 1e-9) <= min(1.0, 2 * once) * (1 + 2e-9)
+
+
+def test_covers_of_many_processes_are_not_enumerated() -> None:
+    assert either_fails(Faults(n=40, byzantine=3), 5, conditions_of("shamir"), 1) is None
 
 
 def test_hierarchical_sides_have_the_clusters_privacy_and_the_trees_correctness() -> None:
