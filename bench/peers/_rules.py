@@ -32,7 +32,7 @@ class Pair:
     note: str = ""
     agreeing_peer: Peer | None = None
     agreeing_change: int = 0
-    agreeing_parameters: Callable[[int, int], dict[str, Any]] = lambda n, f: {}
+    agreeing_parameters: Callable[[int], dict[str, Any]] = lambda honest: {}  # noqa: ARG005 - of n - f
     one_coordinate: bool = False
 
     def ours(self, f: int) -> Rule:
@@ -41,7 +41,7 @@ class Pair:
 
     def agreeing(self, n: int, f: int, byzfl: Any) -> tuple[Rule, Callable[[Any], Any]]:
         """Return both rules in settings in which they mean the same."""
-        ours = self._rule(f + self.agreeing_change, {**self.parameters, **self.agreeing_parameters(n, f)})
+        ours = self._rule(f + self.agreeing_change, {**self.parameters, **self.agreeing_parameters(n - f)})
         return ours, (self.agreeing_peer or self.peer)(byzfl, f)
 
     def _rule(self, f: int, parameters: dict[str, Any]) -> Rule:
@@ -62,14 +62,14 @@ def _ones(rows: Tensor) -> Tensor:
 
 
 PAIRS: tuple[Pair, ...] = (
-    Pair(name="mean", peer=lambda byzfl, f: byzfl.Average()),
-    Pair(name="median", peer=lambda byzfl, f: byzfl.Median()),
+    Pair(name="mean", peer=lambda byzfl, _: byzfl.Average()),
+    Pair(name="median", peer=lambda byzfl, _: byzfl.Median()),
     Pair(name="trimmed_mean", peer=lambda byzfl, f: byzfl.TrMean(f)),
     Pair(name="meamed", peer=lambda byzfl, f: byzfl.Meamed(f)),
     Pair(
         name="krum",
         peer=lambda byzfl, f: byzfl.Krum(f),
-        note="byzfl's Krum adds up n - f - 1 distances, Blanchard et al. 2017 n - f - 2; equal where ours is told f - 1",
+        note="byzfl adds up n - f - 1 distances, Blanchard et al. 2017 n - f - 2; equal where ours is told f - 1",
         agreeing_change=-1,
     ),
     Pair(
@@ -77,13 +77,13 @@ PAIRS: tuple[Pair, ...] = (
         peer=lambda byzfl, f: byzfl.MultiKrum(f),
         note="as Krum: one neighbour more; equal where ours is told f - 1 and to select n - f",
         agreeing_change=-1,
-        agreeing_parameters=lambda n, f: {"selected": n - f},
+        agreeing_parameters=lambda honest: {"selected": honest},
     ),
     Pair(
         name="geometric_median",
-        peer=lambda byzfl, f: byzfl.GeometricMedian(),
+        peer=lambda byzfl, _: byzfl.GeometricMedian(),
         note="byzfl takes 3 smoothed steps from zero, ours goes on until it stands; equal with 200 steps and nu = 1e-7",
-        agreeing_peer=lambda byzfl, f: byzfl.GeometricMedian(nu=1e-7, T=200),
+        agreeing_peer=lambda byzfl, _: byzfl.GeometricMedian(nu=1e-7, T=200),
     ),
     Pair(
         name="caf",
@@ -93,7 +93,7 @@ PAIRS: tuple[Pair, ...] = (
     ),
     Pair(
         name="centered_clipping",
-        peer=lambda byzfl, f: byzfl.CenteredClipping(tau=100.0),
+        peer=lambda byzfl, _: byzfl.CenteredClipping(tau=100.0),
         parameters=MappingProxyType({"radius": 100.0}),
     ),
     Pair(name="nnm", peer=lambda byzfl, f: byzfl.NNM(f), is_pre=True),

@@ -1,6 +1,5 @@
 """Robust rules: ours against byzfl's on the same float32 rows, in turns, one thread."""
 
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,7 +51,7 @@ def compare_aggregators(*, n: int = 100, f: int = 20, d: int = 100_000, turns: i
             for pair in PAIRS:
                 error = agreement_error(pair, rows[:, :_CHECKED].contiguous(), f, module)
                 assert error <= AGREEMENT, f"{pair.name}: the results differ by {error:.2g} of the largest number"
-            return [_compare(pair, form, rows, f, module, turns) for pair in PAIRS for form in (_TORCH, _NUMPY)]
+            return [_compare(pair, form, rows, f, turns=turns) for pair in PAIRS for form in (_TORCH, _NUMPY)]
     finally:
         torch.set_num_threads(threads)
 
@@ -80,8 +79,8 @@ _TORCH = _Form(name=f"{PEER} (torch)", of=lambda rows: rows)
 _NUMPY = _Form(name=f"{PEER} (numpy)", of=lambda rows: rows.numpy())
 
 
-def _compare(pair: Pair, form: _Form, rows: Tensor, f: int, module: Any, turns: int) -> RuleComparison:
-    ours, plain = pair.ours(f), form.of(rows)
+def _compare(pair: Pair, form: _Form, rows: Tensor, f: int, *, turns: int) -> RuleComparison:
+    ours, module, plain = pair.ours(f), byzfl(), form.of(rows)
     found = interleave(
         pair.name,
         form.name,
@@ -91,8 +90,3 @@ def _compare(pair: Pair, form: _Form, rows: Tensor, f: int, module: Any, turns: 
         clock=time.process_time,
     )
     return RuleComparison(**vars(found), n=rows.shape[0], d=rows.shape[1])
-
-
-def peak_mebibytes() -> float:
-    """Return the most memory that this process has had resident so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -29,7 +29,11 @@ def weighted_sum(weights: Tensor, means: Tensor) -> Tensor:
     factors = weights.to(means.dtype)
     if factors.shape[1] == 1:
         return torch.stack([each[0] @ rows for each, rows in zip(factors, means, strict=True)])[:, None]
-    return torch.matmul(factors, means, out=_empty(weights, means))
+    room = _empty(weights, means)
+    if means.device.type != "cpu":
+        return torch.matmul(factors, means, out=room)
+    np.matmul(factors.numpy(), means.numpy(), out=room.numpy())
+    return room
 
 
 def _empty(weights: Tensor, means: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from protocols.check import CloisterError
 
-__all__ = ["LIMIT", "NotFiniteError", "Points", "combine", "exclude", "hostile_rows", "screen"]
+__all__ = ["LIMIT", "NotFiniteError", "Points", "combine", "everything", "exclude", "hostile_rows", "screen"]
 
 LIMIT = 2.0**480
 """The largest number that a row may hold, about 3e144: differences are at most 2^481, their squares 2^962, and a sum
@@ -67,7 +67,7 @@ def combine(
     a pass over the rows; no float32 number is beyond LIMIT.
     Raises: CloisterError for what is not allowed, see Aggregator.
     """
-    points = _checked(rule, means, sizes, tolerate)
+    points = everything(rule, means, sizes, tolerate)
     if notices and means.dtype == torch.float32:
         try:
             result = inner(points).to(means.dtype)
@@ -103,11 +103,11 @@ def screen(rule: _Rule, means: Tensor, sizes: Tensor, tolerate: int) -> list[Poi
     Raises: CloisterError for means that are not rows of float32 or float64, a `tolerate` beyond the breakdown point, or
     more hostile rows than `tolerate` in a cell.
     """
-    return _screened(_checked(rule, means, sizes, tolerate))
+    return _screened(everything(rule, means, sizes, tolerate))
 
 
-def _checked(rule: _Rule, means: Tensor, sizes: Tensor, tolerate: int) -> Points:
-    """Return all rows of all cells. Raises: CloisterError for a wrong shape, type or `tolerate`."""
+def everything(rule: _Rule, means: Tensor, sizes: Tensor, tolerate: int) -> Points:
+    """Return all rows of all cells, hostile ones too. Raises: CloisterError for a wrong shape, type or `tolerate`."""
     _check_shape(means, sizes)
     batch = means if means.dim() == 3 else means[None]
     m, most = batch.shape[1], rule.breakdown(batch.shape[1])
