@@ -1,5 +1,6 @@
 """Rules that combine the cluster means, one a file; what comes before them is in `protocols.aggregators.pre`."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
@@ -165,10 +166,12 @@ def majority_breakdown(m: int) -> int:
 
 def within_coefficient(rule: Aggregator, result: Tensor, honest: Tensor, sizes: Tensor, tolerate: int) -> bool:
     """Return whether a result (d,) is as near the average of the honest means (h, d) as the rule's coefficient says."""
+    bound = rule.coefficient(sizes, tolerate)
+    if math.isinf(bound):  # which times a variance of 0 would be no number
+        return True
     centre = honest.mean(dim=0)
     variance = float((honest - centre).square().sum(dim=1).mean())
     distance = float((result - centre).square().sum())
-    bound = rule.coefficient(sizes, tolerate)
     # Rounding: 1e-9 of the bound, and of the numbers themselves where the honest means agree.
     slack = (1e-9) ** 2 * float(honest.square().sum(dim=1).max())
     return distance <= bound * variance * (1 + 1e-6) + slack

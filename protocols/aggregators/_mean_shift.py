@@ -1,5 +1,6 @@
 """Mean shift with a flat kernel: how many clusters there are follows from the points."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,6 +57,6 @@ def _ends(points: Tensor, bandwidth: float) -> Tensor:
 
 def _by_crowd(ends: Tensor, crowd: Tensor) -> list[int]:
     """Return the places with the most points first; of equally many those with the larger coordinates."""
-    counts: list[int] = crowd.tolist()
-    places: list[list[float]] = ends.tolist()
-    return sorted(range(len(counts)), key=lambda place: (counts[place], places[place], place), reverse=True)
+    keys = torch.cat([crowd[:, None].double(), ends], dim=1).cpu().numpy()
+    order = np.lexsort(keys.T[::-1])  # by the crowd first, then by the first coordinate, and so on
+    return [int(place) for place in order[::-1]]

@@ -48,6 +48,4 @@ class PreAggregator(Protocol):
         ...
 
 
-pre_aggregators: Registry[PreAggregator] = Registry(
-    "pre_aggregator", ("protocols.aggregators.pre",), "cloister.pre_aggregators"
-)
+pre_aggregators: Registry[PreAggregator] = Registry("pre", ("protocols.aggregators.pre",), "cloister.pre_aggregators")
