@@ -285,6 +285,17 @@ def peers_sums(turns: Annotated[int, typer.Option(help="Timed turns of each.")] 
     _print_comparisons(compare_sums(turns=turns), as_json)
 
 
+@peers_app.command("attacks")
+def peers_attacks(
+    turns: Annotated[int, typer.Option(help="Timed turns of each.")] = 7, as_json: JsonFlag = False
+) -> None:
+    """Attacks on updates, n = 100, f = 20, d = 100,000, one thread, against byzfl; equal results are checked."""
+    from bench.peers.attacks import compare_attacks
+
+    _check_turns(turns)
+    _print_comparisons(compare_attacks(turns=turns), as_json)
+
+
 @peers_app.command("tolerance")
 def peers_tolerance(
     turns: Annotated[int, typer.Option(help="Timed turns of each.")] = 5, as_json: JsonFlag = False
