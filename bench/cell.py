@@ -226,7 +226,7 @@ _BENCH_CORE = (
     *("attacking.py", "worker.py", "cell.py", "data.py", "federation.py"),
     *("judging.py", "metrics.py", "noise.py", "observation.py", "opening.py", "poisoning.py", "population.py"),
     *("round.py", "setting.py", "training.py"),
-    *("decentralised.py", "measures.py"),
+    *("decentralised.py", "measures.py", "misconduct.py", "placing.py"),
 )
 
 

@@ -17,6 +17,8 @@ from protocols.aggregators import Aggregator
 from protocols.clustering import ClusteringPolicy
 from protocols.decentralised.graph import Graph
 from protocols.decentralised.rules import ExchangeRule
+from protocols.faulty_link import Fault
+from protocols.in_process import InProcessParties
 from protocols.placements import FaultPlacement
 from protocols.population import Population
 from protocols.privacy import Mechanism
@@ -45,7 +47,8 @@ class Federation:
     before they send anything in a sum. `numbers` (n,) are the processes' numbers among all, where only some take part.
     `parts` are the attacks in order, and `memory` is what each of them, by its place, remembers. `past` is None before
     the first round has ended. `graph` is who exchanges with whom, None with a server; then `rule` combines the
-    clusters' means, else each cluster does it by `exchange`.
+    clusters' means, else each cluster does it by `exchange`. `companies` are the parties of clusters in which somebody
+    crashes or misbehaves, by their members, with what these do in this round.
     """
 
     network: Network
@@ -68,6 +71,7 @@ class Federation:
     mechanism: Mechanism
     placement: FaultPlacement
     population: Population
+    companies: MutableMapping[tuple[int, ...], tuple[InProcessParties, dict[int, Fault]]]
     faulty: NDArray[np.bool_]
     crashed: NDArray[np.bool_]
     curious: NDArray[np.bool_]
