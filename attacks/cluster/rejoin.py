@@ -46,8 +46,8 @@ class Rejoin:
                 if inside[here]:
                     break
                 there = int(rng.integers(len(mask)))
-                mask[here], mask[there] = mask[there], mask[here]
-                here = there if mask[there] else here
+                if not mask[there]:  # with another of them it would change nothing
+                    mask[here], mask[there], here = False, True, there
         return mask
 
     def __call__(self, view: OwnView) -> Tensor:
