@@ -183,7 +183,7 @@ def test_an_equivocator_tells_half_of_the_others_something_else() -> None:
 
 
 def test_a_selective_abort_lets_only_harmful_sums_open() -> None:
-    """Where the mean goes along the last step, the member crashes; where it goes against it, or in doubt, it does not."""
+    """Where the mean goes along the last step, the member crashes; where against it, or in doubt, it does not."""
     view = make_message_view()
     along = dataclasses.replace(view, mean=2.0 * view.previous)
     against = dataclasses.replace(view, mean=-view.previous)
