@@ -249,7 +249,7 @@ _BENCH_CORE = (
     *("attacking.py", "worker.py", "cell.py", "chain.py", "data.py", "federation.py", "given.py"),
     *("judging.py", "metrics.py", "noise.py", "observation.py", "opening.py", "poisoning.py", "population.py"),
     *("recall.py", "round.py", "rules.py", "setting.py", "training.py"),
-    *("decentralised.py", "measures.py"),
+    *("decentralised.py", "measures.py", "misconduct.py", "placing.py"),
 )
 
 

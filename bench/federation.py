@@ -18,8 +18,10 @@ from bench.decentralised import one_model, score_models
 from bench.judging import Epoch, judged
 from bench.measures import measures, recovery
 from bench.metrics import Score, by_class_columns, score
+from bench.misconduct import misconduct_columns
 from bench.models import Network, models
 from bench.partitions import partitions
+from bench.placing import claimed, placing
 from bench.poisoning import Poisoning
 from bench.population import make_population, place, with_trust
 from bench.recall import Recall
@@ -33,7 +35,7 @@ from protocols.decentralised.graph import Graph
 from protocols.decentralised.graphs import topologies
 from protocols.decentralised.rules import exchanges
 from protocols.parties import Parties
-from protocols.placements import PlacementView, knowledge, placements
+from protocols.placements import PlacementView
 from protocols.privacy import mechanisms
 from protocols.privacy.ledger import Ledger
 from protocols.randomness import SecretStreams, public_stream
@@ -107,8 +109,9 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         graph=_graph(cell),
         exchange=exchanges.make(cell.exchange),
         mechanism=mechanisms.make(cell.privacy),
-        placement=placements.make(cell.placement),
+        placement=placing(cell)[0],
         population=population,
+        companies={},
         faulty=np.zeros(cell.n, dtype=np.bool_),
         crashed=np.zeros(cell.n, dtype=np.bool_),
         curious=np.zeros(cell.n, dtype=np.bool_),
@@ -119,10 +122,10 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         noise=SecretStreams.replayable(cell.seed, "privacy noise", _noise_name(cell)),
         seed=cell.seed,
     )
-    knows = knowledge(placements.entry(cell.placement.name))
-    view = _placement_view(cell, federation, 0, sees_clusters=knows == "first")
+    view = _placement_view(cell, federation, 0, sees_clusters=placing(cell)[1] == "first")
     federation = _with_faults(cell, federation, place(federation.placement, view), 0)
     failing = federation.faulty | federation.crashed | federation.curious
+    population = claimed(federation)
     poisoning = Poisoning(clean, federation.parts, classes=dataset.classes, network=network, seed=cell.seed)
     return replace(
         federation,
@@ -223,7 +226,7 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
     curve: list[dict[str, Any]] = []
     diverged_round = None
     learns = "reports" in federation.policy.needs
-    moves = knowledge(placements.entry(cell.placement.name)) == "each"
+    moves = placing(cell)[1] == "each"
     epoch = Epoch(n=cell.n, colluding=None if moves else federation.who_fails.colluding)
     for round_index in range(cell.rounds):
         if moves and round_index:
@@ -249,6 +252,11 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
         [outcome.deviation for outcome in outcomes],
         [outcome.excluded for outcome in outcomes],
         recovery(curve, federation.parts, cell.rounds),
+    )
+    metrics |= misconduct_columns(
+        [outcome.named for outcome in outcomes],
+        [outcome.lost_bytes for outcome in outcomes],
+        [outcome.byzantine for outcome in outcomes],
     )
     metrics |= {**epoch.columns(), **exchanged, **by_class_columns(final), **columns, "diverged_round": diverged_round}
     metrics["runtime_s"] = time.perf_counter() - started

@@ -10,6 +10,7 @@ from bench.cell import NUMBERS, PLUGINS, Cell, resolve
 from bench.data import Dataset
 from bench.experiment import Experiment
 from bench.federation import cluster_sizes
+from bench.placing import unfit_placing
 from bench.rules import unfit_rule
 from protocols.check import CloisterError
 from protocols.placements import knowledge
@@ -89,6 +90,7 @@ def skip_reason(cell: Cell, dataset: Dataset) -> str | None:
         or _unfit_policy(cell)
         or _unfit_topology(cell, len(sizes))
         or _unfit_attack(cell)
+        or unfit_placing(cell)
         or _unfit_data(cell, dataset)
         or _unfit_worker(cell, dataset)
     )

@@ -14,6 +14,7 @@ from bench.attacking import Sent, attacked
 from bench.decentralised import Exchange, exchange_models, lost_members_silent, one_model, starting_models
 from bench.given import given_of
 from bench.measures import Excluded, deviation, excluded_clusters
+from bench.misconduct import misconduct
 from bench.noise import multipliers_of, noise_words, result_noise
 from bench.observation import Observation, OpenedCluster, observe
 from bench.opening import Opened, open_sums
@@ -43,7 +44,9 @@ class RoundOutcome:
     is what everybody saw of the clusters, members by their numbers among all n processes. `said` is the verdict on
     the round before it ran, `observed` what it then showed; `revealed` are the processes whose words are in each
     opened sum, and `opened` the clusters with their means, by their numbers among all. `exchange` is how the clusters'
-    exchange went, None where there is a server; `deviation` and `excluded` are what bench.measures makes columns of.
+    exchange went, None where there is a server; `deviation` and `excluded` are what bench.measures makes columns of;
+    `named` are the processes that a protocol named as cheats, `byzantine` those that are, and `lost_bytes` went into
+    sums that opened nothing. `sum_exact` is about the clusters in which nobody crashed or misbehaved.
     """
 
     model: Tensor
@@ -60,6 +63,9 @@ class RoundOutcome:
     exchange: Exchange | None
     deviation: float | None
     excluded: Excluded | None
+    named: frozenset[int]
+    byzantine: frozenset[int]
+    lost_bytes: int
     sum_exact: bool
     traffic: Traffic
     train_s: float
@@ -127,7 +133,9 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     sent = attacked(federation, updates, clustering, one_model(model), round_index)
     words = _words(federation, sent, clustering, round_index)
     trained_at = time.perf_counter()
-    opened = open_sums(federation, words, clustering, parties)
+    previous = None if federation.past is None else (one_model(model) - federation.past.model).to(torch.float64)
+    doings = misconduct(federation, words, clustering, previous, round_index)
+    opened = open_sums(federation, words, clustering, parties, doings)
     opened_at = time.perf_counter()
 
     sizes, m = opened.added, len(opened.numbers)
@@ -169,7 +177,10 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
         else excluded_clusters(
             federation, clustering, opened, means, tolerate=tolerate, exchange=exchange, given=given
         ),
-        sum_exact=all(opened.exact),
+        named=frozenset(int(federation.numbers[process]) for process in opened.named),
+        byzantine=frozenset(federation.numbers[federation.faulty].tolist()),
+        lost_bytes=opened.lost.wire_bytes,
+        sum_exact=all(exact for j, exact in zip(opened.numbers, opened.exact, strict=True) if j not in opened.faulty),
         traffic=opened.traffic,
         train_s=trained_at - started,
         mpc_s=opened_at - trained_at,

@@ -19,6 +19,8 @@ from protocols.aggregators import Aggregator, Given, hostile_rows
 from protocols.clustering import ClusteringPolicy
 from protocols.decentralised.graph import Graph
 from protocols.decentralised.rules import ExchangeRule
+from protocols.faulty_link import Fault
+from protocols.in_process import InProcessParties
 from protocols.placements import FaultPlacement
 from protocols.population import Population
 from protocols.privacy import Mechanism
@@ -49,7 +51,8 @@ class Federation:
     `parts` are the attacks in order, and `memory` is what each of them, by its place, remembers. `past` is None before
     the first round has ended. `root` are the server's own rows, one client's; `recall` changes with every round.
     `graph` is who exchanges with whom, None with a server; then `rule` combines the clusters' means, else each cluster
-    does it by `exchange`.
+    does it by `exchange`. `companies` are the parties of clusters in which somebody crashes or misbehaves, by their
+    members, with what these do in this round.
     """
 
     network: Network
@@ -75,6 +78,7 @@ class Federation:
     mechanism: Mechanism
     placement: FaultPlacement
     population: Population
+    companies: MutableMapping[tuple[int, ...], tuple[InProcessParties, dict[int, Fault]]]
     faulty: NDArray[np.bool_]
     crashed: NDArray[np.bool_]
     curious: NDArray[np.bool_]

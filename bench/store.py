@@ -13,6 +13,7 @@ from bench.decentralised import EXCHANGED
 from bench.judging import DISCLOSED, JUDGED
 from bench.measures import MEASURES
 from bench.metrics import BY_CLASS
+from bench.misconduct import MISCONDUCT
 from protocols.check import CloisterError
 
 __all__ = [
@@ -41,6 +42,7 @@ _MEASURED = (
     *EXCHANGED,
     *BY_CLASS,
     *MEASURES,
+    *MISCONDUCT,
     "parameters",
     "bytes_total",
     "bytes_mpc",

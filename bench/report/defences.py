@@ -21,12 +21,18 @@ NOTE = (
     "where every member of an excluded cluster counts as accused. Lost and recovered: how far accuracy fell under an "
     "attack that ended during training, and in how many rounds it was back within a point. Disagreement: the root "
     "mean square distance of the clusters' models from their average, in units of parameters, and the accuracy of the "
-    "worst of them, where there is no server."
+    "worst of them, where there is no server. Aborted clusters opened no sum, in all rounds together; named are "
+    "processes that a protocol found cheating, of which honest ones must be none; sent in vain is what the sums of "
+    "aborted clusters cost."
 )
 
 
 def _plain(value: float) -> str:
     return NONE if math.isnan(value) else f"{value:.3g}"
+
+
+def _bytes(value: float) -> str:
+    return NONE if math.isnan(value) else human_bytes(value)
 
 
 # Each column of the results with its heading and how its numbers read.
@@ -38,13 +44,15 @@ _SHOWN: dict[str, tuple[str, Callable[[float], str]]] = {
     "cluster_recall": ("recall,\nclusters", percent),
     "process_precision": ("precision,\nprocesses", percent),
     "process_recall": ("recall,\nprocesses", percent),
-    "aborted_clusters": ("aborted\nclusters", _plain),
+    "failed_clusters": ("aborted\nclusters", _plain),
     "identified_culprits": ("culprits\nnamed", _plain),
+    "framed_processes": ("honest ones\nnamed", _plain),
+    "bytes_aborted": ("sent in\nvain", _bytes),
     "accuracy_lost": ("lost", percent),
     "rounds_to_recover": ("rounds to\nrecover", _plain),
     "consensus_distance": ("disagree-\nment", _plain),
     "worst_honest_accuracy": ("worst honest\nmodel", percent),
-    "bytes_exchange": ("exchanged", lambda value: NONE if math.isnan(value) else human_bytes(value)),
+    "bytes_exchange": ("exchanged", _bytes),
 }
 
 
