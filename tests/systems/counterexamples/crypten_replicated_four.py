@@ -23,4 +23,4 @@ def party():
 
 
 seen = context.run_multiprocess(4)(party)()  # None where it is refused
-print(f"violated: 2 * 3 opens as {seen[0]} at all four" if seen and seen != [6] * 4 else f"holds: {seen}")
+print("violated: 2 * 3 opens as a random number at all four" if seen and seen != [6] * 4 else f"holds: {seen}")

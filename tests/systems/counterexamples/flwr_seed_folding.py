@@ -10,4 +10,6 @@ from flwr.common.secure_aggregation.secaggplus_utils import pseudo_rand_gen
 seed = os.urandom(32)
 moved = seed[4:] + seed[:4]  # the same 4-byte words in another order
 one, other = (pseudo_rand_gen(each, 2**32, [(4,)])[0].tolist() for each in (seed, moved))
-print(f"violated: two seeds give the mask {one}" if one == other else "holds")
+print(
+    "violated: a seed of 32 bytes and its 4-byte words in another order give the same mask" if one == other else "holds"
+)
