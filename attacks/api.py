@@ -8,30 +8,45 @@ from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from protocols.check import CloisterError, one_of
+from protocols.faulty_link import Fault
+from protocols.placements import PlacementView
 from protocols.registry import Registry, Spec
 
 __all__ = [
     "SCHEDULE_KEYS",
     "Attack",
     "Backdoor",
+    "ClaimView",
+    "Claiming",
     "ClusterView",
     "DataAttack",
     "DataView",
     "DefenceView",
+    "ExchangeAttack",
+    "ExchangeView",
     "HonestView",
+    "MessageAttack",
+    "MessageView",
     "OpenedRound",
     "OwnView",
+    "Placing",
+    "Points",
     "UpdateAttack",
     "World",
     "attacks",
     "data_attack",
+    "exchange_attack",
     "look",
+    "message_attack",
     "update_attack",
     "view_class",
 ]
+
+Points = NDArray[np.float64]
 
 SCHEDULE_KEYS = ("from_round", "until_round", "every", "ramp_rounds", "share")
 """What a grid may say of any attack beside its own parameters; see attacks.plan."""
@@ -127,6 +142,53 @@ class DataView:
     scores: Callable[[Tensor], Tensor] | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExchangeView:
+    """What an attack on the exchange between clusters sees, where there is no server: everything.
+
+    `held` is float64 (m, d): what each cluster holds and would tell; `liars` are the Byzantine clusters that the attack
+    speaks for; `weights` (m, m) are those of gossip on the graph, zero where clusters are no neighbours.
+    """
+
+    held: Tensor
+    liars: tuple[int, ...]
+    weights: Tensor
+    round_index: int
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageView:
+    """What an attack on the messages of one cluster's sum sees, for one faulty member of it.
+
+    `members` are the numbers of the cluster's members among all processes, `place` is the member's own place among
+    them, and `colluding` are the places of all that use this attack. `mean` (d,) float64 is what the cluster is about
+    to open, which a rushing adversary sees before it sends its last message; `previous` (d,) is the last step of the
+    global model, None in the first round. `rng` is the member's own stream of this round.
+    """
+
+    place: int
+    members: tuple[int, ...]
+    colluding: frozenset[int]
+    mean: Tensor
+    previous: Tensor | None
+    round_index: int
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimView:
+    """What an attack sees that lies about public facts: the features (n, k) of all processes, as they are.
+
+    `faulty` (n,) are the colluding processes; `cluster_size` is what the clustering aims at.
+    """
+
+    features: Points
+    faulty: NDArray[np.bool_]
+    cluster_size: int
+    rng: np.random.Generator
+
+
 View_contra = TypeVar("View_contra", bound=OwnView, contravariant=True)
 
 
@@ -135,6 +197,40 @@ class UpdateAttack(Protocol[View_contra]):
 
     def __call__(self, view: View_contra) -> Tensor:
         """Return what the Byzantine processes send, float64 of shape (f, d), a row for each."""
+        ...
+
+
+class MessageAttack(Protocol):
+    """Says what a faulty member of a cluster does to the messages that it sends in the cluster's secure sum."""
+
+    def __call__(self, view: MessageView) -> Fault | None:
+        """Return the fault of this round; None: the member follows the protocol."""
+        ...
+
+
+@runtime_checkable
+class Placing(Protocol):
+    """An attack that also chooses which processes are faulty, instead of the axis `placement`."""
+
+    def place(self, view: PlacementView) -> NDArray[np.bool_]:
+        """Return which of the n processes are faulty, view.f of them; the view shows the clusters of round 0."""
+        ...
+
+
+@runtime_checkable
+class Claiming(Protocol):
+    """An attack that also lies about the features of its processes, by which they may be clustered."""
+
+    def claim(self, view: ClaimView) -> Points:
+        """Return the features (n, k) that all claim; those of honest processes are what they are."""
+        ...
+
+
+class ExchangeAttack(Protocol):
+    """Says what Byzantine clusters tell each of their neighbours, perhaps something else to each."""
+
+    def __call__(self, view: ExchangeView) -> Tensor:
+        """Return what each liar tells each cluster, float64 (liars, m, d); who is no neighbour does not hear it."""
         ...
 
 
@@ -162,8 +258,12 @@ class Backdoor(Protocol):
         ...
 
 
-Attack = UpdateAttack[Any] | DataAttack
-attacks: Registry[Attack] = Registry("attack", ("attacks.update", "attacks.data"), "cloister.attacks")
+Attack = UpdateAttack[Any] | DataAttack | ExchangeAttack | MessageAttack
+attacks: Registry[Attack] = Registry(
+    "attack",
+    ("attacks.update", "attacks.data", "attacks.cluster", "attacks.exchange", "attacks.message"),
+    "cloister.attacks",
+)
 
 _VIEWS: Mapping[str, type[OwnView]] = {
     "own": OwnView,
@@ -223,6 +323,28 @@ def data_attack(
     with a schedule's name.
     """
     facts = {"surface": "data", "adds_noise": True, "each_round": each_round}
+    return _registered(source=source, examples=examples, name=name, facts=facts)
+
+
+def exchange_attack(
+    *, source: str, examples: tuple[Mapping[str, Any], ...] = ({},), name: str | None = None
+) -> Callable[[Factory], Factory]:
+    """Register a frozen dataclass as an attack on the exchange between clusters; their members send honest updates.
+
+    Raises: CloisterError for a parameter with a schedule's name.
+    """
+    facts = {"surface": "exchange", "adds_noise": True}
+    return _registered(source=source, examples=examples, name=name, facts=facts)
+
+
+def message_attack(
+    *, source: str, examples: tuple[Mapping[str, Any], ...] = ({},), name: str | None = None
+) -> Callable[[Factory], Factory]:
+    """Register a frozen dataclass as an attack on the messages of secure sums; its processes send honest updates.
+
+    Raises: CloisterError for a parameter with a schedule's name.
+    """
+    facts = {"surface": "message", "adds_noise": True}
     return _registered(source=source, examples=examples, name=name, facts=facts)
 
 

@@ -23,6 +23,8 @@ _AXES: Mapping[str, str] = MappingProxyType(
         "protocols": "protocol",
         "pre": "pre",
         "aggregators": "aggregator",
+        "topologies": "topology",
+        "exchanges": "exchange",
         "privacy": "privacy",
         "datasets": "dataset",
         "partitions": "partition",

@@ -25,6 +25,8 @@ from protocols.aggregators import aggregators
 from protocols.aggregators.pre import pre_aggregators
 from protocols.check import CloisterError
 from protocols.clustering import clusterings
+from protocols.decentralised.graphs import topologies
+from protocols.decentralised.rules import exchanges
 from protocols.placements import placements
 from protocols.privacy import mechanisms
 from protocols.registry import Registry, Spec
@@ -44,6 +46,8 @@ PLUGINS: Mapping[str, Registry[Any]] = MappingProxyType(
         "protocol": secure_sums,
         "pre": pre_aggregators,
         "aggregator": aggregators,
+        "topology": topologies,
+        "exchange": exchanges,
         "privacy": mechanisms,
     }
 )
@@ -89,6 +93,8 @@ class Cell:
     protocol: Spec
     pre: Spec | Chain
     aggregator: Spec
+    topology: Spec
+    exchange: Spec
     privacy: Spec
     n: int
     f: int
@@ -148,6 +154,11 @@ class Cell:
     def faulty(self) -> int:
         """The number of faulty processes of any kind: f Byzantine ones, crashed ones and curious ones."""
         return self.f + self.crashed + self.curious
+
+    @property
+    def decentralised(self) -> bool:
+        """Whether there is no server, so that clusters exchange their models with each other."""
+        return not topologies.entry(self.topology.name).facts.get("server")
 
     @property
     def participants(self) -> int:
@@ -238,6 +249,7 @@ _BENCH_CORE = (
     *("attacking.py", "worker.py", "cell.py", "chain.py", "data.py", "federation.py", "given.py"),
     *("judging.py", "metrics.py", "noise.py", "observation.py", "opening.py", "poisoning.py", "population.py"),
     *("recall.py", "round.py", "rules.py", "setting.py", "training.py"),
+    *("decentralised.py", "measures.py", "misconduct.py", "placing.py"),
 )
 
 

@@ -265,6 +265,17 @@ def new_placement(
     print(f"placement: {scaffold.new_placement(name, directory)}")
 
 
+@new_app.command("system")
+def new_system(
+    name: Annotated[str, typer.Argument(help="A lower-case Python name; the system's name in reports.")],
+    directory: Annotated[Path | None, typer.Option("--into", help="Folder; default: the current one.")] = None,
+) -> None:
+    """Write the adapter of somebody else's secure sum, to be verified by `pytest --protocol`."""
+    from bench import scaffold
+
+    print(f"system: {scaffold.new_system(name, directory)}")
+
+
 @peers_app.command("training")
 def peers_training(
     turns: Annotated[int, typer.Option(help="Timed turns of each.")] = 15, as_json: JsonFlag = False

@@ -26,6 +26,8 @@ DEFAULTS: Mapping[str, Any] = {
     "protocol": "additive",
     "pre": "none",
     "aggregator": "median",
+    "topology": "server",
+    "exchange": "gossip",
     "privacy": "none",
     **NUMBERS,
 }

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -13,10 +14,14 @@ import torch
 from attacks.plan import assign
 from bench.cell import NUMBERS, Cell
 from bench.data import Dataset
+from bench.decentralised import one_model, score_models
 from bench.judging import Epoch, judged
-from bench.metrics import Score, score
+from bench.measures import measures, recovery
+from bench.metrics import Score, by_class_columns, score
+from bench.misconduct import misconduct_columns
 from bench.models import Network, models
 from bench.partitions import partitions
+from bench.placing import claimed, placing
 from bench.poisoning import Poisoning
 from bench.population import make_population, place, with_trust
 from bench.recall import Recall
@@ -26,8 +31,11 @@ from bench.setting import Federation, Past
 from bench.training import ClientData, LocalTraining, make_client_data
 from bench.workers import workers
 from protocols.clustering import clusterings
+from protocols.decentralised.graph import Graph
+from protocols.decentralised.graphs import topologies
+from protocols.decentralised.rules import exchanges
 from protocols.parties import Parties
-from protocols.placements import PlacementView, knowledge, placements
+from protocols.placements import PlacementView
 from protocols.privacy import mechanisms
 from protocols.privacy.ledger import Ledger
 from protocols.randomness import SecretStreams, public_stream
@@ -39,6 +47,8 @@ __all__ = ["CellResult", "build", "cluster_sizes", "largest_cluster", "move_faul
 _LATER: Mapping[str, Any] = MappingProxyType(
     {
         "placement": {"name": "uniform"},
+        "topology": {"name": "server"},
+        "exchange": {"name": "none"},
         "worker": {"name": "sgd"},
         "pre": {"name": "none"},
         **{name: NUMBERS[name] for name in ("crashed", "curious", "domains", "trust_quality", "root_rows")},
@@ -96,9 +106,12 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         ring=protocol.ring,
         rule_spec=cell.aggregator,
         rule=rule_of(cell),
+        graph=_graph(cell),
+        exchange=exchanges.make(cell.exchange),
         mechanism=mechanisms.make(cell.privacy),
-        placement=placements.make(cell.placement),
+        placement=placing(cell)[0],
         population=population,
+        companies={},
         faulty=np.zeros(cell.n, dtype=np.bool_),
         crashed=np.zeros(cell.n, dtype=np.bool_),
         curious=np.zeros(cell.n, dtype=np.bool_),
@@ -109,10 +122,10 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         noise=SecretStreams.replayable(cell.seed, "privacy noise", _noise_name(cell)),
         seed=cell.seed,
     )
-    knows = knowledge(placements.entry(cell.placement.name))
-    view = _placement_view(cell, federation, 0, sees_clusters=knows == "first")
+    view = _placement_view(cell, federation, 0, sees_clusters=placing(cell)[1] == "first")
     federation = _with_faults(cell, federation, place(federation.placement, view), 0)
     failing = federation.faulty | federation.crashed | federation.curious
+    population = claimed(federation)
     poisoning = Poisoning(clean, federation.parts, classes=dataset.classes, network=network, seed=cell.seed)
     return replace(
         federation,
@@ -120,6 +133,13 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         poisoning=poisoning,
         population=replace(population, trust=with_trust(population, failing, cell.trust_quality)),
     )
+
+
+def _graph(cell: Cell) -> Graph | None:
+    """Return who exchanges with whom; None with a server."""
+    if not cell.decentralised:
+        return None
+    return topologies.make(cell.topology)(m=len(cluster_sizes(cell)), seed=cell.seed)
 
 
 def _with_faults(cell: Cell, federation: Federation, mask: np.ndarray, round_index: int) -> Federation:
@@ -200,13 +220,13 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
     federation = build(cell, dataset)
     generator = torch.Generator().manual_seed(int(public_stream(cell.seed, "model").integers(2**31)))
     model = federation.network.initial(generator)
-    attack = cell.attack if cell.f else None
+    score_one = partial(score, federation.network, dataset=dataset, attack=cell.attack if cell.f else None)
     ledger = Ledger(cell.n)
     outcomes: list[RoundOutcome] = []
     curve: list[dict[str, Any]] = []
     diverged_round = None
     learns = "reports" in federation.policy.needs
-    moves = knowledge(placements.entry(cell.placement.name)) == "each"
+    moves = placing(cell)[1] == "each"
     epoch = Epoch(n=cell.n, colluding=None if moves else federation.who_fails.colluding)
     for round_index in range(cell.rounds):
         if moves and round_index:
@@ -218,17 +238,27 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
             break
         outcomes.append(outcome)
         epoch.add(outcome)
-        federation = replace(federation, past=Past(model=model, opened=outcome.opened))
+        federation = replace(federation, past=Past(model=one_model(model), opened=outcome.opened))
         model = outcome.model
         if learns:
             federation = replace(federation, population=federation.population.after(outcome.report))
         ledger.record(outcome.multipliers)
         if (round_index + 1) % cell.evaluate_every == 0 or round_index + 1 == cell.rounds:
-            scored = score(federation.network, model, dataset, attack)
+            scored, _ = score_models(score_one, model, outcome.exchange)
             curve.append(_point(round_index + 1, scored, outcomes, time.perf_counter() - started))
-    final = score(federation.network, model, dataset, attack)
+    final, exchanged = score_models(score_one, model, outcomes[-1].exchange if outcomes else None)
     metrics = _metrics(cell, federation.network, final, outcomes, ledger)
-    metrics |= {**epoch.columns(), "diverged_round": diverged_round}
+    columns = measures(
+        [outcome.deviation for outcome in outcomes],
+        [outcome.excluded for outcome in outcomes],
+        recovery(curve, federation.parts, cell.rounds),
+    )
+    metrics |= misconduct_columns(
+        [outcome.named for outcome in outcomes],
+        [outcome.lost_bytes for outcome in outcomes],
+        [outcome.byzantine for outcome in outcomes],
+    )
+    metrics |= {**epoch.columns(), **exchanged, **by_class_columns(final), **columns, "diverged_round": diverged_round}
     metrics["runtime_s"] = time.perf_counter() - started
     return CellResult(metrics=metrics, curve=curve)
 
@@ -238,7 +268,7 @@ def _point(number: int, scored: Score, outcomes: list[RoundOutcome], seconds: fl
         "round": number,
         "accuracy": scored.accuracy,
         "loss": _finite(scored.loss),
-        "bytes": sum(outcome.traffic.wire_bytes for outcome in outcomes),
+        "bytes": sum(outcome.wire_bytes for outcome in outcomes),
         "seconds": seconds,
     }
 
@@ -247,7 +277,7 @@ def _metrics(
     cell: Cell, network: Network, final: Score, outcomes: list[RoundOutcome], ledger: Ledger
 ) -> dict[str, Any]:
     delta = mechanisms.make(cell.privacy).delta
-    total_bytes = sum(outcome.traffic.wire_bytes for outcome in outcomes)
+    total_bytes = sum(outcome.wire_bytes for outcome in outcomes)
     return {
         "accuracy": final.accuracy,
         "loss": _finite(final.loss),
@@ -263,6 +293,7 @@ def _metrics(
         "bytes_offline": sum(outcome.traffic.offline.wire_bytes for outcome in outcomes),
         "bytes_mpc": sum(outcome.traffic.mpc.wire_bytes for outcome in outcomes),
         "bytes_upload": sum(outcome.traffic.upload.wire_bytes for outcome in outcomes),
+        "bytes_exchange": total_bytes - sum(outcome.traffic.wire_bytes for outcome in outcomes),
         "bytes_per_process_round": total_bytes / (cell.participants * len(outcomes)) if outcomes else None,
         "mpc_rounds": sum(outcome.traffic.mpc.rounds for outcome in outcomes),
         **judged(outcomes),

@@ -10,6 +10,7 @@ from bench.cell import NUMBERS, PLUGINS, Cell, resolve
 from bench.data import Dataset
 from bench.experiment import Experiment
 from bench.federation import cluster_sizes
+from bench.placing import unfit_placing
 from bench.rules import unfit_rule
 from protocols.check import CloisterError
 from protocols.placements import knowledge
@@ -43,7 +44,15 @@ def _expand_block(block: Mapping[str, tuple[Any, ...]]) -> Iterator[Cell]:
 
 
 def _canonical(axes: dict[str, Any]) -> dict[str, Any]:
-    """Where the cluster size means nothing (`singletons`, `single`), one value keeps cells from being run twice."""
+    """Return the axes with one value where an axis means nothing, so that no cell is run twice.
+
+    With a server clusters exchange nothing; without one there is nobody to run the aggregator; and `singletons` and
+    `single` have the cluster size of their name.
+    """
+    if PLUGINS["topology"].entry(axes["topology"].name).facts.get("server"):
+        axes = {**axes, "exchange": PLUGINS["exchange"].resolve("none")}
+    else:
+        axes = {**axes, "aggregator": PLUGINS["aggregator"].resolve("mean")}
     registry = PLUGINS["clustering"]
     if not registry.entry(axes["clustering"].name).facts.get("ignores_size"):
         return axes
@@ -79,7 +88,9 @@ def skip_reason(cell: Cell, dataset: Dataset) -> str | None:
         or _unfit_size(cell, sizes)
         or _unfit_placement(cell)
         or _unfit_policy(cell)
+        or _unfit_topology(cell, len(sizes))
         or _unfit_attack(cell)
+        or unfit_placing(cell)
         or _unfit_data(cell, dataset)
         or _unfit_worker(cell, dataset)
     )
@@ -95,8 +106,31 @@ def _unfit_attack(cell: Cell) -> str | None:
     return None
 
 
+def _unfit_topology(cell: Cell, m: int) -> str | None:
+    """Return why clusters that keep their models and exchange them make no sense with the rest of the cell."""
+    attacks = [PLUGINS["attack"].entry(spec.name) for spec in specs_of(cell.attack)]
+    if not cell.decentralised:
+        exchanged = [entry.name for entry in attacks if entry.facts["surface"] == "exchange"]
+        return f"{exchanged[0]} attacks the exchange between clusters, and there is a server" if exchanged else None
+    name = cell.topology.name
+    if cell.participants < cell.n:
+        return f"with {name} clusters keep their models, and only {cell.participants} of {cell.n} processes take part"
+    redrawn = "reports" in PLUGINS["clustering"].make(cell.clustering).needs
+    if redrawn or dict(cell.clustering.parameters).get("every"):
+        return f"with {name} clusters keep their models, and {cell.clustering.name} draws others in later rounds"
+    if PLUGINS["privacy"].make(cell.privacy).result_std(None, cell.n):
+        return f"{cell.privacy.name} adds its noise at the server, and {name} has none"
+    defended = [entry.name for entry in attacks if entry.facts.get("knowledge") == "defence"]
+    if defended:
+        return f"{defended[0]} is given what the server would make of its updates, and {name} has none"
+    why = PLUGINS["topology"].make(cell.topology).unfit(m)
+    return None if why is None else f"{name}: {why}"
+
+
 def _unfit_worker(cell: Cell, dataset: Dataset) -> str | None:
-    """Return why the clients' way to train does not suit the data and the model."""
+    """Return why the clients' way to train does not suit the data, the model or the topology."""
+    if cell.decentralised and PLUGINS["worker"].entry(cell.worker.name).facts.get("one_model"):
+        return f"{cell.worker.name} compares gradients at one global model, and with {cell.topology.name} there is none"
     dimension = PLUGINS["model"].make(cell.model).build(dataset.shape, dataset.classes).dimension
     return (
         PLUGINS["worker"]

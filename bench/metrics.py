@@ -13,16 +13,23 @@ from bench.data import Dataset
 from bench.models import Network, accuracy_and_loss
 from protocols.registry import Spec
 
-__all__ = ["Score", "score"]
+__all__ = ["BY_CLASS", "Score", "by_class_columns", "score"]
+
+BY_CLASS = ("worst_class_accuracy", "class_accuracies")
+"""The columns on classes: the lowest accuracy among the test rows of one class, and that of each class in turn."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Test accuracy in 0..1, mean test loss, and attack success in 0..1 (None where nobody attacks)."""
+    """Test accuracy in 0..1, mean test loss, and attack success in 0..1 (None where nobody attacks).
+
+    `by_class` is the accuracy among the test rows of each class (None where there are none).
+    """
 
     accuracy: float
     loss: float
     attack_success: float | None
+    by_class: tuple[float | None, ...] = ()
 
 
 def score(network: Network, model: Tensor, dataset: Dataset, attack: Spec | Plan | None) -> Score:
@@ -41,7 +48,25 @@ def score(network: Network, model: Tensor, dataset: Dataset, attack: Spec | Plan
     success = _share(~right) if attacking else None
     if on_data:
         success = _data_success(network, model, dataset, predicted, attacks.make(on_data[-1]))
-    return Score(accuracy=_share(right), loss=loss, attack_success=success)
+    return Score(
+        accuracy=_share(right),
+        loss=loss,
+        attack_success=success,
+        by_class=_by_class(right, dataset.y_test, dataset.classes),
+    )
+
+
+def _by_class(right: Tensor, labels: Tensor, classes: int) -> tuple[float | None, ...]:
+    rows = torch.bincount(labels, minlength=classes)
+    hits = torch.bincount(labels[right], minlength=classes)
+    return tuple(float(hits[label]) / float(rows[label]) if rows[label] else None for label in range(classes))
+
+
+def by_class_columns(score: Score) -> dict[str, Any]:
+    """Return the columns BY_CLASS of a score."""
+    known = [share for share in score.by_class if share is not None]
+    text = " ".join("-" if share is None else f"{share:.4f}" for share in score.by_class)
+    return dict(zip(BY_CLASS, (min(known, default=None), text), strict=True))
 
 
 def _data_success(network: Network, model: Tensor, dataset: Dataset, predicted: Tensor, attack: Any) -> float | None:

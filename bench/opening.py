@@ -1,15 +1,18 @@
 """Opening the sums of all clusters of a round: batches of one size, and no cluster takes another one with it."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from bench.setting import Federation
 from protocols.faults import Crash
+from protocols.faulty_link import Fault
 from protocols.in_process import InProcessParties
-from protocols.network import NetworkError
+from protocols.network import CheatingDetectedError, NetworkError
 from protocols.parties import OpenedSums, Parties
 from protocols.types import Clustering, Traffic
 
@@ -20,7 +23,9 @@ __all__ = ["Opened", "open_sums"]
 class Opened:
     """The sums (m, d) of the clusters `numbers` (m,) that opened, whose words are in each, and what they cost.
 
-    `exact` (m,) says of each whether it is the ring's sum of its contributors' words.
+    `exact` (m,) says of each whether it is the ring's sum of its contributors' words. `named` are the processes that
+    were named as cheats; `lost` is the part of the traffic that opened nothing; `faulty` are the clusters, opened or
+    not, in which somebody crashed or misbehaved.
     """
 
     numbers: list[int]
@@ -28,6 +33,9 @@ class Opened:
     contributors: list[tuple[int, ...]]
     exact: list[bool]
     traffic: Traffic
+    named: frozenset[int] = frozenset()
+    lost: Traffic = field(default_factory=Traffic.none)
+    faulty: frozenset[int] = frozenset()
 
     @property
     def added(self) -> Tensor:
@@ -42,32 +50,48 @@ class _Result:
     exact: bool
 
 
-def open_sums(federation: Federation, words: Tensor, clustering: Clustering, parties: Parties) -> Opened:
+def open_sums(
+    federation: Federation,
+    words: Tensor,
+    clustering: Clustering,
+    parties: Parties,
+    misconduct: Mapping[int, Fault] = MappingProxyType({}),
+) -> Opened:
     """Open every cluster's sum; a cluster that fails leaves the round, and its members the mean.
 
     Clusters of one size run as one batch. A batch that fails is run again cluster by cluster, so that a failing
-    cluster takes no other one with it. A cluster with crashed members runs alone, among threads of this process: by
-    the same code, with the same words and the same bytes, but no party process has to die for it.
+    cluster takes no other one with it. A cluster with crashed members, or with some that misbehave, runs alone, among
+    threads of this process: by the same code, with the same words and the same bytes, but no party process has to die
+    for it. `misconduct` says what processes do to the messages that they send.
 
-    Raises: NetworkError when no cluster can open its sum although none has a crashed member.
+    Raises: NetworkError when no cluster can open its sum although none has a faulty member.
     """
-    crashing = [j for j, members in enumerate(clustering.clusters) if federation.crashed[list(members)].any()]
+    failing = federation.crashed.copy()
+    failing[list(misconduct)] = True
+    crashing = [j for j, members in enumerate(clustering.clusters) if failing[list(members)].any()]
     by_size: dict[int, list[int]] = defaultdict(list)
     for j, size in enumerate(clustering.sizes):
         if j not in crashing:
             by_size[size].append(j)
     results: dict[int, _Result] = {}
-    traffic, failure = Traffic.none(), None
+    traffic, lost, failure = Traffic.none(), Traffic.none(), None
+    named: set[int] = set()
     batches = [*by_size.values(), *([j] for j in crashing)]
     while batches:
         chosen = batches.pop()
         members = words[torch.tensor([clustering.clusters[j] for j in chosen])]
+        group = _chosen_parties(federation, clustering, chosen[0], parties, misconduct)
         try:
-            opened = _chosen_parties(federation, clustering, chosen[0], parties).open_sums(federation.protocol, members)
+            opened = group.open_sums(federation.protocol, members)
         except NetworkError as error:
             failure = error
             batches += [[j] for j in chosen] if len(chosen) > 1 else []
+            if len(chosen) == 1:
+                named |= {clustering.clusters[chosen[0]][place] for place in _named(error)}
+                lost = lost.beside(group.spent if isinstance(group, InProcessParties) else Traffic.none())
             continue
+        if len(chosen) == 1:
+            named |= {clustering.clusters[chosen[0]][place] for place in opened.suspects}
         results |= _results(federation, clustering, chosen, members, opened)
         traffic = traffic.beside(opened.traffic)
     if failure is not None and not results and not crashing:
@@ -78,16 +102,40 @@ def open_sums(federation: Federation, words: Tensor, clustering: Clustering, par
         sums=torch.stack([results[j].sums for j in there]) if there else words[:0],
         contributors=[results[j].contributors for j in there],
         exact=[results[j].exact for j in there],
-        traffic=traffic,
+        traffic=traffic.beside(lost),
+        named=frozenset(named),
+        lost=lost,
+        faulty=frozenset(crashing),
     )
 
 
-def _chosen_parties(federation: Federation, clustering: Clustering, number: int, parties: Parties) -> Parties:
+def _named(error: NetworkError) -> frozenset[int]:
+    """Return whom an error names as a cheat: one of several suspects is nobody in particular."""
+    suspects = error.suspects if isinstance(error, CheatingDetectedError) else frozenset[int]()
+    return suspects if len(suspects) == 1 else frozenset()
+
+
+def _chosen_parties(
+    federation: Federation,
+    clustering: Clustering,
+    number: int,
+    parties: Parties,
+    misconduct: Mapping[int, Fault],
+) -> Parties:
+    """Return who opens the sum of a cluster; one with faulty members keeps its parties, who remember what they sent."""
     members = clustering.clusters[number]
-    crashed = [place for place, process in enumerate(members) if federation.crashed[process]]
-    if not crashed:
+    faults: dict[int, Fault] = {place: misconduct[each] for place, each in enumerate(members) if each in misconduct}
+    faults |= {place: Crash(step=0) for place, process in enumerate(members) if federation.crashed[process]}
+    if not faults:
         return parties
-    return InProcessParties(len(members), faults={place: Crash(step=0) for place in crashed})
+    company = tuple(int(federation.numbers[process]) for process in members)
+    if company not in federation.companies:
+        shared: dict[int, Fault] = {}
+        federation.companies[company] = InProcessParties(len(members), faults=shared), shared
+    group, present = federation.companies[company]
+    present.clear()
+    present.update(faults)
+    return group
 
 
 def _results(

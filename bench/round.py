@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,12 +11,17 @@ from torch import Tensor
 
 from attacks.api import OpenedRound
 from bench.attacking import Sent, attacked
+from bench.decentralised import Exchange, exchange_models, lost_members_silent, one_model, starting_models
 from bench.given import given_of
+from bench.measures import Excluded, deviation, excluded_clusters
+from bench.misconduct import misconduct
 from bench.noise import multipliers_of, noise_words, result_noise
 from bench.observation import Observation, OpenedCluster, observe
 from bench.opening import Opened, open_sums
+from bench.replaying import learns
 from bench.setting import Federation
 from bench.workers import Work
+from protocols.aggregators import NOTHING
 from protocols.parties import Parties
 from protocols.population import Report
 from protocols.privacy import clip_to_norm
@@ -32,12 +38,15 @@ class DivergedError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class RoundOutcome:
-    """The next model (d,), and what the round showed and cost.
+    """The next model (d,), or without a server the clusters' models (m, d), and what the round showed and cost.
 
     `multipliers` (n,) are the noise multipliers that protected each process; None where nothing is proved. `report`
     is what everybody saw of the clusters, members by their numbers among all n processes. `said` is the verdict on
     the round before it ran, `observed` what it then showed; `revealed` are the processes whose words are in each
-    opened sum, and `opened` the clusters with their means, by their numbers among all.
+    opened sum, and `opened` the clusters with their means, by their numbers among all. `exchange` is how the clusters'
+    exchange went, None where there is a server; `deviation` and `excluded` are what bench.measures makes columns of;
+    `named` are the processes that a protocol named as cheats, `byzantine` those that are, and `lost_bytes` went into
+    sums that opened nothing. `sum_exact` is about the clusters in which nobody crashed or misbehaved.
     """
 
     model: Tensor
@@ -51,14 +60,25 @@ class RoundOutcome:
     opened: OpenedRound
     said: Verdict
     observed: Observation
+    exchange: Exchange | None
+    deviation: float | None
+    excluded: Excluded | None
+    named: frozenset[int]
+    byzantine: frozenset[int]
+    lost_bytes: int
     sum_exact: bool
     traffic: Traffic
     train_s: float
     mpc_s: float
 
+    @property
+    def wire_bytes(self) -> int:
+        """All bytes on the wire: of the secure sums and of the exchange between clusters."""
+        return self.traffic.wire_bytes + (0 if self.exchange is None else self.exchange.cost.wire_bytes)
+
 
 def run_round(federation: Federation, model: Tensor, round_index: int, parties: Parties) -> RoundOutcome:
-    """Return the outcome of one round from the global model (d,) float32.
+    """Return the outcome of one round from the global model (d,) float32; without a server, the clusters' (m, d).
 
     Guarantees:
         Exactly `participants` processes take part, drawn anew in every round.
@@ -67,7 +87,7 @@ def run_round(federation: Federation, model: Tensor, round_index: int, parties: 
     Raises: DivergedError when honest updates are no longer encodable, NetworkError when a party fails.
     """
     if federation.poisoning.changes:
-        federation = replace(federation, data=federation.poisoning.data(round_index, model))
+        federation = replace(federation, data=federation.poisoning.data(round_index, one_model(model)))
     chosen = _participants(federation, round_index)
     if len(chosen) == federation.data.n:
         return _run_present(federation, model, round_index, parties)
@@ -108,23 +128,30 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     started = time.perf_counter()
     clustering = form_clusters(federation, round_index)
     said = _verdict(federation, clustering)
-    trained = _train(federation, model, round_index)
+    trained = _train(federation, starting_models(federation, model, clustering), round_index)
     updates = _clip(federation, trained, clustering)
-    sent = attacked(federation, updates, clustering, model, round_index)
+    sent = attacked(federation, updates, clustering, one_model(model), round_index)
     words = _words(federation, sent, clustering, round_index)
     trained_at = time.perf_counter()
-    opened = open_sums(federation, words, clustering, parties)
+    previous = None if federation.past is None else (one_model(model) - federation.past.model).to(torch.float64)
+    doings = misconduct(federation, words, clustering, previous, round_index)
+    opened = open_sums(federation, words, clustering, parties, doings)
     opened_at = time.perf_counter()
 
     sizes, m = opened.added, len(opened.numbers)
     means = (federation.ring.decode(opened.sums) + _rogue_sums(federation, sent, opened)) / sizes[:, None]
     tolerate = federation.told(m)
-    past = federation.recall.history(clustering.clusters, opened.numbers, means)
-    combined = federation.combine(means, sizes, given_of(federation, past, model, round_index))
-    federation.recall.add(clustering.clusters, opened.numbers, means)
+    exchange, combined, given = None, None, NOTHING
+    if federation.graph is not None:
+        exchange = exchange_models(federation, model, opened, means, clustering=clustering, round_index=round_index)
+    else:
+        past = federation.recall.history(clustering.clusters, opened.numbers, means)
+        given = given_of(federation, past, model, round_index)
+        combined = federation.combine(means, sizes, given)
+        federation.recall.add(clustering.clusters, opened.numbers, means)
     sensitivity = None if combined is None else federation.rule.sensitivity(sizes, tolerate)
     return RoundOutcome(
-        model=model if combined is None else _moved(federation, model, combined, sensitivity, round_index),
+        model=exchange.models if exchange else _moved(federation, model, combined, sensitivity, round_index),
         tainted_clusters=int((clustering.faulty_counts(federation.faulty)[opened.numbers] > 0).sum()),
         tolerated_clusters=tolerate,
         clusters=m,
@@ -142,8 +169,18 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
             means=means,
         ),
         said=said,
-        observed=_observed(federation, opened, means, combined, said),
-        sum_exact=all(opened.exact),
+        observed=_observed(federation, opened, means, combined, said=said, exchange=exchange),
+        exchange=exchange,
+        deviation=deviation(combined, updates[torch.from_numpy(~federation.faulty)]),
+        excluded=None
+        if combined is None and exchange is None
+        else excluded_clusters(
+            federation, clustering, opened, means, tolerate=tolerate, exchange=exchange, given=given
+        ),
+        named=frozenset(int(federation.numbers[process]) for process in opened.named),
+        byzantine=frozenset(federation.numbers[federation.faulty].tolist()),
+        lost_bytes=opened.lost.wire_bytes,
+        sum_exact=all(exact for j, exact in zip(opened.numbers, opened.exact, strict=True) if j not in opened.faulty),
         traffic=opened.traffic,
         train_s=trained_at - started,
         mpc_s=opened_at - trained_at,
@@ -151,7 +188,10 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
 
 
 def _train(federation: Federation, model: Tensor, round_index: int) -> Tensor:
-    """Return the updates (n, d) float32 that all processes would honestly send before any clipping."""
+    """Return the updates (n, d) float32 that all would honestly send before any clipping, from the model (d,).
+
+    Without a server the models are (n, d), each process's own.
+    """
     work = Work(
         network=federation.network,
         model=model,
@@ -174,21 +214,27 @@ def _verdict(federation: Federation, clustering: Clustering) -> Verdict:
         clustering,
         federation.who_fails,
         federation.conditions,
-        federation.rule.breakdown(m),
+        federation.withstands(m),
         tolerate=federation.told(m),
         numbers=federation.numbers.tolist(),
     )
 
 
 def _observed(
-    federation: Federation, opened: Opened, means: Tensor, combined: Tensor | None, said: Verdict
+    federation: Federation,
+    opened: Opened,
+    means: Tensor,
+    combined: Tensor | None,
+    *,
+    said: Verdict,
+    exchange: Exchange | None,
 ) -> Observation:
     in_clear = bool(federation.conditions.opens_inputs)
     clusters = [
         OpenedCluster(number=number, contributors=contributors, exact=exact, in_clear=in_clear)
         for number, contributors, exact in zip(opened.numbers, opened.contributors, opened.exact, strict=True)
     ]
-    return observe(
+    observation = observe(
         clusters,
         means,
         opened.added,
@@ -198,13 +244,17 @@ def _observed(
         rule=federation.rule,
         tolerate=federation.told(len(clusters)),
         numbers=federation.numbers.tolist(),
+        replay=partial(learns, federation.protocol),
     )
+    return observation if exchange is None else replace(observation, near_honest=exchange.near)
 
 
 def _moved(
-    federation: Federation, model: Tensor, combined: Tensor, sensitivity: float | None, round_index: int
+    federation: Federation, model: Tensor, combined: Tensor | None, sensitivity: float | None, round_index: int
 ) -> Tensor:
-    """Return the next model (d,) float32: one step along the combined update, with the noise that it gets."""
+    """Return the next model (d,) float32: one step along the combined update, with the noise that it gets, if any."""
+    if combined is None:
+        return model
     step = combined + result_noise(federation, sensitivity, round_index)
     return (model.to(torch.float64) + federation.server_learning_rate * step).to(torch.float32)
 
@@ -238,8 +288,10 @@ def _clip(federation: Federation, trained: Tensor, clustering: Clustering) -> Te
     if clip_norm is not None:
         finite = torch.isfinite(trained).all(dim=1, keepdim=True)
         return clip_to_norm(torch.where(finite, trained, 0.0), clip_norm)
-    honest = trained[torch.from_numpy(~federation.faulty)]
     bound = federation.ring.bound(_terms(clustering))
+    if federation.graph is not None:
+        trained = lost_members_silent(federation, trained, clustering, bound)
+    honest = trained[torch.from_numpy(~federation.faulty)]
     if not bool((honest.abs() <= bound).all()):  # False for NaN as well
         raise DivergedError("an honest update is not finite or beyond the range of the ring")
     return trained.to(torch.float64)

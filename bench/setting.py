@@ -17,6 +17,10 @@ from bench.training import ClientData, LocalTraining
 from bench.workers import Worker
 from protocols.aggregators import Aggregator, Given, hostile_rows
 from protocols.clustering import ClusteringPolicy
+from protocols.decentralised.graph import Graph
+from protocols.decentralised.rules import ExchangeRule
+from protocols.faulty_link import Fault
+from protocols.in_process import InProcessParties
 from protocols.placements import FaultPlacement
 from protocols.population import Population
 from protocols.privacy import Mechanism
@@ -46,6 +50,9 @@ class Federation:
     only some take part.
     `parts` are the attacks in order, and `memory` is what each of them, by its place, remembers. `past` is None before
     the first round has ended. `root` are the server's own rows, one client's; `recall` changes with every round.
+    `graph` is who exchanges with whom, None with a server; then `rule` combines the clusters' means, else each cluster
+    does it by `exchange`. `companies` are the parties of clusters in which somebody crashes or misbehaves, by their
+    members, with what these do in this round.
     """
 
     network: Network
@@ -66,9 +73,12 @@ class Federation:
     ring: FixedPoint
     rule_spec: Spec
     rule: Aggregator
+    graph: Graph | None
+    exchange: ExchangeRule
     mechanism: Mechanism
     placement: FaultPlacement
     population: Population
+    companies: MutableMapping[tuple[int, ...], tuple[InProcessParties, dict[int, Fault]]]
     faulty: NDArray[np.bool_]
     crashed: NDArray[np.bool_]
     curious: NDArray[np.bool_]
@@ -81,7 +91,13 @@ class Federation:
 
     def told(self, m: int) -> int:
         """Return how many of m clusters the rule is told to withstand (-1: it is not defined for so few)."""
-        return min(self.declared_faulty, m, self.rule.breakdown(m))
+        return min(self.declared_faulty, m, self.withstands(m))
+
+    def withstands(self, m: int) -> int:
+        """Return how many tainted clusters of m the rule withstands; without a server, wherever they are."""
+        if self.graph is None:
+            return self.rule.breakdown(m)
+        return min(self.exchange.breakdown(degree) for degree in self.graph.degrees)
 
     def combine(self, means: Tensor, sizes: Tensor, given: Given) -> Tensor | None:
         """Return what the rule makes of the means (m, d) of clusters of these sizes, or None: the round has no result.

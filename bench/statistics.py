@@ -46,7 +46,8 @@ IDENTITY = (
     "rounds",
 )
 TRAINING = (
-    *("worker", "pre", "root_rows", "placement", "crashed", "curious", "domains", "trust_quality"),
+    *("topology", "exchange", "worker", "pre", "root_rows"),
+    *("placement", "crashed", "curious", "domains", "trust_quality"),
     *("participation", "local_steps", "batch_size", "learning_rate", "server_learning_rate", "evaluate_every"),
 )
 CLEAN = "none"

@@ -9,7 +9,11 @@ from typing import Any
 import pandas as pd
 
 from bench.cell import NUMBERS, PLUGINS, Cell
+from bench.decentralised import EXCHANGED
 from bench.judging import DISCLOSED, JUDGED
+from bench.measures import MEASURES
+from bench.metrics import BY_CLASS
+from bench.misconduct import MISCONDUCT
 from protocols.check import CloisterError
 
 __all__ = [
@@ -35,11 +39,16 @@ _MEASURED = (
     "failed_clusters",
     *JUDGED,
     *DISCLOSED,
+    *EXCHANGED,
+    *BY_CLASS,
+    *MEASURES,
+    *MISCONDUCT,
     "parameters",
     "bytes_total",
     "bytes_mpc",
     "bytes_offline",
     "bytes_upload",
+    "bytes_exchange",
     "bytes_per_process_round",
     "mpc_rounds",
     "sum_exact",
@@ -51,7 +60,7 @@ _MEASURED = (
 RESULT_COLUMNS = ("status", "error", *PLUGINS, *NUMBERS, *_MEASURED, "key")
 CURVE_COLUMNS = ("key", *PLUGINS, "seed", "round", "accuracy", "loss", "bytes", "seconds")
 _STATUSES = ("ok", "failed", "skipped")
-_TEXTS = ("epsilon", "error", "predicted_why", "observed_why", "contradicted")
+_TEXTS = ("epsilon", "error", "predicted_why", "observed_why", "contradicted", "class_accuracies")
 _FLAGS = ("sum_exact", *(column for column in JUDGED if column.startswith(("predicted_", "observed_"))))
 
 

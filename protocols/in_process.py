@@ -53,12 +53,18 @@ class InProcessParties:
         self._keyring = keyring
         self._use = 0
         self._transcripts: dict[int, list[Received]] = {}
+        self._spent = Traffic.none()
         self._start()
 
     @property
     def transcripts(self) -> dict[int, list[Received]]:
         """What each party and the board (BOARD) has received in the last batch, in the order of its reads."""
         return self._transcripts
+
+    @property
+    def spent(self) -> Traffic:
+        """What the parties and the board have sent in the last batch, whatever came of it."""
+        return self._spent
 
     def _start(self) -> None:
         self._links = in_process_links(self._parties, deadline_s=self._deadline_s, seed=self._schedule)
@@ -100,6 +106,7 @@ class InProcessParties:
 
     def _result(self, links: list[InProcessLink], runs: list[Future[Traffic]], opened: Future[Opened]) -> OpenedSums:
         self._transcripts = {link.rank: link.transcript or [] for link in links}
+        self._spent = total([link.meter.traffic() for link in links])
         errors = [error for run in runs if (error := run.exception())]
         failure = opened.exception()
         if errors or failure or any(link.lost for link in links):
@@ -110,9 +117,12 @@ class InProcessParties:
             if error and not isinstance(error, NetworkError):
                 raise error
         result = opened.result()
-        traffic = [link.meter.traffic() for link in links]
         return OpenedSums(
-            sums=result.sums, contributors=result.contributors, suspects=result.suspects, traffic=total(traffic)
+            sums=result.sums,
+            contributors=result.contributors,
+            suspects=result.suspects,
+            kept=result.kept,
+            traffic=self._spent,
         )
 
 

@@ -15,19 +15,25 @@ from torch import Tensor
 
 from attacks.api import (
     Backdoor,
+    Claiming,
+    ClaimView,
     DataAttack,
     DataView,
     OpenedRound,
     OwnView,
+    Placing,
     UpdateAttack,
     World,
     attacks,
     look,
     view_class,
 )
+from attacks.testing._exchange import EXCHANGE_CHECKS
+from attacks.testing._message import MESSAGE_CHECKS
 from protocols.randomness import public_stream
 from protocols.registry import Spec
 from protocols.testing import Check, check_documented, examples_of
+from protocols.testing.fault_placements import example_view
 
 __all__ = ["conformance_checks", "example_specs", "make_data_view", "make_update_view", "make_world"]
 
@@ -96,8 +102,7 @@ def make_data_view(
 
 def conformance_checks(spec: Spec) -> list[Check]:
     """Return the checks that apply to the attack's surface."""
-    surface = attacks.entry(spec.name).facts["surface"]
-    return [*_COMMON, *(_UPDATE if surface == "update" else _DATA)]
+    return [*_COMMON, *_CHECKS[attacks.entry(spec.name).facts["surface"]]]
 
 
 def _send(spec: Spec, view: OwnView) -> Tensor:
@@ -243,7 +248,39 @@ def aims_its_backdoor_at_rows_of_other_labels(spec: Spec) -> None:
         assert len(wanted) <= most, f"{spec} tests rows that have the wanted label by right"
 
 
-_COMMON: list[Check] = [is_a_documented_frozen_dataclass]
+def places_f_processes(spec: Spec) -> None:
+    """place(), where there is one, gives a mask (n,) of f processes, the same for the same view."""
+    attack = attacks.make(spec)
+    if not isinstance(attack, Placing):
+        return
+    for n, f, cluster_size in ((6, 0, 2), (7, 1, 3), (12, 4, 3), (16, 5, 1)):
+        view = example_view(n, f, cluster_size)
+        mask = attack.place(view)
+        assert mask.shape == (n,), f"{spec} gives a mask of shape {mask.shape}; allowed: {(n,)}"
+        assert mask.dtype == np.bool_, f"{spec} gives a mask of {mask.dtype}; allowed: bool"
+        assert mask.sum() == f, f"{spec} makes {mask.sum()} processes faulty; allowed: {f}"
+        assert (mask == attack.place(view)).all(), f"{spec} places other faults in the same view"
+
+
+def claims_for_its_own_processes_only(spec: Spec) -> None:
+    """claim(), where there is one, changes no honest process's features, and not the view."""
+    attack = attacks.make(spec)
+    if not isinstance(attack, Claiming):
+        return
+    features = public_stream(0, "conformance").random((9, 4))
+    faulty = np.arange(9) % 4 == 0
+    view = ClaimView(features=features.copy(), faulty=faulty, cluster_size=3, rng=public_stream(0, "attack"))
+    claimed = attack.claim(view)
+    assert claimed.shape == features.shape, f"{spec} claims features of shape {claimed.shape}"
+    assert (claimed[~faulty] == features[~faulty]).all(), f"{spec} changes what honest processes are"
+    assert (view.features == features).all(), f"{spec} changes its view"
+
+
+_COMMON: list[Check] = [
+    is_a_documented_frozen_dataclass,
+    places_f_processes,
+    claims_for_its_own_processes_only,
+]
 _UPDATE: list[Check] = [
     sends_one_finite_row_per_byzantine_process,
     update_attack_is_repeatable,
@@ -257,3 +294,6 @@ _DATA: list[Check] = [
     names_a_target_label,
     aims_its_backdoor_at_rows_of_other_labels,
 ]
+_CHECKS: Mapping[str, list[Check]] = MappingProxyType(
+    {"update": _UPDATE, "data": _DATA, "exchange": EXCHANGE_CHECKS, "message": MESSAGE_CHECKS}
+)

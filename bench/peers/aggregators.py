@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from protocols.check import CloisterError
 from protocols.memory import keep_freed_memory
 from protocols.randomness import public_stream
 
-__all__ = ["RuleComparison", "agreement_error", "compare_aggregators", "notes"]
+__all__ = ["agreement_error", "compare_aggregators", "notes"]
 
 # Coordinates on which agreement is checked: with 100 rows enough for the kernels that large inputs take.
 _CHECKED = 4000
@@ -25,16 +25,10 @@ AGREEMENT = 2e-5
 """Largest difference of two results over the largest number: some hundred roundings of 2^-24 on either side."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RuleComparison(Comparison):
-    """The comparison of one rule for n rows of d coordinates; the seconds are processor time of the one thread."""
-
-    n: int
-    d: int
-
-
-def compare_aggregators(*, n: int = 100, f: int = 20, d: int = 100_000, turns: int = 5) -> list[RuleComparison]:
+def compare_aggregators(*, n: int = 100, f: int = 20, d: int = 100_000, turns: int = 5) -> list[Comparison]:
     """Return the comparisons of every rule that byzfl defines, with byzfl's torch and its numpy form of each.
+
+    The seconds are processor time of the one thread.
 
     Before anything is timed, both are compared in settings in which they mean the same, see `Pair`.
     Raises: CloisterError where byzfl is missing or n, f, d make no sense; AssertionError where the results differ.
@@ -79,7 +73,7 @@ _TORCH = _Form(name=f"{PEER} (torch)", of=lambda rows: rows)
 _NUMPY = _Form(name=f"{PEER} (numpy)", of=lambda rows: rows.numpy())
 
 
-def _compare(pair: Pair, form: _Form, rows: Tensor, f: int, *, turns: int) -> RuleComparison:
+def _compare(pair: Pair, form: _Form, rows: Tensor, f: int, *, turns: int) -> Comparison:
     ours, module, plain = pair.ours(f), byzfl(), form.of(rows)
     found = interleave(
         pair.name,
@@ -89,4 +83,4 @@ def _compare(pair: Pair, form: _Form, rows: Tensor, f: int, *, turns: int) -> Ru
         turns=turns,
         clock=time.process_time,
     )
-    return RuleComparison(**vars(found), n=rows.shape[0], d=rows.shape[1])
+    return replace(found, n=rows.shape[0], d=rows.shape[1])

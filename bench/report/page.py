@@ -12,6 +12,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from bench.report import tables
+from bench.report.defences import NOTE, defences
 from bench.report.effects import effects
 from bench.report.figures import draw
 from bench.report.study import Study, study
@@ -85,6 +86,8 @@ def write_report(
         worst=tables.worst_attacks(found, attacked),
         tainted=tables.tainted(found, attacked),
         outcomes=tables.outcomes(found, attacked),
+        defences=defences(found),
+        defences_note=NOTE,
         not_finished=tables.not_finished(found),
         configurations=tables.configurations(found),
         results=tables.all_results(found),

@@ -19,7 +19,8 @@ __all__ = ["Work", "Worker", "workers"]
 class Work:
     """One round's work: the clients that take part, and what all of them know.
 
-    `model` (d,) float32 is the global model, `last` the one before it, None in the first round. `data` are those of
+    `model` (d,) float32 is the global model, `last` the one before it, None in the first round; where clusters keep
+    models of their own, `model` is (p, d), each client's. `data` are those of
     the p clients that take part, `numbers` (p,) their numbers among all `n`.
     """
 
@@ -36,7 +37,11 @@ class Work:
 
 
 class Worker(Protocol):
-    """Turns the clients' data into the updates that honest ones send, all clients at once."""
+    """Turns the clients' data into the updates that honest ones send, all clients at once.
+
+    One whose definition needs a global model registers with facts={"one_model": True}, and is then not asked where
+    clusters keep models of their own.
+    """
 
     def __call__(self, work: Work, memory: MutableMapping[str, Tensor]) -> Tensor:
         """Return the updates (p, d) float32; `memory` is the worker's own, and lasts from round to round.

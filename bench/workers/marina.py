@@ -15,6 +15,7 @@ from protocols.randomness import public_stream
     source="Gorbunov, Horvath, Richtarik, Gidel 2023, ICLR (variance reduction is an antidote to Byzantines), "
     "Algorithm 1 without compression",
     examples=({}, {"full": 0.5}),
+    facts={"one_model": True},
 )
 @dataclass(frozen=True, kw_only=True)
 class Marina:

@@ -31,7 +31,7 @@ def digits() -> Dataset:
 
 def test_an_empty_experiment_is_one_cell_of_defaults() -> None:
     (cell,) = cells_of("")
-    assert cell.labels() == {**DEFAULTS}
+    assert cell.labels() == {**DEFAULTS, "exchange": "none"}  # with a server, which is the default
 
 
 def test_a_block_is_the_product_of_its_axes() -> None:
@@ -137,6 +137,8 @@ class TestKeys:
             "protocol": "plaintext",
             "pre": "nnm",
             "aggregator": "krum",
+            "topology": "ring",
+            "exchange": "nna",
             "privacy": "local",
         }
         changed = {axis: PLUGINS[axis].resolve(name) for axis, name in others.items()}

@@ -1,0 +1,40 @@
+"""Mimic one victim until it is alone among the faulty."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from attacks.api import ClaimView, OwnView, Points, update_attack
+
+
+@update_attack(
+    knowledge="own",
+    source="isolation under clustering by similarity: the clusters that the adversary chooses",
+    adds_noise=True,
+)
+@dataclass(frozen=True, kw_only=True)
+class Isolate:
+    """Claims the features of one honest victim, so that clustering by similarity puts its mimics around it.
+
+    As many faulty processes as fill a cluster with the victim claim to be like it, the others stay what they are.
+    The victim is the honest process whose features are nearest to none of the other honest ones. In a cluster whose
+    sum is opened and in which all others collude the victim's update is told. They send honest updates: combine it
+    with what to send.
+    """
+
+    def claim(self, view: ClaimView) -> Points:
+        """See Claiming."""
+        honest = np.flatnonzero(~view.faulty)
+        rows = view.features[honest] - view.features[honest].mean(axis=0)
+        lengths = np.square(rows).sum(axis=1)
+        gaps = lengths[:, None] + lengths[None] - 2.0 * rows @ rows.T
+        np.fill_diagonal(gaps, np.inf)
+        victim = honest[int(gaps.min(axis=1).argmax())]
+        claimed = view.features.copy()
+        mimics = np.flatnonzero(view.faulty)[: view.cluster_size - 1]
+        claimed[mimics] = view.features[victim]
+        return claimed
+
+    def __call__(self, view: OwnView) -> Tensor:
+        return view.own

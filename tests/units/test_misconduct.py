@@ -1,0 +1,245 @@
+"""Attacks on messages in a grid: what they do to sums, who is named for it, and what it costs."""
+
+import dataclasses
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+
+from attacks import attacks
+from attacks.message.crash import CrashInSum
+from attacks.message.selective_abort import SelectiveAbort
+from attacks.testing._message import make_message_view
+from bench import opening
+from bench.cell import Cell
+from bench.data import Dataset
+from bench.datasets import datasets
+from bench.experiment import parse_experiment
+from bench.federation import build, run_cell
+from bench.grid import expand
+from bench.misconduct import MISCONDUCT, misconduct, misconduct_columns
+from bench.round import form_clusters, run_round
+from protocols.faults import Combined, Crash, Equivocate, Tamper
+from protocols.in_process import InProcessParties
+from protocols.randomness import public_stream
+from protocols.secure_sum import secure_sums
+
+ON_MESSAGES = [name for name, entry in attacks.entries().items() if entry.facts["surface"] == "message"]
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return datasets.make(datasets.resolve("digits")).load(None)
+
+
+@pytest.fixture(scope="module")
+def parties() -> InProcessParties:
+    return InProcessParties(6)
+
+
+def one_cell(attack: object, **axes: Any) -> Cell:
+    experiment = parse_experiment("[[grid]]\nrounds = 2\nlocal_steps = 1\nmodel = 'logistic'", name="test")
+    settings = {"n": 12, "f": 1, "cluster_size": 4, "attack": attack, **axes}
+    (cell,) = expand(experiment.with_settings({axis: [value] for axis, value in settings.items()}))
+    return cell
+
+
+def run(digits: Dataset, parties: InProcessParties, attack: object, **axes: Any) -> dict[str, Any]:
+    return run_cell(one_cell(attack, **axes), digits, parties).metrics
+
+
+def test_a_tampered_share_moves_the_sum_by_what_was_added(digits: Dataset, parties: InProcessParties) -> None:
+    """Additive shares are not authenticated: the words that the tamperer sends in the first exchange shift the sum.
+
+    Each coordinate is off by `delta` or not at all (the part that the tamperer collects itself), over 4 members.
+    """
+    delta = 2**20
+    federation = build(one_cell({"name": "tamper_share", "delta": delta}), digits)
+    clean = build(one_cell("none"), digits)
+    model = federation.network.initial(torch.Generator().manual_seed(0))
+    moved = run_round(federation, model, 0, parties)
+    right = run_round(clean, model, 0, parties)
+    counts = form_clusters(federation, 0).faulty_counts(federation.faulty)
+    shift = (moved.opened.means - right.opened.means) / federation.ring.unit
+    for j, count in enumerate(counts):
+        found = set(shift[j].round().tolist())
+        assert found == ({0.0, delta / 4} if count else {0.0})
+    assert moved.sum_exact  # it speaks of clusters in which nobody misbehaves, and an alarm would be false
+    assert not moved.named
+
+
+@pytest.mark.parametrize(
+    ("protocol", "failed", "named"),
+    [
+        ("additive", 0, 0),  # nobody notices
+        ("shamir", 0, 1),  # named, and left out of the sum
+        ("authenticated", 2, 1),  # named, and nothing is opened, in either round
+        ("masked", 2, 0),  # noticed, by nobody in particular
+    ],
+)
+def test_each_protocol_does_with_a_tampered_share_what_it_promises(
+    digits: Dataset, parties: InProcessParties, protocol: str, failed: int, named: int
+) -> None:
+    metrics = run(digits, parties, "tamper_share", protocol=protocol)
+    assert metrics["failed_clusters"] == failed
+    assert metrics["identified_culprits"] == named
+    assert metrics["framed_processes"] == 0
+    assert (metrics["bytes_aborted"] > 0) == (failed > 0)
+    assert metrics["contradicted"] == ""
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, entry in attacks.entries().items() if entry.facts["surface"] == "message"]
+)
+def test_no_attack_on_messages_frames_anybody_or_stops_the_training(
+    digits: Dataset, parties: InProcessParties, name: str
+) -> None:
+    for protocol in ("additive", "authenticated"):
+        metrics = run(digits, parties, name, protocol=protocol, f=2)
+        assert metrics["framed_processes"] == 0
+        assert metrics["contradicted"] == ""
+        assert metrics["clusters"] >= 1
+        parts = [metrics[f"bytes_{part}"] for part in ("offline", "mpc", "upload")]
+        assert sum(parts) == metrics["bytes_total"]
+
+
+def test_a_lost_sum_costs_what_was_sent_for_it(digits: Dataset, parties: InProcessParties) -> None:
+    """Who crashes in the first exchange sends nothing; its three peers send what an honest member sends in it.
+
+    In exchange 0 of `additive` a member sends each other one its share of that one's part of the coordinates.
+    """
+    protocol = secure_sums.make(secure_sums.resolve("additive"))
+    whole = protocol.cost(parties=4, clusters=1, coordinates=650).mpc
+    metrics = run(digits, parties, "crash", rounds=1)
+    assert metrics["failed_clusters"] == 1
+    assert 0 < metrics["bytes_aborted"] < whole.wire_bytes
+    late = run(digits, parties, {"name": "crash", "step": 1}, rounds=1)
+    assert metrics["bytes_aborted"] < late["bytes_aborted"] < whole.wire_bytes
+
+
+def test_a_cluster_with_a_misbehaving_member_takes_no_other_one_with_it(
+    digits: Dataset, parties: InProcessParties
+) -> None:
+    federation = build(one_cell("mute"), digits)
+    model = federation.network.initial(torch.Generator().manual_seed(0))
+    outcome = run_round(federation, model, 0, parties)
+    counts = form_clusters(federation, 0).faulty_counts(federation.faulty)
+    assert outcome.report.failed == frozenset(np.flatnonzero(counts).tolist())
+    assert outcome.clusters == 2
+
+
+def test_old_messages_are_there_to_be_replayed(digits: Dataset, parties: InProcessParties) -> None:
+    """In the second round the first one's shares enter: one's own words of then, and the sum is wrong or refused."""
+    first = run(digits, parties, "replay", rounds=1)
+    assert first["failed_clusters"] == 0
+    federation = build(one_cell("replay"), digits)
+    model = federation.network.initial(torch.Generator().manual_seed(0))
+    run_round(federation, model, 0, parties)
+    replayed = run_round(federation, model, 1, parties)
+    again = build(one_cell("none"), digits)
+    honest = run_round(again, model, 1, parties)
+    j = int(np.flatnonzero(form_clusters(federation, 1).faulty_counts(federation.faulty))[0])
+    assert not torch.equal(replayed.opened.means[j], honest.opened.means[j])
+
+
+# ---- who does what, and when
+
+
+def faults_of(digits: Dataset, attack: object, round_index: int = 0, **axes: Any) -> tuple[dict[int, Any], np.ndarray]:
+    federation = build(one_cell(attack, **axes), digits)
+    words = torch.ones(12, federation.network.dimension, dtype=torch.int64)
+    clustering = form_clusters(federation, round_index)
+    return dict(misconduct(federation, words, clustering, None, round_index)), np.flatnonzero(federation.faulty)
+
+
+def test_every_faulty_process_misbehaves_and_no_other(digits: Dataset) -> None:
+    found, faulty = faults_of(digits, "tamper_share", f=3)
+    assert sorted(found) == faulty.tolist()
+    assert all(fault == Tamper(step=0, delta=2**20) for fault in found.values())
+
+
+def test_several_attacks_on_messages_act_one_after_the_other(digits: Dataset) -> None:
+    found, faulty = faults_of(digits, ["tamper_share", {"name": "crash", "step": 1}])
+    assert found == {int(faulty[0]): Combined(faults=(Tamper(step=0, delta=2**20), Crash(step=1)))}
+
+
+def test_schedules_and_splits_hold_for_messages_too(digits: Dataset) -> None:
+    late = {"name": "crash", "from_round": 2}
+    assert faults_of(digits, late)[0] == {}
+    assert len(faults_of(digits, late, round_index=1)[0]) == 1
+    found, faulty = faults_of(digits, {"split": ["crash", "tamper_share"]}, f=4)
+    assert sorted(found) == faulty.tolist()
+    assert sorted(type(fault).__name__ for fault in found.values()) == ["Crash", "Crash", "Tamper", "Tamper"]
+
+
+def test_an_equivocator_tells_half_of_the_others_something_else() -> None:
+    """Of the three that do not collude, two; which, is drawn anew."""
+    attack = attacks.make(attacks.resolve("equivocate"))
+    found = {attack(make_message_view(seed=seed)).to for seed in range(20)}
+    assert found == {frozenset(pair) for pair in ((0, 2), (0, 4), (2, 4))}
+    assert isinstance(attack(make_message_view()), Equivocate)
+
+
+def test_a_selective_abort_lets_only_harmful_sums_open() -> None:
+    """Where the mean goes along the last step, the member crashes; where against it, or in doubt, it does not."""
+    view = make_message_view()
+    along = dataclasses.replace(view, mean=2.0 * view.previous)
+    against = dataclasses.replace(view, mean=-view.previous)
+    assert SelectiveAbort()(along) == Crash(step=1)
+    assert SelectiveAbort()(against) is None
+    assert SelectiveAbort()(dataclasses.replace(along, previous=None)) is None
+
+
+def test_a_selective_abort_sees_what_its_cluster_is_about_to_open(digits: Dataset, parties: InProcessParties) -> None:
+    seen: list[Any] = []
+
+    def looking(self: CrashInSum, view: Any) -> None:
+        seen.append(view)
+
+    federation = build(one_cell("crash"), digits)
+    model = federation.network.initial(torch.Generator().manual_seed(0))
+    with mock.patch.object(CrashInSum, "__call__", looking):
+        outcome = run_round(federation, model, 0, parties)
+    (view,) = seen
+    j = outcome.opened.clusters.index(view.members)
+    assert torch.equal(view.mean, outcome.opened.means[j])
+    assert view.members[view.place] == int(np.flatnonzero(federation.faulty)[0])
+    assert view.previous is None
+
+
+# ---- columns
+
+
+def test_who_is_named_counts_once_and_honest_ones_apart() -> None:
+    named = [frozenset({3}), frozenset({3, 7}), frozenset()]
+    byzantine = [frozenset({3, 4})] * 3
+    found = misconduct_columns(named, [10, 0, 5], byzantine)
+    assert found == {"identified_culprits": 1, "framed_processes": 1, "bytes_aborted": 15}
+    assert tuple(found) == MISCONDUCT
+    moved = misconduct_columns([frozenset({3}), frozenset({3})], [0, 0], [frozenset({3}), frozenset({4})])
+    assert moved["identified_culprits"] == moved["framed_processes"] == 1
+
+
+def test_a_protocol_that_frames_somebody_shows_in_the_row(digits: Dataset, parties: InProcessParties) -> None:
+    """A planted bug: the wrong member is named."""
+    right = opening._named
+
+    def wrong(error: Any) -> frozenset[int]:
+        return frozenset((place + 1) % 4 for place in right(error))
+
+    with mock.patch.object(opening, "_named", wrong):
+        metrics = run(digits, parties, "tamper_share", protocol="authenticated")
+    assert metrics["framed_processes"] == 1
+    assert metrics["identified_culprits"] == 0
+
+
+def test_what_the_parties_of_a_lost_batch_sent_is_known() -> None:
+    words = torch.from_numpy(public_stream(0, "words").integers(-5, 5, size=(1, 4, 6)))
+    parties = InProcessParties(4, faults={1: Crash(step=1)})
+    with pytest.raises(RuntimeError):
+        parties.open_sums(secure_sums.resolve("additive"), words)
+    assert parties.spent.wire_bytes > 0
+    whole = InProcessParties(4)
+    assert whole.open_sums(secure_sums.resolve("additive"), words).traffic == whole.spent
