@@ -52,6 +52,10 @@ def distances_from(centre: Tensor, means: Tensor) -> Tensor:
     a block, and the blocks in float64.
     Raises: NotFiniteError where a number is not finite.
     """
+    return _roots(centre, means)
+
+
+def _roots(centre: Tensor | None, means: Tensor) -> Tensor:
     squares = _squares(centre, means, means.dtype)
     if not bool(torch.isfinite(squares).all()):  # squares of 1e30 are beyond float32
         squares = _squares(centre, means, torch.float64)
@@ -62,7 +66,7 @@ def distances_from(centre: Tensor, means: Tensor) -> Tensor:
 
 def lengths_of(means: Tensor) -> Tensor:
     """Return the lengths (cells, m) float64 of the rows of (cells, m, d), as exact as distances_from."""
-    lengths = distances_from(torch.zeros_like(means[:, 0]), means)
+    lengths = _roots(None, means)
     if bool((lengths > 0).all()):
         return lengths
     return torch.stack([row_norms(rows.double())[:, 0] for rows in means])  # squares of 1e-40 vanish in float32
@@ -73,14 +77,15 @@ def cut_to(radius: Tensor, means: Tensor, lengths: Tensor) -> Tensor:
     factors = torch.where(lengths > radius[:, None], radius[:, None] / lengths, 1.0)[:, :, None]
     if means.dtype == torch.float32 and bool((factors < _FAINT).any()):
         return (means.double() * factors).float()
-    return means * factors.to(means.dtype)
+    return torch.mul(means, factors.to(means.dtype), out=_empty(means, means))
 
 
-def _squares(centre: Tensor, means: Tensor, dtype: torch.dtype) -> Tensor:
+def _squares(centre: Tensor | None, means: Tensor, dtype: torch.dtype) -> Tensor:
     squares = torch.zeros(means.shape[:2], dtype=torch.float64, device=means.device)
     for start in range(0, means.shape[2], _BLOCK):
         block = slice(start, start + _BLOCK)
-        part = means[:, :, block].to(dtype) - centre[:, None, block].to(dtype)
+        part = means[:, :, block].to(dtype)
+        part = part if centre is None else part - centre[:, None, block].to(dtype)
         lengths = cast(Tensor, part.norm(dim=2))
         squares += lengths.double().square()
     return squares
