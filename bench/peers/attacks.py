@@ -1,7 +1,7 @@
 """Attacks on updates against byzfl's, on the same honest updates; what both send is checked first."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -12,10 +12,19 @@ from attacks.api import World, look
 from bench.peers import Comparison, interleave
 from bench.peers._byzfl import PEER, byzfl
 from protocols.aggregators import aggregators
+from protocols.memory import keep_freed_memory
 from protocols.randomness import public_stream
 from protocols.registry import Spec
 
-__all__ = ["byzfl_rows", "compare_attacks", "make_round"]
+__all__ = ["AttackComparison", "byzfl_rows", "compare_attacks", "make_round"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackComparison(Comparison):
+    """The comparison of one attack for n processes and d coordinates."""
+
+    n: int
+    d: int
 
 
 def make_round(*, n: int, f: int, d: int, dtype: torch.dtype = torch.float64, rule: str = "trimmed_mean") -> World:
@@ -68,7 +77,7 @@ def _ours(name: str, world: World) -> Callable[[], Tensor]:
     return lambda: attack(view)
 
 
-def compare_attacks(*, turns: int = 7, n: int = 100, f: int = 20, d: int = 100_000) -> list[Comparison]:
+def compare_attacks(*, turns: int = 7, n: int = 100, f: int = 20, d: int = 100_000) -> list[AttackComparison]:
     """Return the comparisons, on tensors, which byzfl's own training hands to its attacks.
 
     The closed forms in float64 and float32; the searches in float32, each with 20 runs of a trimmed mean: of our rule
@@ -77,6 +86,7 @@ def compare_attacks(*, turns: int = 7, n: int = 100, f: int = 20, d: int = 100_0
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    keep_freed_memory()  # one process, so it serves the peer as well
     try:
         return [
             *(
@@ -93,13 +103,13 @@ def compare_attacks(*, turns: int = 7, n: int = 100, f: int = 20, d: int = 100_0
         torch.set_num_threads(threads)
 
 
-def _compared(name: str, world: World, turns: int) -> Comparison:
+def _compared(name: str, world: World, turns: int) -> AttackComparison:
     ours, theirs = _ours(name, world), byzfl_rows(name, world)
     if name in ("alie", "ipm"):
         _check_equal(name, world, ours(), theirs())
     kind = str(world.honest.dtype).removeprefix("torch.")
     found = interleave(f"{name} ({kind})", PEER, ours, theirs, turns=turns)
-    return replace(found, n=world.n, d=world.honest.shape[1])
+    return AttackComparison(**asdict(found), n=world.n, d=world.honest.shape[1])
 
 
 def _check_equal(name: str, world: World, ours: Tensor, theirs: Tensor) -> None:

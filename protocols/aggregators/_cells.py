@@ -8,7 +8,7 @@ from torch import Tensor
 from protocols.aggregators._screening import Points
 from protocols.norms import row_norms
 
-__all__ = ["centred", "cosines", "directions", "each_cell", "gram_of", "mean_of", "middle", "squared_distances"]
+__all__ = ["centred", "cosines", "directions", "each_cell", "gram_of", "mean_of", "middle"]
 
 
 def each_cell(points: Points, kernel: Callable[[Tensor], Tensor]) -> Tensor:
@@ -30,14 +30,6 @@ def gram_of(rows: Tensor) -> Tensor:
     around = centred(rows)
     gram = around @ around.T
     return (gram + gram.T) / 2
-
-
-def squared_distances(rows: Tensor) -> Tensor:
-    """Return the squared distances (m, m) of the rows (m, d), exactly symmetric, zero on the diagonal."""
-    gram = gram_of(rows)
-    norms = gram.diagonal()
-    squared = (norms[:, None] + norms[None, :] - 2 * gram).clamp(min=0)
-    return squared.fill_diagonal_(0.0)
 
 
 def mean_of(rows: Tensor, chosen: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from protocols.aggregators import NotFiniteError
+from protocols.norms import row_norms
 
-__all__ = ["distances_from", "weighted_sum"]
+__all__ = ["cut_to", "distances_from", "lengths_of", "weighted_sum"]
 
 _BLOCK = 4096  # coordinates
 _FAINT = 2.0**-100  # weights that float32 holds with all of their digits are larger
@@ -57,6 +58,20 @@ def distances_from(centre: Tensor, means: Tensor) -> Tensor:
     if not bool(torch.isfinite(squares).all()):
         raise NotFiniteError("distances between finite rows within LIMIT are finite")
     return squares.sqrt()
+
+
+def lengths_of(means: Tensor) -> Tensor:
+    """Return the lengths (cells, m) float64 of the rows of (cells, m, d), as exact as distances_from."""
+    lengths = distances_from(torch.zeros_like(means[:, 0]), means)
+    if bool((lengths > 0).all()):
+        return lengths
+    return torch.stack([row_norms(rows.double())[:, 0] for rows in means])  # squares of 1e-40 vanish in float32
+
+
+def cut_to(radius: Tensor, means: Tensor, lengths: Tensor) -> Tensor:
+    """Return the rows of (cells, m, d), those longer than their cell's radius (cells,) scaled down to it."""
+    factors = torch.where(lengths > radius[:, None], radius[:, None] / lengths, 1.0)
+    return means * factors.to(means.dtype)[:, :, None]
 
 
 def _squares(centre: Tensor, means: Tensor, dtype: torch.dtype) -> Tensor:

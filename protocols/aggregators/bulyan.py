@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, exclude
-from protocols.aggregators._cells import each_cell, squared_distances
+from protocols.aggregators._cells import each_cell
+from protocols.aggregators._distances import squared_distances
 from protocols.aggregators._windows import mean_of_nearest
 
 
@@ -77,7 +78,7 @@ def _left_out(points: Points) -> Tensor:
 
 def _selected(rows: Tensor, tolerate: int) -> Tensor:
     """Return the numbers (m - 2 F,) of the rows that Krum selects one after another."""
-    squared = squared_distances(rows)
+    squared = squared_distances(rows[None])[0]
     remaining = list(range(rows.shape[0]))
     chosen: list[int] = []
     for _ in range(rows.shape[0] - 2 * tolerate):

@@ -3,12 +3,11 @@
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, exclude, majority_breakdown
-from protocols.aggregators._cells import each_cell, mean_of
-from protocols.norms import row_norms
+from protocols.aggregators._rows import lengths_of
+from protocols.aggregators._selection import average_of, lowest
 
 
 @aggregators.register(
@@ -45,16 +44,12 @@ class ComparativeElimination:
 
 
 def _averaged(points: Points) -> Tensor:
-    return each_cell(points, lambda rows: mean_of(rows, ~_longest(rows, points.tolerate)))
+    return average_of(_shortest(points), points.means)
 
 
 def _left_out(points: Points) -> Tensor:
-    return each_cell(points, lambda rows: _longest(rows, points.tolerate))
+    return ~_shortest(points)
 
 
-def _longest(rows: Tensor, tolerate: int) -> Tensor:
-    """Return the mask (m,) of the `tolerate` longest rows; of equally long ones the higher numbers."""
-    order = row_norms(rows)[:, 0].argsort(stable=True)
-    mask = torch.zeros(rows.shape[0], dtype=torch.bool, device=rows.device)
-    mask[order[rows.shape[0] - tolerate :]] = True
-    return mask
+def _shortest(points: Points) -> Tensor:
+    return lowest(lengths_of(points.means), points.means.shape[1] - points.tolerate)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, exclude, majority_breakdown
-from protocols.aggregators._cells import each_cell, mean_of, squared_distances
+from protocols.aggregators._cells import each_cell, mean_of
+from protocols.aggregators._distances import squared_distances
 from protocols.aggregators._subsets import check_subsets, subsets, too_many_subsets
 
 
@@ -75,7 +76,7 @@ def _closest(rows: Tensor, tolerate: int) -> Tensor:
     """Return the numbers (m - F,) of the rows of the subset with the smallest diameter."""
     m = rows.shape[0]
     check_subsets(m, tolerate)
-    squared = squared_distances(rows).cpu()
+    squared = squared_distances(rows[None])[0].cpu()
     best, chosen = (math.inf, math.inf), torch.arange(m - tolerate)
     for kept in subsets(m, m - tolerate):
         distances = squared[kept[:, :, None], kept[:, None, :]].flatten(1)

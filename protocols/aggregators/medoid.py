@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, exclude, majority_breakdown
-from protocols.aggregators._cells import each_cell, gram_of, squared_distances
+from protocols.aggregators._cells import each_cell, gram_of
 
 
 @aggregators.register(
@@ -65,8 +65,9 @@ def _nearest_to_all(rows: Tensor) -> int:
 
     Each difference is (|x_i|^2 - 2 x_i x_j) / (|x_i - x_j| + |x_j|): beside a row at 1e30, plain sums are all the same.
     """
-    gram, distances = gram_of(rows), squared_distances(rows).sqrt()
+    gram = gram_of(rows)
     squares = gram.diagonal()
+    distances = (squares[:, None] + squares[None, :] - 2 * gram).clamp(min=0).fill_diagonal_(0.0).sqrt()
     below = distances + squares.sqrt()[None, :]
     gains = torch.where(below > 0, (squares[:, None] - 2 * gram) / torch.where(below > 0, below, 1.0), 0.0)
     return int(gains.sum(dim=1).argmin())

@@ -3,13 +3,12 @@
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, exclude, majority_breakdown
-from protocols.aggregators._cells import each_cell
 from protocols.aggregators._facts import reference_of
-from protocols.norms import row_norms
+from protocols.aggregators._rows import distances_from
+from protocols.aggregators._selection import average_of, lowest
 
 
 @aggregators.register(
@@ -32,24 +31,16 @@ class NearestNeighbourAveraging:
         """See Aggregator."""
 
         def averaged(points: Points) -> Tensor:
-            own = reference_of(given, points)
-
-            def mix(rows: Tensor) -> Tensor:
-                near = ~_farthest(rows, own, points.tolerate)
-                return (rows[near].sum(dim=0) + own) / (int(near.sum()) + 1)
-
-            return each_cell(points, mix)
+            near = _nearest(points, given)
+            count = points.means.shape[1] - points.tolerate
+            return (count * average_of(near, points.means).double() + reference_of(given, points)) / (count + 1)
 
         return combine(self, means, sizes, tolerate, averaged)
 
     def excluded(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:
         """See Selecting: the `tolerate` farthest from the root update."""
 
-        def left_out(points: Points) -> Tensor:
-            own = reference_of(given, points)
-            return each_cell(points, lambda rows: _farthest(rows, own, points.tolerate))
-
-        return exclude(self, means, sizes, tolerate, left_out)
+        return exclude(self, means, sizes, tolerate, lambda points: ~_nearest(points, given))
 
     def breakdown(self, m: int) -> int:
         """Fewer than half."""
@@ -64,8 +55,7 @@ class NearestNeighbourAveraging:
         return None
 
 
-def _farthest(rows: Tensor, own: Tensor, tolerate: int) -> Tensor:
-    order = row_norms(rows - own)[:, 0].argsort(stable=True)
-    mask = torch.zeros(rows.shape[0], dtype=torch.bool, device=rows.device)
-    mask[order[rows.shape[0] - tolerate :]] = True
-    return mask
+def _nearest(points: Points, given: Given) -> Tensor:
+    """Return the mask (cells, m) of the m - F rows nearest to the root update."""
+    own = reference_of(given, points).to(points.means.dtype).expand(len(points.means), -1)
+    return lowest(distances_from(own, points.means), points.means.shape[1] - points.tolerate)

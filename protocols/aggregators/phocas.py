@@ -3,12 +3,12 @@
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, majority_breakdown
 from protocols.aggregators._bounds import faulty_share
-from protocols.aggregators._cells import each_cell
-from protocols.aggregators._windows import mean_of_nearest
+from protocols.aggregators._ordered import in_order, nearest_average
 
 
 @aggregators.register(
@@ -25,7 +25,7 @@ class Phocas:
 
     def __call__(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:  # noqa: ARG002
         """See Aggregator."""
-        return combine(self, means, sizes, tolerate, _combined)
+        return combine(self, means, sizes, tolerate, _combined, notices=True)
 
     def breakdown(self, m: int) -> int:
         """Fewer than half."""
@@ -49,10 +49,10 @@ class Phocas:
 
 
 def _combined(points: Points) -> Tensor:
-    return each_cell(points, lambda rows: _nearest_to_trimmed(rows, points.tolerate))
+    m, cut = points.means.shape[1], points.tolerate
 
+    def around_trimmed(ordered: Tensor) -> Tensor:
+        trimmed = ordered[..., cut : m - cut].mean(dim=-1, dtype=torch.float64)
+        return nearest_average(ordered, trimmed, m - cut)
 
-def _nearest_to_trimmed(rows: Tensor, tolerate: int) -> Tensor:
-    m = rows.shape[0]
-    ordered = rows.sort(dim=0).values
-    return mean_of_nearest(ordered, ordered[tolerate : m - tolerate].mean(dim=0), m - tolerate)
+    return in_order(points.means, around_trimmed)

@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from protocols.aggregators import NOTHING, Given, majority_breakdown
 from protocols.aggregators._bounds import faulty_share
+from protocols.aggregators._rows import cut_to, lengths_of
 from protocols.aggregators.pre import pre_aggregators
 from protocols.aggregators.pre._support import screen_alike
-from protocols.norms import row_norms
-from protocols.privacy import clip_to_norm
 
 
 @pre_aggregators.register(source="Allouah, Guerraoui, Gupta, Jellouli, Rizk, Stephan 2025, ICLR, Algorithm 2 (ARC)")
@@ -31,7 +29,10 @@ class AdaptiveClipping:
     ) -> tuple[Tensor, Tensor, int]:
         """See PreAggregator."""
         points = screen_alike(self, means, sizes, tolerate)
-        cut = torch.stack([_cut(rows.double(), points.tolerate) for rows in points.means]).to(means.dtype)
+        m = points.means.shape[1]
+        longest = 2 * points.tolerate * (m - points.tolerate) // m  # whole numbers: 2 (F / m) (m - F) may be one
+        lengths = lengths_of(points.means)
+        cut = cut_to(lengths.sort(dim=1, descending=True).values[:, longest], points.means, lengths)
         return cut if means.dim() == 3 else cut[0], points.sizes, points.tolerate
 
     @property
@@ -54,11 +55,3 @@ class AdaptiveClipping:
     def sensitivity(self, rule: float | None) -> float | None:  # noqa: ARG002
         """Not bounded: one mean's length may set the others'."""
         return None
-
-
-def _cut(rows: Tensor, tolerate: int) -> Tensor:
-    """Return the rows (m, d), the longest ones cut."""
-    m = rows.shape[0]
-    longest = 2 * tolerate * (m - tolerate) // m  # in whole numbers: no rounding below a whole 2 (F / m) (m - F)
-    length = float(row_norms(rows)[:, 0].sort(descending=True).values[longest])
-    return clip_to_norm(rows, length) if length > 0 else torch.zeros_like(rows)

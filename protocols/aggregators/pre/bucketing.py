@@ -10,6 +10,7 @@ from torch import Tensor
 from protocols import check
 from protocols.aggregators import NOTHING, Given
 from protocols.aggregators._facts import stream_of
+from protocols.aggregators._rows import weighted_sum
 from protocols.aggregators.pre import pre_aggregators
 from protocols.aggregators.pre._support import screen_alike
 from protocols.types import balanced_sizes
@@ -45,7 +46,8 @@ class Bucketing:
         """See PreAggregator; all cells of a batch get the same buckets."""
         points = screen_alike(self, means, sizes, tolerate)
         shares = self._buckets(points.sizes, stream_of(given))
-        mixed = ((shares / shares.sum(dim=1, keepdim=True)) @ points.means.double()).to(means.dtype)
+        weights = (shares / shares.sum(dim=1, keepdim=True)).expand(len(points.means), -1, -1)
+        mixed = weighted_sum(weights, points.means)
         return mixed if means.dim() == 3 else mixed[0], shares.sum(dim=1).long(), points.tolerate
 
     def _buckets(self, sizes: Tensor, rng: np.random.Generator) -> Tensor:

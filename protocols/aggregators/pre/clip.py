@@ -8,9 +8,9 @@ from torch import Tensor
 
 from protocols import check
 from protocols.aggregators import NOTHING, Given
+from protocols.aggregators._rows import cut_to, lengths_of
 from protocols.aggregators.pre import pre_aggregators
 from protocols.aggregators.pre._support import screen_alike
-from protocols.privacy import clip_to_norm
 
 
 @pre_aggregators.register(
@@ -39,7 +39,8 @@ class Clip:
     ) -> tuple[Tensor, Tensor, int]:
         """See PreAggregator."""
         points = screen_alike(self, means, sizes, tolerate)
-        cut = torch.stack([clip_to_norm(rows, self.radius) for rows in points.means]).to(means.dtype)
+        lengths = lengths_of(points.means)
+        cut = cut_to(torch.full_like(lengths[:, 0], self.radius), points.means, lengths)
         return cut if means.dim() == 3 else cut[0], points.sizes, points.tolerate
 
     @property
