@@ -1,7 +1,8 @@
 """Attacks on updates against byzfl's, on the same honest updates; what both send is checked first."""
 
+import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ __all__ = ["AttackComparison", "byzfl_rows", "compare_attacks", "make_round"]
 
 @dataclass(frozen=True, kw_only=True)
 class AttackComparison(Comparison):
-    """The comparison of one attack for n processes and d coordinates."""
+    """The comparison of one attack for n processes of d coordinates; seconds of processor time of the one thread."""
 
     n: int
     d: int
@@ -108,8 +109,8 @@ def _compared(name: str, world: World, turns: int) -> AttackComparison:
     if name in ("alie", "ipm"):
         _check_equal(name, world, ours(), theirs())
     kind = str(world.honest.dtype).removeprefix("torch.")
-    found = interleave(f"{name} ({kind})", PEER, ours, theirs, turns=turns)
-    return AttackComparison(**asdict(found), n=world.n, d=world.honest.shape[1])
+    found = interleave(f"{name} ({kind})", PEER, ours, theirs, turns=turns, clock=time.process_time)
+    return AttackComparison(**vars(found), n=world.n, d=world.honest.shape[1])
 
 
 def _check_equal(name: str, world: World, ours: Tensor, theirs: Tensor) -> None:
