@@ -119,6 +119,7 @@ def _aggregate(
         # An update that no honest sender could encode counts as the nearest one that can be.
         others = torch.zeros(len(sizes), sent.shape[1], dtype=torch.float64).index_add_(0, home[~who], sent[~who])
         sums = others.index_add_(0, home[who], federation.ring.saturate(rows, terms=terms))
-        return federation.rule(sums / sizes[:, None], sizes, federation.told(len(sizes)))
+        combined = federation.combine(sums / sizes[:, None], sizes)
+        return torch.zeros_like(sums[0]) if combined is None else combined
 
     return aggregate

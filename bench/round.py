@@ -142,7 +142,7 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     exchange = None
     if federation.graph is not None:
         exchange = exchange_models(federation, model, opened, means, clustering=clustering, round_index=round_index)
-    combined = federation.rule(means, sizes, tolerate) if m and tolerate >= 0 and exchange is None else None
+    combined = None if exchange else federation.combine(means, sizes)
     sensitivity = None if combined is None else federation.rule.sensitivity(sizes, tolerate)
     return RoundOutcome(
         model=exchange.models if exchange else _moved(federation, model, combined, sensitivity, round_index),
@@ -166,7 +166,7 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
         observed=_observed(federation, opened, means, combined, said=said, exchange=exchange),
         exchange=exchange,
         deviation=deviation(combined, updates[torch.from_numpy(~federation.faulty)]),
-        excluded=excluded_clusters(federation, clustering, opened, means, tolerate=tolerate, exchange=exchange),
+        excluded=excluded_clusters(federation, clustering, opened, means, ran=combined is not None, exchange=exchange),
         named=frozenset(int(federation.numbers[process]) for process in opened.named),
         byzantine=frozenset(federation.numbers[federation.faulty].tolist()),
         lost_bytes=opened.lost.wire_bytes,
@@ -291,7 +291,7 @@ def _rogue_sums(federation: Federation, sent: Sent, opened: Opened) -> Tensor | 
     Only where the protocol sends inputs in the clear; an encrypted sum adds words, and every word is a number in the
     range of the ring, so that nothing else can get into it.
     """
-    if not federation.conditions.opens_inputs or not sent.raw.any():
+    if not federation.conditions.opens_inputs or not sent.raw.any() or not opened.contributors:
         return 0.0
     return torch.stack(
         [sent.rows[[process for process in each if sent.raw[process]]].sum(dim=0) for each in opened.contributors]

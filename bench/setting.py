@@ -13,7 +13,7 @@ from attacks.plan import Part
 from bench.models import Network
 from bench.poisoning import Poisoning
 from bench.training import ClientData, LocalTraining
-from protocols.aggregators import Aggregator
+from protocols.aggregators import Aggregator, hostile_rows
 from protocols.clustering import ClusteringPolicy
 from protocols.decentralised.graph import Graph
 from protocols.decentralised.rules import ExchangeRule
@@ -90,6 +90,18 @@ class Federation:
         if self.graph is None:
             return self.rule.breakdown(m)
         return min(self.exchange.breakdown(degree) for degree in self.graph.degrees)
+
+    def combine(self, means: Tensor, sizes: Tensor) -> Tensor | None:
+        """Return what the rule makes of the means (m, d) of clusters of these sizes, or None: the round has no result.
+
+        It has none where the rule is not defined for so few clusters, or gets more rows that cannot be computed with,
+        such as NaN, than it is told to withstand.
+        """
+        m = len(sizes)
+        tolerate = self.told(m)
+        if not m or tolerate < 0 or int(hostile_rows(means).sum()) > tolerate:
+            return None
+        return self.rule(means, sizes, tolerate)
 
     @property
     def who_fails(self) -> FaultyProcesses:

@@ -276,20 +276,9 @@ class TestNumbersThatNoHonestSenderHas:
     def means(self, digits: Dataset, parties: InProcessParties, value: str, **axes: Any) -> tuple[Tensor, Tensor]:
         """Return the means that the rule gets, and which of them are tainted."""
         federation = build(one_cell({"name": "nan_inf_huge", "value": value}, **axes), digits)
-        seen: list[Tensor] = []
-
-        class Spy:
-            def __call__(self, means: Tensor, *given: Any) -> Tensor:
-                seen.append(means)
-                return torch.zeros(means.shape[1], dtype=torch.float64)
-
-            def __getattr__(self, name: str) -> Any:
-                return getattr(federation.rule, name)
-
-        spied: Any = Spy()
-        run_round(dataclasses.replace(federation, rule=spied), torch.zeros(federation.network.dimension), 0, parties)
+        outcome = run_round(federation, torch.zeros(federation.network.dimension), 0, parties)
         counts = form_clusters(federation, 0).faulty_counts(federation.faulty)
-        return seen[0], torch.from_numpy(counts > 0)
+        return outcome.opened.means, torch.from_numpy(counts > 0)
 
     @pytest.mark.parametrize(("value", "number"), [("inf", math.inf), ("-inf", -math.inf), ("huge", 1e30)])
     @pytest.mark.parametrize("size", [1, 3])
@@ -320,3 +309,16 @@ class TestNumbersThatNoHonestSenderHas:
         assert bool(means.isfinite().all())
         large = means[tainted].abs().max() > 1e11
         assert bool(large) == (value not in ("nan", "denormal"))
+
+    @pytest.mark.parametrize(("aggregator", "moves"), [("mean", False), ("median", True)])
+    def test_a_rule_that_gets_more_of_them_than_it_withstands_has_no_result_and_the_run_goes_on(
+        self, digits: Dataset, parties: InProcessParties, aggregator: str, moves: bool
+    ) -> None:
+        axes = {"protocol": "plaintext", "clustering": "singletons", "aggregator": aggregator}
+        federation = build(one_cell({"name": "nan_inf_huge", "value": "nan"}, **axes), digits)
+        model = torch.zeros(federation.network.dimension)
+        outcome = run_round(federation, model, 0, parties)
+        assert bool(outcome.model.isfinite().all())
+        assert bool(outcome.model.any()) == moves
+        assert outcome.observed.correct == moves
+        assert not outcome.observed.contradicts(outcome.said)
