@@ -42,7 +42,7 @@ class RoundOutcome:
     opened sum, and `opened` the clusters with their means, by their numbers among all. `exchange` is how the clusters'
     exchange went, None where there is a server; `deviation` and `excluded` are what bench.measures makes columns of;
     `named` are the processes that a protocol named as cheats, `byzantine` those that are, and `lost_bytes` went into
-    sums that opened nothing. `sum_exact` is about the clusters in which nobody crashed or misbehaved.
+    sums that opened nothing. `sum_exact` is about the clusters in which nobody misbehaved.
     """
 
     model: Tensor
@@ -150,7 +150,7 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
         tolerated_clusters=tolerate,
         clusters=m,
         failed_clusters=len(clustering.clusters) - m,
-        multipliers=multipliers_of(federation, clustering, sensitivity),
+        multipliers=multipliers_of(federation, clustering, sensitivity, opened.left_out(clustering)),
         report=Report(
             round_index=round_index,
             clusters=clustering.clusters,
