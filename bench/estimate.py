@@ -3,12 +3,14 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from bench.cell import Cell
 from bench.data import Dataset
+from bench.decentralised import score_models
 from bench.federation import build
 from bench.metrics import score
 from bench.round import DivergedError, run_round
@@ -66,7 +68,7 @@ def _round_s(cell: Cell, dataset: Dataset) -> float:
         parties = _PricedParties()
         started = time.perf_counter()
         outcome = run_round(federation, model, 1, parties)
-        score(federation.network, outcome.model, dataset, None)
+        score_models(partial(score, federation.network, dataset=dataset, attack=None), outcome.model, outcome.exchange)
         return time.perf_counter() - started + parties.priced_s
     except DivergedError:
         return 0.0  # such a training ends in its first rounds

@@ -25,7 +25,7 @@ class Opened:
 
     `exact` (m,) says of each whether it is the ring's sum of its contributors' words. `named` are the processes that
     were named as cheats; `lost` is the part of the traffic that opened nothing; `faulty` are the clusters, opened or
-    not, in which somebody crashed or misbehaved.
+    not, in which somebody misbehaved.
     """
 
     numbers: list[int]
@@ -41,6 +41,11 @@ class Opened:
     def added(self) -> Tensor:
         """How many processes' words are in each sum, int64 (m,)."""
         return torch.tensor([len(each) for each in self.contributors], dtype=torch.int64)
+
+    def left_out(self, clustering: Clustering) -> frozenset[int]:
+        """Return the members of clusters that opened a sum without their words."""
+        members = frozenset(process for j in self.numbers for process in clustering.clusters[j])
+        return members - frozenset(process for each in self.contributors for process in each)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +110,7 @@ def open_sums(
         traffic=traffic.beside(lost),
         named=frozenset(named),
         lost=lost,
-        faulty=frozenset(crashing),
+        faulty=frozenset(j for j in crashing if any(process in misconduct for process in clustering.clusters[j])),
     )
 
 

@@ -46,7 +46,7 @@ class RoundOutcome:
     opened sum, and `opened` the clusters with their means, by their numbers among all. `exchange` is how the clusters'
     exchange went, None where there is a server; `deviation` and `excluded` are what bench.measures makes columns of;
     `named` are the processes that a protocol named as cheats, `byzantine` those that are, and `lost_bytes` went into
-    sums that opened nothing. `sum_exact` is about the clusters in which nobody crashed or misbehaved.
+    sums that opened nothing. `sum_exact` is about the clusters in which nobody misbehaved.
     """
 
     model: Tensor
@@ -156,7 +156,7 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
         tolerated_clusters=tolerate,
         clusters=m,
         failed_clusters=len(clustering.clusters) - m,
-        multipliers=multipliers_of(federation, clustering, sensitivity),
+        multipliers=multipliers_of(federation, clustering, sensitivity, opened.left_out(clustering)),
         report=Report(
             round_index=round_index,
             clusters=clustering.clusters,
@@ -172,10 +172,8 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
         observed=_observed(federation, opened, means, combined, said=said, exchange=exchange),
         exchange=exchange,
         deviation=deviation(combined, updates[torch.from_numpy(~federation.faulty)]),
-        excluded=None
-        if combined is None and exchange is None
-        else excluded_clusters(
-            federation, clustering, opened, means, tolerate=tolerate, exchange=exchange, given=given
+        excluded=excluded_clusters(
+            federation, clustering, opened, means, ran=combined is not None, exchange=exchange, given=given
         ),
         named=frozenset(int(federation.numbers[process]) for process in opened.named),
         byzantine=frozenset(federation.numbers[federation.faulty].tolist()),

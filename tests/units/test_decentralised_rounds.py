@@ -18,6 +18,7 @@ from bench.cell import Cell
 from bench.data import Dataset
 from bench.datasets import datasets
 from bench.decentralised import exchange_models, one_model
+from bench.estimate import estimate_s
 from bench.experiment import load_experiment, parse_experiment
 from bench.federation import build, run_cell
 from bench.grid import expand, skip_reason
@@ -391,3 +392,7 @@ def test_a_cluster_with_few_neighbours_does_not_make_the_others_trust_everybody(
     outcome = run_round(federation, start(federation), 0, parties)
     assert outcome.tolerated_clusters == 0
     assert federation.exchange.heard[0][1] == 2
+
+
+def test_how_long_such_a_plan_takes_can_be_estimated(digits: Dataset) -> None:
+    assert estimate_s([one_cell(rounds=3)], [digits]) > 0
