@@ -1,16 +1,17 @@
 """Opening the sums of all clusters of a round: batches of one size, and no cluster takes another one with it."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from bench.inside import Inside, computed
 from bench.setting import Federation
 from protocols.faults import Crash
 from protocols.in_process import InProcessParties
 from protocols.network import NetworkError
-from protocols.parties import OpenedSums, Parties
+from protocols.parties import Parties
 from protocols.types import Clustering, Traffic
 
 __all__ = ["Opened", "open_sums"]
@@ -18,28 +19,22 @@ __all__ = ["Opened", "open_sums"]
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """The sums (m, d) of the clusters `numbers` (m,) that opened, whose words are in each, and what they cost.
+    """The means (m, d) of the clusters `numbers` (m,) that opened, whose words are in each, and what they cost.
 
-    `exact` (m,) says of each whether it is the ring's sum of its contributors' words.
+    `exact` (m,) says of each whether the opened words are the ring's sum of its contributors' words, or the robust
+    statistic of its members' words.
     """
 
     numbers: list[int]
-    sums: Tensor
+    means: Tensor
     contributors: list[tuple[int, ...]]
     exact: list[bool]
     traffic: Traffic
 
     @property
     def added(self) -> Tensor:
-        """How many processes' words are in each sum, int64 (m,)."""
+        """How many processes' words are in each mean, int64 (m,)."""
         return torch.tensor([len(each) for each in self.contributors], dtype=torch.int64)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Result:
-    sums: Tensor
-    contributors: tuple[int, ...]
-    exact: bool
 
 
 def open_sums(federation: Federation, words: Tensor, clustering: Clustering, parties: Parties) -> Opened:
@@ -56,7 +51,7 @@ def open_sums(federation: Federation, words: Tensor, clustering: Clustering, par
     for j, size in enumerate(clustering.sizes):
         if j not in crashing:
             by_size[size].append(j)
-    results: dict[int, _Result] = {}
+    results: dict[int, Inside] = {}
     traffic, failure = Traffic.none(), None
     batches = [*by_size.values(), *([j] for j in crashing)]
     while batches:
@@ -68,14 +63,16 @@ def open_sums(federation: Federation, words: Tensor, clustering: Clustering, par
             failure = error
             batches += [[j] for j in chosen] if len(chosen) > 1 else []
             continue
-        results |= _results(federation, clustering, chosen, members, opened)
+        for j, inside in zip(chosen, computed(federation.protocol, federation.ring, members, opened), strict=True):
+            if inside.contributors:  # nobody's update passed a check: nothing counts
+                results[j] = replace(inside, contributors=_processes(clustering, j, inside.contributors))
         traffic = traffic.beside(opened.traffic)
     if failure is not None and not results and not crashing:
         raise failure
     there = sorted(results)
     return Opened(
         numbers=there,
-        sums=torch.stack([results[j].sums for j in there]) if there else words[:0],
+        means=torch.stack([results[j].mean for j in there]) if there else words[:0].double(),
         contributors=[results[j].contributors for j in there],
         exact=[results[j].exact for j in there],
         traffic=traffic,
@@ -90,15 +87,5 @@ def _chosen_parties(federation: Federation, clustering: Clustering, number: int,
     return InProcessParties(len(members), faults={place: Crash(step=0) for place in crashed})
 
 
-def _results(
-    federation: Federation, clustering: Clustering, chosen: list[int], members: Tensor, opened: OpenedSums
-) -> dict[int, _Result]:
-    expected = federation.ring.wrap(members[:, list(opened.contributors)].sum(dim=1))
-    return {
-        j: _Result(
-            sums=sums,
-            contributors=tuple(clustering.clusters[j][place] for place in opened.contributors),
-            exact=torch.equal(sums, right),
-        )
-        for j, sums, right in zip(chosen, opened.sums, expected, strict=True)
-    }
+def _processes(clustering: Clustering, number: int, places: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(clustering.clusters[number][place] for place in places)

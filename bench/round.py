@@ -116,7 +116,7 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     opened_at = time.perf_counter()
 
     sizes, m = opened.added, len(opened.numbers)
-    means = federation.ring.decode(opened.sums) / sizes[:, None]
+    means = opened.means
     tolerate = federation.told(m)
     combined = federation.rule(means, sizes, tolerate) if m and tolerate >= 0 else None
     sensitivity = None if combined is None else federation.rule.sensitivity(sizes, tolerate)
@@ -161,7 +161,13 @@ def _observed(
 ) -> Observation:
     in_clear = bool(federation.conditions.opens_inputs)
     clusters = [
-        OpenedCluster(number=number, contributors=contributors, exact=exact, in_clear=in_clear)
+        OpenedCluster(
+            number=number,
+            contributors=contributors,
+            exact=exact,
+            in_clear=in_clear,
+            withstands=federation.conditions.checked_inputs,
+        )
         for number, contributors, exact in zip(opened.numbers, opened.contributors, opened.exact, strict=True)
     ]
     return observe(
