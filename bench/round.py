@@ -139,7 +139,7 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     opened_at = time.perf_counter()
 
     sizes, m = opened.added, len(opened.numbers)
-    means = (federation.ring.decode(opened.sums) + _rogue_sums(federation, sent, opened)) / sizes[:, None]
+    means = opened.means + _rogue_sums(federation, sent, opened) / sizes[:, None]
     tolerate = federation.told(m)
     exchange, combined, given = None, None, NOTHING
     if federation.graph is not None:
@@ -229,7 +229,13 @@ def _observed(
 ) -> Observation:
     in_clear = bool(federation.conditions.opens_inputs)
     clusters = [
-        OpenedCluster(number=number, contributors=contributors, exact=exact, in_clear=in_clear)
+        OpenedCluster(
+            number=number,
+            contributors=contributors,
+            exact=exact,
+            in_clear=in_clear,
+            withstands=federation.conditions.checked_inputs,
+        )
         for number, contributors, exact in zip(opened.numbers, opened.contributors, opened.exact, strict=True)
     ]
     observation = observe(
