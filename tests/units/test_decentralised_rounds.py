@@ -134,7 +134,7 @@ def test_a_cluster_that_opened_nothing_exchanges_the_model_that_it_has(digits: D
     federation = build(one_cell(exchange="gossip"), digits)
     models = torch.arange(5.0)[:, None].expand(5, federation.network.dimension)
     ones = torch.ones(4, federation.network.dimension, dtype=torch.float64)
-    opened = Opened(numbers=[0, 1, 2, 4], sums=ones, contributors=[(0,)] * 4, exact=[True] * 4, traffic=Traffic.none())
+    opened = Opened(numbers=[0, 1, 2, 4], means=ones, contributors=[(0,)] * 4, exact=[True] * 4, traffic=Traffic.none())
     found = exchange_models(
         federation, models, opened, ones, clustering=form_clusters(federation, 0), round_index=0
     ).models

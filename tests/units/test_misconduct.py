@@ -264,7 +264,7 @@ def test_noise_of_members_that_a_sum_leaves_out_protects_nobody(digits: Dataset,
     assert (fewer[others] == everybody[others]).all()
     opened = Opened(
         numbers=[0],
-        sums=torch.zeros(1, 1, dtype=torch.int64),
+        means=torch.zeros(1, 1, dtype=torch.float64),
         contributors=[tuple(members[1:])],
         exact=[True],
         traffic=Traffic.none(),
