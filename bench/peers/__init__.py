@@ -10,10 +10,15 @@ __all__ = ["Comparison", "interleave"]
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Median seconds of ours and of the peer's, and the median over turns of peer / ours (above 1: ours is faster)."""
+    """Median seconds of ours and of the peer's, and the median over turns of peer / ours (above 1: ours is faster).
+
+    `n` rows of `d` numbers went in, where the comparison is of something that takes rows.
+    """
 
     name: str
     peer: str
+    n: int | None = None
+    d: int | None = None
     ours_s: float
     peer_s: float
     ratio: float

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,19 +13,10 @@ from attacks.api import World, look
 from bench.peers import Comparison, interleave
 from bench.peers._byzfl import PEER, byzfl
 from protocols.aggregators import aggregators
-from protocols.memory import keep_freed_memory
 from protocols.randomness import public_stream
 from protocols.registry import Spec
 
-__all__ = ["AttackComparison", "byzfl_rows", "compare_attacks", "make_round"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttackComparison(Comparison):
-    """The comparison of one attack for n processes of d coordinates; seconds of processor time of the one thread."""
-
-    n: int
-    d: int
+__all__ = ["byzfl_rows", "compare_attacks", "make_round"]
 
 
 def make_round(*, n: int, f: int, d: int, dtype: torch.dtype = torch.float64, rule: str = "trimmed_mean") -> World:
@@ -78,7 +69,7 @@ def _ours(name: str, world: World) -> Callable[[], Tensor]:
     return lambda: attack(view)
 
 
-def compare_attacks(*, turns: int = 7, n: int = 100, f: int = 20, d: int = 100_000) -> list[AttackComparison]:
+def compare_attacks(*, turns: int = 7, n: int = 100, f: int = 20, d: int = 100_000) -> list[Comparison]:
     """Return the comparisons, on tensors, which byzfl's own training hands to its attacks.
 
     The closed forms in float64 and float32; the searches in float32, each with 20 runs of a trimmed mean: of our rule
@@ -87,7 +78,6 @@ def compare_attacks(*, turns: int = 7, n: int = 100, f: int = 20, d: int = 100_0
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    keep_freed_memory()  # one process, so it serves the peer as well
     try:
         return [
             *(
@@ -104,13 +94,13 @@ def compare_attacks(*, turns: int = 7, n: int = 100, f: int = 20, d: int = 100_0
         torch.set_num_threads(threads)
 
 
-def _compared(name: str, world: World, turns: int) -> AttackComparison:
+def _compared(name: str, world: World, turns: int) -> Comparison:
     ours, theirs = _ours(name, world), byzfl_rows(name, world)
     if name in ("alie", "ipm"):
         _check_equal(name, world, ours(), theirs())
     kind = str(world.honest.dtype).removeprefix("torch.")
     found = interleave(f"{name} ({kind})", PEER, ours, theirs, turns=turns, clock=time.process_time)
-    return AttackComparison(**vars(found), n=world.n, d=world.honest.shape[1])
+    return replace(found, n=world.n, d=world.honest.shape[1])
 
 
 def _check_equal(name: str, world: World, ours: Tensor, theirs: Tensor) -> None:

@@ -15,7 +15,7 @@ from protocols.randomness import public_stream
 _MOST_BYTES = 2**31
 
 
-@workers.register(source="Wu, Ling, Chen, Giannakis 2020, IEEE TSP (Byrd-SAGA), Algorithm 1", facts={"one_model": True})
+@workers.register(source="Wu, Ling, Chen, Giannakis 2020, IEEE TSP (Byrd-SAGA)", facts={"one_model": True})
 @dataclass(frozen=True, kw_only=True)
 class Saga:
     """A client's step follows mean(g_i - old g_i) over its batch, plus the mean of its old gradients of all rows.

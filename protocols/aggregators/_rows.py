@@ -72,8 +72,10 @@ def lengths_of(means: Tensor) -> Tensor:
 
 def cut_to(radius: Tensor, means: Tensor, lengths: Tensor) -> Tensor:
     """Return the rows of (cells, m, d), those longer than their cell's radius (cells,) scaled down to it."""
-    factors = torch.where(lengths > radius[:, None], radius[:, None] / lengths, 1.0)
-    return means * factors.to(means.dtype)[:, :, None]
+    factors = torch.where(lengths > radius[:, None], radius[:, None] / lengths, 1.0)[:, :, None]
+    if means.dtype == torch.float32 and bool((factors < _FAINT).any()):
+        return (means.double() * factors).float()
+    return means * factors.to(means.dtype)
 
 
 def _squares(centre: Tensor, means: Tensor, dtype: torch.dtype) -> Tensor:

@@ -10,7 +10,7 @@ from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, 
 
 
 @aggregators.register(
-    source="Bernstein, Zhao, Azizzadenesheli, Anandkumar 2019, ICLR (signSGD with majority vote), Algorithm 1",
+    source="Bernstein, Zhao, Azizzadenesheli, Anandkumar 2019, ICLR (signSGD with majority vote)",
     examples=({}, {"step": 0.1}),
     facts={"equivariant": (), "unanimous": False, "bound": "none in units of the means' spread: only signs count"},
 )

@@ -14,7 +14,7 @@ from protocols.norms import row_norms
 
 
 @aggregators.register(
-    source="Xie, Koyejo, Gupta 2019, ICML (Zeno), Definition 1 and Algorithm 1",
+    source="Xie, Koyejo, Gupta 2019, ICML (Zeno), stochastic descendant score",
     examples=({}, {"penalty": 0.5}),
     facts={"equivariant": (), "needs": ("loss",), "bound": "none of this form: it bounds the loss, not the distance"},
 )

@@ -2,7 +2,9 @@
 
 import itertools
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.cluster import HDBSCAN, MeanShift, estimate_bandwidth
 
+from bench.peers._byzfl import byzfl
 from protocols.aggregators import Aggregator, Bounded, Given, Selecting, aggregators
 from protocols.aggregators._mean_shift import bandwidth_of, largest_cluster
 from protocols.aggregators._pruning import FAR, near_rows
 from protocols.aggregators._spectral import deviations_along_widest, project_capped
 from protocols.aggregators._subsets import MOST_SUBSETS
+from protocols.aggregators.filterl2 import _weights
+from protocols.aggregators.no_regret import NoRegret
+from protocols.aggregators.pre import pre_aggregators
 from protocols.check import CloisterError
 from protocols.randomness import public_stream
 from protocols.testing import aggregators as kit
@@ -281,6 +287,154 @@ def test_smea_stops_early_only_where_no_later_subset_can_be_better() -> None:
         least = min(itertools.combinations(range(7), 5), key=lambda kept: x[list(kept)].var(axis=0).sum())
         found += bool(np.abs(x[list(least)].mean(axis=0) - result).max() > CLOSE)
     assert found, "the first subset was always the best: the search was not tried"
+
+
+@pytest.fixture(scope="module")
+def peer() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what torchvision and others say as they are imported is theirs
+        try:
+            return byzfl()
+        except CloisterError as error:
+            pytest.skip(str(error))
+
+
+class TestAgreementWithByzfl:
+    """The rules that byzfl defines too, on random rows: float64 in both, so that only rounding differs."""
+
+    @staticmethod
+    def cases() -> Iterator[tuple[np.ndarray, int]]:
+        for m, d, f in ((5, 3, 1), (8, 4, 3), (9, 2, 2), (10, 5, 4)):
+            yield public_stream(0, "byzfl", m, d).normal(size=(m, d)), f
+
+    def test_mda(self, peer: Any) -> None:
+        """byzfl takes the first of the subsets of smallest diameter, ours that with the least sum of squares.
+
+        So byzfl's is one of the best subsets' means, and ours as well.
+        """
+        same = 0
+        for x, f in self.cases():
+            ours = rule_of("mda")(torch.from_numpy(x), torch.ones(len(x), dtype=torch.int64), f).numpy()
+            theirs = peer.MDA(f)(x.copy())
+
+            def diameter(kept: tuple[int, ...], rows: np.ndarray = x) -> float:
+                return max(float(np.linalg.norm(rows[i] - rows[j])) for i, j in itertools.combinations(kept, 2))
+
+            every = list(itertools.combinations(range(len(x)), len(x) - f))
+            least = min(map(diameter, every))
+            best = [x[list(kept)].mean(axis=0) for kept in every if diameter(kept) <= least * (1 + 1e-12)]
+            assert min(np.abs(mean - theirs).max() for mean in best) <= CLOSE
+            assert min(np.abs(mean - ours).max() for mean in best) <= CLOSE
+            same += np.abs(ours - theirs).max() <= CLOSE
+        assert same
+
+    def test_smea(self, peer: Any) -> None:
+        """byzfl's largest eigenvalue is one power step from a random vector; for one coordinate it is exact."""
+        for x, f in self.cases():
+            ours = rule_of("smea")(torch.from_numpy(x[:, :1]), torch.ones(len(x), dtype=torch.int64), f).numpy()
+            assert np.abs(ours - peer.SMEA(f)(x[:, :1].copy())).max() <= CLOSE
+
+    def test_monna(self, peer: Any) -> None:
+        """Where the server is one more node, its root update the last row and the one that asks."""
+        for x, f in self.cases():
+            root = x.mean(axis=0)
+            facts = Given(reference=torch.from_numpy(root))
+            ours = rule_of("monna")(torch.from_numpy(x), torch.ones(len(x), dtype=torch.int64), f, facts).numpy()
+            theirs = peer.MoNNA(f, idx=len(x))(np.concatenate([x, root[None]]))
+            assert np.abs(ours - theirs).max() <= CLOSE
+
+    @pytest.mark.parametrize("name", ["arc", "clip"])
+    def test_before_a_rule(self, peer: Any, name: str) -> None:
+        pre = pre_aggregators.make(pre_aggregators.resolve(name))
+        for x, f in self.cases():
+            theirs = (peer.ARC(f) if name == "arc" else peer.Clipping(1.0))(x.copy())
+            ours = pre(torch.from_numpy(x), torch.ones(len(x), dtype=torch.int64), f)[0].numpy()
+            assert np.abs(ours - theirs).max() <= CLOSE
+
+
+def under_attack(m: int, d: int, tolerate: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield all rows and the honest ones: the tainted ones far, near, against the others, or each elsewhere."""
+    means, _ = kit.make_points(m, d)
+    honest = means[tolerate:] + 0.5
+    centre, spread = honest.mean(dim=0), honest.std(dim=0, correction=0)
+    rng = public_stream(0, "under attack", m, d)
+    for tainted in (
+        *(factor * centre.expand(tolerate, -1) for factor in (-1e30, -3.0, -1.0, 0.0, 10.0)),
+        *((centre + z * spread).expand(tolerate, -1) for z in (-1.5, 0.5, 4.0)),
+        torch.from_numpy(rng.normal(size=(tolerate, d)) * 10.0 ** rng.integers(-3, 20, size=(tolerate, 1))),
+    ):
+        yield torch.cat([tainted, honest]), honest
+
+
+class TestGuarantees:
+    """What the docstrings promise, with `tolerate` rows of an attacker's choice."""
+
+    CASES = ((5, 3), (8, 4), (11, 2))
+    SLACK = 1 + 1e-12  # of at most a few hundred roundings
+
+    def results(self, name: str) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, Given, int]]:
+        rule = rule_of(name)
+        for m, d in self.CASES:
+            for tolerate in range(rule.breakdown(m) + 1):
+                for rows, honest in under_attack(m, d, tolerate):
+                    facts = kit.make_given(honest, history=rows)
+                    yield rule(rows, torch.full((m,), 2), tolerate, facts), rows, honest, facts, tolerate
+
+    def test_the_length_of_the_result(self) -> None:
+        for result, *_ in self.results("norm_clipped_mean"):
+            assert float(result.norm()) <= 1.0 * self.SLACK
+        for name in ("flame", "signguard"):
+            for result, rows, *_ in self.results(name):
+                assert float(result.norm()) <= median_length(rows.numpy()) * self.SLACK
+        for result, _, honest, *_ in self.results("cge"):
+            assert float(result.norm()) <= float(honest.norm(dim=1).max()) * self.SLACK
+        for result, _, _, facts, _ in self.results("fltrust"):
+            assert facts.reference is not None
+            assert float(result.norm()) <= float(facts.reference.norm()) * self.SLACK
+
+    def test_monna_stays_as_near_to_the_root_update_as_the_honest_means(self) -> None:
+        for result, _, honest, facts, _ in self.results("monna"):
+            assert facts.reference is not None
+            farthest = (honest - facts.reference).norm(dim=1).max()
+            assert float((result - facts.reference).norm()) <= float(farthest) * self.SLACK
+
+    def test_a_sign_that_the_honest_agree_on_stays(self) -> None:
+        for result, _, honest, *_ in self.results("sign_majority"):
+            assert float(result.abs().max()) <= 0.01
+            agreed = (honest.sign() == honest[0].sign()).all(dim=0)
+            assert torch.equal(result[agreed], 0.01 * honest[0, agreed].sign())
+
+    def test_phocas_and_bulyan_stay_as_near_to_their_middle_as_the_honest_values(self) -> None:
+        for result, rows, honest, _, tolerate in self.results("phocas"):
+            trimmed = rows.sort(dim=0).values[tolerate : len(rows) - tolerate].mean(dim=0)
+            farthest = (honest - trimmed).abs().amax(dim=0)
+            assert bool(((result - trimmed).abs() <= farthest * self.SLACK + CLOSE).all())
+        bulyan_rule = rule_of("bulyan")
+        assert isinstance(bulyan_rule, Selecting)
+        for result, rows, honest, _, tolerate in self.results("bulyan"):
+            chosen = ~bulyan_rule.excluded(rows, torch.full((len(rows),), 2), tolerate)
+            assert int(chosen.sum()) == len(rows) - 2 * tolerate
+            median = torch.from_numpy(np.median(rows[chosen].numpy(), axis=0))
+            assert bool((median >= honest.amin(dim=0)).all() and (median <= honest.amax(dim=0)).all())
+            assert bool(((result - median).abs() <= (honest - median).abs().amax(dim=0) * self.SLACK + CLOSE).all())
+
+    def test_no_cluster_counts_for_more_than_its_cap_and_filters_take_no_more_than_they_say(self) -> None:
+        for m, d in self.CASES:
+            for tolerate in range((m + 1) // 2):
+                for rows, _ in under_attack(m, d, tolerate):
+                    shares = NoRegret()._shares(rows, tolerate)
+                    assert float(shares.max()) <= 1 / (m - tolerate) * self.SLACK
+                    assert abs(float(shares.sum()) - 1.0) <= CLOSE
+                    assert float(_weights(rows, tolerate).sum()) >= m - 2 * tolerate
+
+    def test_what_zeno_leaves_out_scores_no_higher_than_what_counts(self) -> None:
+        rule = rule_of("zeno")
+        assert isinstance(rule, Selecting)
+        for _, rows, _, facts, tolerate in self.results("zeno"):
+            assert facts.loss is not None
+            scores = -facts.loss(rows) - 0.05 * rows.square().sum(dim=1)
+            excluded = rule.excluded(rows, torch.full((len(rows),), 2), tolerate, facts)
+            assert not bool(excluded.any()) or float(scores[excluded].max()) <= float(scores[~excluded].min())
 
 
 class TestTheSharedParts:

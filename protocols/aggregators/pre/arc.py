@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from protocols.aggregators import NOTHING, Given, majority_breakdown
+from protocols.aggregators import NOTHING, Given, Points, majority_breakdown
 from protocols.aggregators._bounds import faulty_share
 from protocols.aggregators._rows import cut_to, lengths_of
 from protocols.aggregators.pre import pre_aggregators
-from protocols.aggregators.pre._support import screen_alike
+from protocols.aggregators.pre._support import with_new_rows
 
 
 @pre_aggregators.register(source="Allouah, Guerraoui, Gupta, Jellouli, Rizk, Stephan 2025, ICLR, Algorithm 2 (ARC)")
@@ -28,12 +28,7 @@ class AdaptiveClipping:
         given: Given = NOTHING,  # noqa: ARG002
     ) -> tuple[Tensor, Tensor, int]:
         """See PreAggregator."""
-        points = screen_alike(self, means, sizes, tolerate)
-        m = points.means.shape[1]
-        longest = 2 * points.tolerate * (m - points.tolerate) // m  # whole numbers: 2 (F / m) (m - F) may be one
-        lengths = lengths_of(points.means)
-        cut = cut_to(lengths.sort(dim=1, descending=True).values[:, longest], points.means, lengths)
-        return cut if means.dim() == 3 else cut[0], points.sizes, points.tolerate
+        return with_new_rows(self, means, sizes, tolerate, _cut)
 
     @property
     def in_place(self) -> bool:
@@ -55,3 +50,10 @@ class AdaptiveClipping:
     def sensitivity(self, rule: float | None) -> float | None:  # noqa: ARG002
         """Not bounded: one mean's length may set the others'."""
         return None
+
+
+def _cut(points: Points) -> Tensor:
+    m = points.means.shape[1]
+    longest = 2 * points.tolerate * (m - points.tolerate) // m  # in whole numbers: 2 (F / m) (m - F) may be one
+    lengths = lengths_of(points.means)
+    return cut_to(lengths.sort(dim=1, descending=True).values[:, longest], points.means, lengths)

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from protocols import check
-from protocols.aggregators import NOTHING, Given
+from protocols.aggregators import NOTHING, Given, Points
 from protocols.aggregators._rows import cut_to, lengths_of
 from protocols.aggregators.pre import pre_aggregators
-from protocols.aggregators.pre._support import screen_alike
+from protocols.aggregators.pre._support import with_new_rows
 
 
 @pre_aggregators.register(
@@ -38,10 +38,11 @@ class Clip:
         given: Given = NOTHING,  # noqa: ARG002
     ) -> tuple[Tensor, Tensor, int]:
         """See PreAggregator."""
-        points = screen_alike(self, means, sizes, tolerate)
+        return with_new_rows(self, means, sizes, tolerate, self._cut)
+
+    def _cut(self, points: Points) -> Tensor:
         lengths = lengths_of(points.means)
-        cut = cut_to(torch.full_like(lengths[:, 0], self.radius), points.means, lengths)
-        return cut if means.dim() == 3 else cut[0], points.sizes, points.tolerate
+        return cut_to(torch.full_like(lengths[:, 0], self.radius), points.means, lengths)
 
     @property
     def in_place(self) -> bool:
