@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: bench test lint reference pages hunt clean
+.PHONY: bench test lint reference verification pages hunt clean
 
 bench: .venv/installed
 	$(BIN)/bench run quick
@@ -22,6 +22,14 @@ pages: .venv/installed
 # Plants every known bug into the code, one at a time, and has the suite find it.
 hunt: .venv/installed
 	$(BIN)/python -m tests.meta.hunt
+
+# The committed verification report is this command's output: protocol x invariant, and the other parts' tests.
+verification: .venv/installed
+	HYPOTHESIS_PROFILE=dev $(BIN)/pytest -n auto tests/properties/test_invariants.py \
+		$(addprefix tests/properties/test_,clustering.py clustering_policies.py churn.py disclosure.py) \
+		$(addprefix tests/properties/test_,aggregators.py privacy.py) \
+		tests/units/test_round.py tests/units/test_tolerance_engines.py \
+		--verification-report reports/verification
 
 # The committed reference report is this command's output, less the rows and all but two figures.
 reference: .venv/installed

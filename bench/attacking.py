@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from attacks import attacks
 from attacks.api import World, look
 from attacks.plan import Part
+from bench.given import guessed
 from bench.setting import Federation
 from protocols.check import CloisterError
 from protocols.randomness import public_stream
@@ -100,26 +102,28 @@ def _world(federation: Federation, sent: Tensor, number: int, moment: _Moment) -
         honest=sent[honest],
         honest_numbers=tuple(names[~federation.faulty].tolist()),
         rule=federation.rule_spec,
-        aggregate=_aggregate(federation, sent, part.senders, moment.clustering),
+        aggregate=_aggregate(federation, sent, part.senders, moment),
     )
 
 
 def _aggregate(
-    federation: Federation, sent: Tensor, senders: NDArray[np.bool_], clustering: Clustering
+    federation: Federation, sent: Tensor, senders: NDArray[np.bool_], moment: _Moment
 ) -> Callable[[Tensor], Tensor]:
     """Return what the server makes of the senders' rows (f, d), if all words arrive and nobody adds noise."""
+    clustering = moment.clustering
     home = torch.empty(len(sent), dtype=torch.int64)
     for j, members in enumerate(clustering.clusters):
         home[list(members)] = j
     sizes = torch.tensor(clustering.sizes, dtype=torch.int64)
     who = torch.from_numpy(senders)
     terms = 2 * max(clustering.sizes)
+    given = cache(partial(guessed, federation, moment.model, clustering, moment.round_index))
 
     def aggregate(rows: Tensor) -> Tensor:
         # An update that no honest sender could encode counts as the nearest one that can be.
         others = torch.zeros(len(sizes), sent.shape[1], dtype=torch.float64).index_add_(0, home[~who], sent[~who])
         sums = others.index_add_(0, home[who], federation.ring.saturate(rows, terms=terms))
-        combined = federation.combine(sums / sizes[:, None], sizes)
+        combined = federation.combine(sums / sizes[:, None], sizes, given())
         return torch.zeros_like(sums[0]) if combined is None else combined
 
     return aggregate

@@ -21,6 +21,7 @@ _AXES: Mapping[str, str] = MappingProxyType(
         "placements": "placement",
         "clusterings": "clustering",
         "protocols": "protocol",
+        "pre": "pre",
         "aggregators": "aggregator",
         "topologies": "topology",
         "exchanges": "exchange",
@@ -28,6 +29,7 @@ _AXES: Mapping[str, str] = MappingProxyType(
         "datasets": "dataset",
         "partitions": "partition",
         "models": "model",
+        "workers": "worker",
     }
 )
 KINDS = (*_AXES, "presets")

@@ -15,11 +15,14 @@ import bench
 import protocols
 from attacks import attacks as attack_registry
 from attacks.plan import Plan, label_of, resolve_attack, specs_of
+from bench.chain import Chain, chain_label, links_of, resolve_chain
 from bench.datasets import datasets
 from bench.models import models
 from bench.partitions import partitions
+from bench.workers import workers
 from protocols import check
 from protocols.aggregators import aggregators
+from protocols.aggregators.pre import pre_aggregators
 from protocols.check import CloisterError
 from protocols.clustering import clusterings
 from protocols.decentralised.graphs import topologies
@@ -36,10 +39,12 @@ PLUGINS: Mapping[str, Registry[Any]] = MappingProxyType(
         "dataset": datasets,
         "partition": partitions,
         "model": models,
+        "worker": workers,
         "attack": attack_registry,
         "placement": placements,
         "clustering": clusterings,
         "protocol": secure_sums,
+        "pre": pre_aggregators,
         "aggregator": aggregators,
         "topology": topologies,
         "exchange": exchanges,
@@ -57,6 +62,7 @@ NUMBERS: Mapping[str, int | float] = MappingProxyType(
         "cluster_size": 4,
         "domains": 1,
         "trust_quality": 0.5,
+        "root_rows": 0,
         "rounds": 20,
         "participation": 1.0,
         "local_steps": 5,
@@ -80,10 +86,12 @@ class Cell:
     dataset: Spec
     partition: Spec
     model: Spec
+    worker: Spec
     attack: Spec | Plan
     placement: Spec
     clustering: Spec
     protocol: Spec
+    pre: Spec | Chain
     aggregator: Spec
     topology: Spec
     exchange: Spec
@@ -95,6 +103,7 @@ class Cell:
     cluster_size: int
     domains: int
     trust_quality: float
+    root_rows: int
     rounds: int
     participation: float
     local_steps: int
@@ -109,6 +118,7 @@ class Cell:
         check.integer_at_least(1, local_steps=self.local_steps, batch_size=self.batch_size)
         check.integer_at_least(1, evaluate_every=self.evaluate_every)
         check.integer_at_least(0, f=self.f, crashed=self.crashed, curious=self.curious, seed=self.seed)
+        check.integer_at_least(0, root_rows=self.root_rows)
         check.positive(learning_rate=self.learning_rate, server_learning_rate=self.server_learning_rate)
         if self.f >= self.n:
             raise CloisterError(
@@ -158,19 +168,28 @@ class Cell:
     def as_config(self) -> dict[str, Any]:
         """Return plain values, plug-ins with all their parameters."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {key: value.as_config() if isinstance(value, Spec | Plan) else value for key, value in values.items()}
+        return {
+            key: value.as_config() if isinstance(value, Spec | Plan | Chain) else value for key, value in values.items()
+        }
 
     def labels(self) -> dict[str, Any]:
         """Return the short names of a report: plug-ins with the parameters that differ from their defaults."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
-            key: label_of(value, partial(config_label, key)) if isinstance(value, Spec | Plan) else value
+            key: _label(key, value) if isinstance(value, Spec | Plan | Chain) else value
             for key, value in values.items()
         }
 
 
-def resolve(axis: str, value: object) -> Spec | Plan:
-    """Return the plug-in that a configuration names on an axis, or the plan of several attacks."""
+def _label(axis: str, value: Spec | Plan | Chain) -> str:
+    name = partial(config_label, axis)
+    return chain_label(value, name) if isinstance(value, Chain) else label_of(value, name)
+
+
+def resolve(axis: str, value: object) -> Spec | Plan | Chain:
+    """Return the plug-in that a configuration names on an axis; a plan of several attacks, a chain before the rule."""
+    if axis == "pre":
+        return resolve_chain(value)
     return resolve_attack(value) if axis == "attack" else PLUGINS[axis].resolve(value)
 
 
@@ -199,7 +218,7 @@ def code_fingerprint(cell: Cell) -> str:
 
     All of the analysis of tolerance is among them where the placement judges by it (facts={"judges": True}).
     """
-    used = [PLUGINS[axis].entry(spec.name).file for axis in PLUGINS for spec in specs_of(getattr(cell, axis))]
+    used = [PLUGINS[axis].entry(spec.name).file for axis in PLUGINS for spec in _specs(getattr(cell, axis))]
     digest = hashlib.sha256(_core_digest().encode())
     for file in used:
         digest.update(file.read_bytes())
@@ -207,6 +226,10 @@ def code_fingerprint(cell: Cell) -> str:
         for file in sorted((Path(protocols.__path__[0]) / "tolerance").glob("*.py")):
             digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def _specs(value: Spec | Plan | Chain) -> tuple[Spec, ...]:
+    return links_of(value) if isinstance(value, Chain) else specs_of(value)
 
 
 # What runs a cell, beside plug-ins; checks, probabilities, reports, the command line and the scheduler change nothing.
@@ -223,9 +246,9 @@ _VERDICTS = {
 }
 _PACKAGES = ("torch", "numpy", "crypten")
 _BENCH_CORE = (
-    *("attacking.py", "worker.py", "cell.py", "data.py", "federation.py"),
+    *("attacking.py", "worker.py", "cell.py", "chain.py", "data.py", "federation.py", "given.py"),
     *("judging.py", "metrics.py", "noise.py", "observation.py", "opening.py", "poisoning.py", "population.py"),
-    *("round.py", "setting.py", "training.py"),
+    *("recall.py", "round.py", "rules.py", "setting.py", "training.py"),
     *("decentralised.py", "measures.py", "misconduct.py", "placing.py"),
 )
 
@@ -251,5 +274,5 @@ def _core_files() -> list[Path]:
     ]
     here = Path(bench.__path__[0])
     core += [here / name for name in _BENCH_CORE]
-    core += [file for room in ("datasets", "models", "partitions") for file in (here / room).glob("_*.py")]
+    core += [file for room in ("datasets", "models", "partitions", "workers") for file in (here / room).glob("_*.py")]
     return sorted(core)

@@ -265,6 +265,17 @@ def new_placement(
     print(f"placement: {scaffold.new_placement(name, directory)}")
 
 
+@new_app.command("system")
+def new_system(
+    name: Annotated[str, typer.Argument(help="A lower-case Python name; the system's name in reports.")],
+    directory: Annotated[Path | None, typer.Option("--into", help="Folder; default: the current one.")] = None,
+) -> None:
+    """Write the adapter of somebody else's secure sum, to be verified by `pytest --protocol`."""
+    from bench import scaffold
+
+    print(f"system: {scaffold.new_system(name, directory)}")
+
+
 @peers_app.command("training")
 def peers_training(
     turns: Annotated[int, typer.Option(help="Timed turns of each.")] = 15, as_json: JsonFlag = False
@@ -285,6 +296,17 @@ def peers_sums(turns: Annotated[int, typer.Option(help="Timed turns of each.")] 
     _print_comparisons(compare_sums(turns=turns), as_json)
 
 
+@peers_app.command("attacks")
+def peers_attacks(
+    turns: Annotated[int, typer.Option(help="Timed turns of each.")] = 7, as_json: JsonFlag = False
+) -> None:
+    """Attacks on updates, n = 100, f = 20, d = 100,000, one thread, against byzfl; equal results are checked."""
+    from bench.peers.attacks import compare_attacks
+
+    _check_turns(turns)
+    _print_comparisons(compare_attacks(turns=turns), as_json)
+
+
 @peers_app.command("tolerance")
 def peers_tolerance(
     turns: Annotated[int, typer.Option(help="Timed turns of each.")] = 5, as_json: JsonFlag = False
@@ -294,6 +316,45 @@ def peers_tolerance(
 
     _check_turns(turns)
     _print_comparisons(compare_tolerance(turns=turns), as_json)
+
+
+@peers_app.command("aggregators")
+def peers_aggregators(
+    n: Annotated[int, typer.Option(help="Rows.")] = 100,
+    f: Annotated[int, typer.Option(help="Tainted rows that the rules are told of.")] = 20,
+    d: Annotated[int, typer.Option(help="Coordinates.")] = 100_000,
+    turns: Annotated[int, typer.Option(help="Timed turns of each.")] = 5,
+    as_json: JsonFlag = False,
+) -> None:
+    """Robust rules against byzfl's, its torch and its numpy form: one thread, equal results, processor time."""
+    from bench.peers.aggregators import compare_aggregators, notes
+
+    _check_turns(turns)
+    _print_comparisons(compare_aggregators(n=n, f=f, d=d, turns=turns), as_json)
+    if not as_json:
+        print("\n".join(notes()))
+
+
+@peers_app.command("hostile")
+def peers_hostile(
+    n: Annotated[int, typer.Option(help="Rows.")] = 11,
+    f: Annotated[int, typer.Option(help="Rows of hostile numbers.")] = 3,
+    as_json: JsonFlag = False,
+) -> None:
+    """Rows of NaN, infinities, 1e30 and 1e-40: what each rule returns, and byzfl's beside it; exit 1 if ours breaks."""
+    from bench.peers.hostile import hostile_table
+
+    table = hostile_table(n=n, f=f)
+    if as_json:
+        print(json.dumps([{**asdict(row), "survived": row.survived} for row in table], indent=1))
+    else:
+        shown = Table("rule", "rows of", "ours", "byzfl")
+        for row in table:
+            colour = "green" if row.survived else "red"
+            shown.add_row(row.name, row.poison, f"[{colour}]{row.ours}[/]", row.peer or "-")
+        Console().print(shown)
+    if not all(row.survived for row in table):
+        raise typer.Exit(1)
 
 
 def _check_turns(turns: int) -> None:

@@ -14,34 +14,53 @@ __all__ = ["simulate", "tolerance"]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
+Processes = Annotated[int, typer.Option("--n", help="Processes.")]
+Faulty = Annotated[str, typer.Option(help="Byzantine processes: a count, or a fraction such as 0.2.")]
+Crash = Annotated[str, typer.Option(help="Crashed processes: a count or a fraction.")]
+Curious = Annotated[str, typer.Option(help="Curious processes: a count or a fraction.")]
+ProtocolName = Annotated[
+    str, typer.Option("--protocol", help="plaintext, additive, authenticated, shamir, masked, committee, ...")
+]
+Mode = Annotated[str | None, typer.Option(help="The protocol's mode, such as vss; default: its first.")]
+Threshold = Annotated[str | None, typer.Option(help="c/2, c/3, 2c/3, c-1, a number, ...")]
+Hidden = Annotated[bool, typer.Option("--hidden", help="Cluster sums stay shared.")]
+CheckedInputs = Annotated[
+    bool, typer.Option("--checked-inputs", help="A Byzantine input cannot move a cluster arbitrarily.")
+]
+Policy = Annotated[str, typer.Option(help="How clusters are formed.")]
+Aggregator = Annotated[str, typer.Option(help="The rule that combines the clusters.")]
+PlacementName = Annotated[
+    str | None,
+    typer.Option(
+        "--placement",
+        help="Where faulty processes sit: uniform, iid, packed, spread, worst, targeted, by_domain or heterogeneous; "
+        "default: uniform, or targeted where there are moves.",
+    ),
+]
+Domains = Annotated[int | None, typer.Option(help="Failure domains; default: 10.")]
+Moves = Annotated[int, typer.Option(help="Faulty processes aimed each round, after clusters are drawn.")]
+
+
 def tolerance(  # noqa: PLR0917 - the options of one command
-    n: Annotated[int, typer.Option("--n", help="Processes.")],
-    faulty: Annotated[str, typer.Option(help="Byzantine processes: a count, or a fraction such as 0.2.")],
+    n: Processes,
+    faulty: Faulty,
     cluster_size: Annotated[
         str | None, typer.Option(help="A size, or a range such as 3:101; default: the best one.")
     ] = None,
-    crash: Annotated[str, typer.Option(help="Crashed processes: a count or a fraction.")] = "0",
-    curious: Annotated[str, typer.Option(help="Curious processes: a count or a fraction.")] = "0",
-    protocol: Annotated[str, typer.Option(help="plaintext, additive, authenticated, shamir or masked.")] = "shamir",
-    mode: Annotated[str | None, typer.Option(help="The protocol's mode, such as vss; default: its first.")] = None,
-    threshold: Annotated[str | None, typer.Option(help="c/2, c/3, 2c/3, c-1, a number, ...")] = None,
-    hidden: Annotated[bool, typer.Option("--hidden", help="Cluster sums stay shared.")] = False,
-    checked_inputs: Annotated[
-        bool, typer.Option("--checked-inputs", help="A Byzantine input cannot move a cluster arbitrarily.")
-    ] = False,
-    policy: Annotated[str, typer.Option(help="How clusters are formed.")] = "random",
-    aggregator: Annotated[str, typer.Option(help="The rule that combines the clusters.")] = "median",
+    crash: Crash = "0",
+    curious: Curious = "0",
+    protocol: ProtocolName = "shamir",
+    mode: Mode = None,
+    threshold: Threshold = None,
+    hidden: Hidden = False,
+    checked_inputs: CheckedInputs = False,
+    policy: Policy = "random",
+    aggregator: Aggregator = "median",
     target: Annotated[float | None, typer.Option(help="The failure probability to stay below, such as 1e-6.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds, with clusters drawn anew if the policy does.")] = None,
-    placement: Annotated[
-        str | None,
-        typer.Option(
-            help="uniform, iid, packed, spread, worst, targeted, by_domain or heterogeneous; default: uniform, or "
-            "targeted where there are moves."
-        ),
-    ] = None,
-    domains: Annotated[int | None, typer.Option(help="Failure domains of by_domain; default: 10.")] = None,
-    moves: Annotated[int, typer.Option(help="Faulty processes aimed each round, after clusters are drawn.")] = 0,
+    placement: PlacementName = None,
+    domains: Domains = None,
+    moves: Moves = 0,
     every: Annotated[int, typer.Option(help="Rounds for which clusters are kept before they are drawn anew.")] = 1,
     levels: Annotated[str, typer.Option(help="Least parts of a group of the hierarchical policy: 3, or 3,4.")] = "3",
     coordinates: Annotated[int, typer.Option(help="The length of an update, for the cost of designs.")] = 10_000,
@@ -111,29 +130,25 @@ _IDENTIFY_HELP = "Test every cluster every round, and report rounds until identi
 
 
 def simulate(  # noqa: PLR0917 - the options of one command
-    n: Annotated[int, typer.Option("--n", help="Processes.")],
-    faulty: Annotated[str, typer.Option(help="Byzantine processes: a count, or a fraction such as 0.1.")],
+    n: Processes,
+    faulty: Faulty,
     cluster_size: Annotated[int, typer.Option(help="Members of a cluster, at least.")],
-    crash: Annotated[str, typer.Option(help="Crashed processes: a count or a fraction.")] = "0",
-    curious: Annotated[str, typer.Option(help="Curious processes: a count or a fraction.")] = "0",
-    protocol: Annotated[str, typer.Option(help="What sums a cluster: shamir, additive, masked, ...")] = "shamir",
-    mode: Annotated[str | None, typer.Option(help="The protocol's mode, such as vss; default: its first.")] = None,
-    threshold: Annotated[str | None, typer.Option(help="c/2, c/3, 2c/3, c-1, a number, ...")] = None,
-    hidden: Annotated[bool, typer.Option("--hidden", help="Cluster sums stay shared.")] = False,
-    checked_inputs: Annotated[
-        bool, typer.Option("--checked-inputs", help="A Byzantine input cannot move a cluster arbitrarily.")
-    ] = False,
-    policy: Annotated[str, typer.Option(help="How clusters are formed.")] = "random",
+    crash: Crash = "0",
+    curious: Curious = "0",
+    protocol: ProtocolName = "shamir",
+    mode: Mode = None,
+    threshold: Threshold = None,
+    hidden: Hidden = False,
+    checked_inputs: CheckedInputs = False,
+    policy: Policy = "random",
     every: Annotated[
         int | None, typer.Option(help="Rounds for which clusters are kept; 0: for ever. Default: 1.")
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Processes that always act together, for sticky.")] = None,
-    aggregator: Annotated[str, typer.Option(help="The rule that combines the clusters.")] = "median",
-    placement: Annotated[
-        str | None, typer.Option(help="Where Byzantine processes sit: uniform, iid, packed, worst, targeted, ...")
-    ] = None,
-    domains: Annotated[int | None, typer.Option(help="Failure domains; default: 10.")] = None,
-    moves: Annotated[int, typer.Option(help="Faulty processes aimed each round, for placement targeted.")] = 0,
+    aggregator: Aggregator = "median",
+    placement: PlacementName = None,
+    domains: Domains = None,
+    moves: Moves = 0,
     rounds: Annotated[int, typer.Option(help="Rounds.")] = 1000,
     joins: Annotated[float, typer.Option(help="Mean share of the processes that join in a round.")] = 0.0,
     leaves: Annotated[float, typer.Option(help="Mean share of the processes that leave in a round.")] = 0.0,

@@ -24,10 +24,12 @@ from bench.partitions import partitions
 from bench.placing import claimed, placing
 from bench.poisoning import Poisoning
 from bench.population import make_population, place, with_trust
+from bench.recall import Recall
 from bench.round import DivergedError, RoundOutcome, form_clusters, run_round
+from bench.rules import rule_of
 from bench.setting import Federation, Past
-from bench.training import LocalTraining, make_client_data
-from protocols.aggregators import aggregators
+from bench.training import ClientData, LocalTraining, make_client_data
+from bench.workers import workers
 from protocols.clustering import clusterings
 from protocols.decentralised.graph import Graph
 from protocols.decentralised.graphs import topologies
@@ -47,7 +49,9 @@ _LATER: Mapping[str, Any] = MappingProxyType(
         "placement": {"name": "uniform"},
         "topology": {"name": "server"},
         "exchange": {"name": "none"},
-        **{name: NUMBERS[name] for name in ("crashed", "curious", "domains", "trust_quality")},
+        "worker": {"name": "sgd"},
+        "pre": {"name": "none"},
+        **{name: NUMBERS[name] for name in ("crashed", "curious", "domains", "trust_quality", "root_rows")},
     }
 )
 
@@ -86,6 +90,9 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
     federation = Federation(
         network=network,
         data=clean,
+        root=_root(cell, dataset),
+        worker=workers.make(cell.worker),
+        recall=Recall(),
         training=LocalTraining(steps=cell.local_steps, batch_size=cell.batch_size, learning_rate=cell.learning_rate),
         server_learning_rate=cell.server_learning_rate,
         parts=(),
@@ -98,7 +105,7 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         conditions=protocol.conditions,
         ring=protocol.ring,
         rule_spec=cell.aggregator,
-        rule=aggregators.make(cell.aggregator),
+        rule=rule_of(cell),
         graph=_graph(cell),
         exchange=exchanges.make(cell.exchange),
         mechanism=mechanisms.make(cell.privacy),
@@ -111,6 +118,7 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         numbers=np.arange(cell.n),
         declared_faulty=cell.f,
         participants=cell.participants,
+        everybody=cell.n,
         noise=SecretStreams.replayable(cell.seed, "privacy noise", _noise_name(cell)),
         seed=cell.seed,
     )
@@ -182,9 +190,25 @@ def move_faults(cell: Cell, federation: Federation, round_index: int) -> Federat
 
 
 def _deal(cell: Cell, dataset: Dataset) -> list[np.ndarray]:
-    groups = None if dataset.groups is None else dataset.groups.numpy()
+    """Return each client's rows, of those that are not the server's."""
+    others = np.setdiff1d(np.arange(len(dataset.y_train)), _root_rows(cell, dataset))
+    groups = None if dataset.groups is None else dataset.groups.numpy()[others]
     deal = partitions.make(cell.partition)
-    return deal(dataset.y_train.numpy(), groups, cell.n, public_stream(cell.seed, "partition"))
+    dealt = deal(dataset.y_train.numpy()[others], groups, cell.n, public_stream(cell.seed, "partition"))
+    return [others[own] for own in dealt]
+
+
+def _root_rows(cell: Cell, dataset: Dataset) -> np.ndarray:
+    """Return the server's rows, drawn uniformly from the training rows."""
+    rng = public_stream(cell.seed, "root rows")
+    return np.sort(rng.choice(len(dataset.y_train), size=cell.root_rows, replace=False))
+
+
+def _root(cell: Cell, dataset: Dataset) -> ClientData | None:
+    """Return the server's rows as those of one client, clean whatever the clients' are."""
+    if not cell.root_rows:
+        return None
+    return make_client_data(dataset.x_train, dataset.y_train, [_root_rows(cell, dataset)])
 
 
 def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:

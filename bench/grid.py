@@ -11,6 +11,7 @@ from bench.data import Dataset
 from bench.experiment import Experiment
 from bench.federation import cluster_sizes
 from bench.placing import unfit_placing
+from bench.rules import unfit_rule
 from protocols.check import CloisterError
 from protocols.placements import knowledge
 
@@ -74,23 +75,24 @@ def _resolve(axis: str, value: Any) -> Any:
 
 def skip_reason(cell: Cell, dataset: Dataset) -> str | None:
     """Return why this combination of valid values cannot be run, in words, or None."""
-    if cell.n > len(dataset.y_train):
-        return f"n = {cell.n} processes cannot share {len(dataset.y_train)} training rows"
+    left = len(dataset.y_train) - cell.root_rows
+    if cell.n > left:
+        aside = f" beside {cell.root_rows} root rows" if cell.root_rows else ""
+        return f"n = {cell.n} processes cannot share {max(left, 0)} training rows{aside}"
     try:
         sizes = cluster_sizes(cell)
     except CloisterError as error:
         return f"{cell.clustering.name}: {error}"
-    most = PLUGINS["aggregator"].make(cell.aggregator).breakdown(len(sizes))
-    if most < 0:
-        return f"{cell.aggregator.name} is not defined for {len(sizes)} clusters"
     return (
-        _unfit_size(cell, sizes)
+        unfit_rule(cell, len(sizes))
+        or _unfit_size(cell, sizes)
         or _unfit_placement(cell)
         or _unfit_policy(cell)
         or _unfit_topology(cell, len(sizes))
         or _unfit_attack(cell)
         or unfit_placing(cell)
         or _unfit_data(cell, dataset)
+        or _unfit_worker(cell, dataset)
     )
 
 
@@ -123,6 +125,18 @@ def _unfit_topology(cell: Cell, m: int) -> str | None:
         return f"{defended[0]} is given what the server would make of its updates, and {name} has none"
     why = PLUGINS["topology"].make(cell.topology).unfit(m)
     return None if why is None else f"{name}: {why}"
+
+
+def _unfit_worker(cell: Cell, dataset: Dataset) -> str | None:
+    """Return why the clients' way to train does not suit the data, the model or the topology."""
+    if cell.decentralised and PLUGINS["worker"].entry(cell.worker.name).facts.get("one_model"):
+        return f"{cell.worker.name} compares gradients at one global model, and with {cell.topology.name} there is none"
+    dimension = PLUGINS["model"].make(cell.model).build(dataset.shape, dataset.classes).dimension
+    return (
+        PLUGINS["worker"]
+        .make(cell.worker)
+        .unfit(rows=len(dataset.y_train), dimension=dimension, steps=cell.local_steps)
+    )
 
 
 def _unfit_data(cell: Cell, dataset: Dataset) -> str | None:

@@ -1,6 +1,6 @@
 """What a round showed, beside what its verdict had said: who was exposed, which means were wrong, what was lost."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,14 @@ from protocols.tolerance.verdict import FaultyProcesses, Verdict
 __all__ = ["Observation", "OpenedCluster", "observe"]
 
 _SIDES = ("private", "correct", "live")
+
+
+Replay = Callable[[int, tuple[int, ...], tuple[int, ...]], bool | None]
+"""(members, colluding ranks, crashed ranks) -> whether these learn more than the sum; None: not known."""
+
+
+def _not_replayed(parties: int, coalition: tuple[int, ...], crashed: tuple[int, ...]) -> None:
+    """Nothing is known of shares."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +39,15 @@ class OpenedCluster:
 class Observation:
     """What happened in one round, on the three sides of the verdict.
 
-    `exposed` are the honest processes whose update the opened sums and the colluding processes' own inputs tell;
-    what colluding members could compute from shares that they hold is not tried here. `correct`: every sum of a
-    cluster that the verdict calls correct is exact, and the rule's result is as near the honest means as the rule
-    promises. `live`: no more clusters were lost than the rule withstands.
+    `exposed` are the honest processes of whom the colluding ones learn more than they should: those whose update the
+    opened sums and the colluding processes' own inputs tell, and those (`by_shares`) whose cluster's sum, replayed,
+    tells the coalition more than itself. `correct`: every sum of a cluster that the verdict calls correct is exact,
+    and the rule's result is as near the honest means as the rule promises. `live`: no more clusters were lost than
+    the rule withstands.
     """
 
     exposed: frozenset[int]
+    by_shares: frozenset[int]
     wrong_sums: tuple[int, ...]
     lost: tuple[int, ...]
     near_honest: bool
@@ -57,7 +67,8 @@ class Observation:
     def why(self) -> tuple[str, ...]:
         """One sentence for each side that broke, and for each way."""
         events = (
-            (bool(self.exposed), f"processes {sorted(self.exposed)} are exposed"),
+            (self.exposed > self.by_shares, f"processes {sorted(self.exposed - self.by_shares)} are exposed"),
+            (bool(self.by_shares), f"shares tell of processes {sorted(self.by_shares)} (replayed)"),
             (bool(self.wrong_sums), f"the sums of clusters {list(self.wrong_sums)} are wrong"),
             (not self.near_honest, "the result is farther from the honest means than the rule promises"),
             (not self.live, f"clusters {list(self.lost)} are lost"),
@@ -80,23 +91,42 @@ def observe(
     rule: Aggregator,
     tolerate: int,
     numbers: Sequence[int] | None = None,
+    replay: Replay = _not_replayed,
 ) -> Observation:
     """Return what a round showed: cluster means (m, d), contributors each (m,) and the rule's result (d,), if any.
 
     The result is before any noise is added to it. `numbers` are the processes' numbers, where they are not 0..n-1.
+    `replay` says what coalitions learn from their shares.
     """
     honest = [j for j, each in enumerate(opened) if not faulty.byzantine & set(each.contributors)]
     lost = sorted(set(range(len(said.clusters))) - {each.number for each in opened})
     near = result is not None and bool(honest)
     if near and result is not None:
         near = within_coefficient(rule, result, means[torch.tensor(honest)], sizes, tolerate)
+    by_sums, by_shares = frozenset(_exposed(opened, faulty)), frozenset(_by_shares(opened, said, faulty, replay))
+    named = range(faulty.n) if numbers is None else numbers
     return Observation(
-        exposed=frozenset(each if numbers is None else numbers[each] for each in _exposed(opened, faulty)),
+        exposed=frozenset(named[each] for each in by_sums | by_shares),
+        by_shares=frozenset(named[each] for each in by_shares - by_sums),
         wrong_sums=tuple(each.number for each in opened if not each.exact and said.clusters[each.number].correct),
         lost=tuple(lost),
         near_honest=near,
         live=len(lost) <= said.tolerate,
     )
+
+
+def _by_shares(
+    opened: Sequence[OpenedCluster], said: Verdict, faulty: FaultyProcesses, replay: Replay
+) -> Iterable[int]:
+    for each in opened:
+        members, unknown = said.clusters[each.number].members, set(each.contributors) - faulty.colluding
+        coalition, crashed = (
+            tuple(rank for rank, process in enumerate(members) if process in kind)
+            for kind in (faulty.colluding, faulty.crashed)
+        )
+        # With one unknown the sum tells it anyway.
+        if coalition and len(unknown) > 1 and not each.in_clear and replay(len(members), coalition, crashed):
+            yield from unknown
 
 
 def _exposed(opened: Sequence[OpenedCluster], faulty: FaultyProcesses) -> Iterable[int]:

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,13 +12,16 @@ from torch import Tensor
 from attacks.api import OpenedRound
 from bench.attacking import Sent, attacked
 from bench.decentralised import Exchange, exchange_models, lost_members_silent, one_model, starting_models
+from bench.given import given_of
 from bench.measures import Excluded, deviation, excluded_clusters
 from bench.misconduct import misconduct
 from bench.noise import multipliers_of, noise_words, result_noise
 from bench.observation import Observation, OpenedCluster, observe
 from bench.opening import Opened, open_sums
+from bench.replaying import learns
 from bench.setting import Federation
-from bench.training import train_locally
+from bench.workers import Work
+from protocols.aggregators import NOTHING
 from protocols.parties import Parties
 from protocols.population import Report
 from protocols.privacy import clip_to_norm
@@ -124,9 +128,7 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     started = time.perf_counter()
     clustering = form_clusters(federation, round_index)
     said = _verdict(federation, clustering)
-    rng = public_stream(federation.seed, "batches", round_index)
-    start = starting_models(federation, model, clustering)
-    trained = train_locally(federation.network, start, federation.data, federation.training, rng)
+    trained = _train(federation, starting_models(federation, model, clustering), round_index)
     updates = _clip(federation, trained, clustering)
     sent = attacked(federation, updates, clustering, one_model(model), round_index)
     words = _words(federation, sent, clustering, round_index)
@@ -139,10 +141,14 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     sizes, m = opened.added, len(opened.numbers)
     means = (federation.ring.decode(opened.sums) + _rogue_sums(federation, sent, opened)) / sizes[:, None]
     tolerate = federation.told(m)
-    exchange = None
+    exchange, combined, given = None, None, NOTHING
     if federation.graph is not None:
         exchange = exchange_models(federation, model, opened, means, clustering=clustering, round_index=round_index)
-    combined = None if exchange else federation.combine(means, sizes)
+    else:
+        past = federation.recall.history(clustering.clusters, opened.numbers, means)
+        given = given_of(federation, past, model, round_index)
+        combined = federation.combine(means, sizes, given)
+        federation.recall.add(clustering.clusters, opened.numbers, means)
     sensitivity = None if combined is None else federation.rule.sensitivity(sizes, tolerate)
     return RoundOutcome(
         model=exchange.models if exchange else _moved(federation, model, combined, sensitivity, round_index),
@@ -166,7 +172,9 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
         observed=_observed(federation, opened, means, combined, said=said, exchange=exchange),
         exchange=exchange,
         deviation=deviation(combined, updates[torch.from_numpy(~federation.faulty)]),
-        excluded=excluded_clusters(federation, clustering, opened, means, ran=combined is not None, exchange=exchange),
+        excluded=excluded_clusters(
+            federation, clustering, opened, means, ran=combined is not None, exchange=exchange, given=given
+        ),
         named=frozenset(int(federation.numbers[process]) for process in opened.named),
         byzantine=frozenset(federation.numbers[federation.faulty].tolist()),
         lost_bytes=opened.lost.wire_bytes,
@@ -175,6 +183,26 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
         train_s=trained_at - started,
         mpc_s=opened_at - trained_at,
     )
+
+
+def _train(federation: Federation, model: Tensor, round_index: int) -> Tensor:
+    """Return the updates (n, d) float32 that all would honestly send before any clipping, from the model (d,).
+
+    Without a server the models are (n, d), each process's own.
+    """
+    work = Work(
+        network=federation.network,
+        model=model,
+        last=None if federation.past is None else federation.past.model,
+        data=federation.data,
+        training=federation.training,
+        numbers=federation.numbers,
+        n=federation.everybody,
+        server_learning_rate=federation.server_learning_rate,
+        seed=federation.seed,
+        round_index=round_index,
+    )
+    return federation.worker(work, federation.recall.worker)
 
 
 def _verdict(federation: Federation, clustering: Clustering) -> Verdict:
@@ -214,6 +242,7 @@ def _observed(
         rule=federation.rule,
         tolerate=federation.told(len(clusters)),
         numbers=federation.numbers.tolist(),
+        replay=partial(learns, federation.protocol),
     )
     return observation if exchange is None else replace(observation, near_honest=exchange.near)
 

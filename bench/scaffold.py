@@ -13,8 +13,9 @@ from protocols.check import CloisterError
 from protocols.clustering import clusterings
 from protocols.placements import placements
 from protocols.registry import Registry
+from protocols.secure_sum import secure_sums
 
-__all__ = ["new_attack", "new_clustering", "new_placement"]
+__all__ = ["new_attack", "new_clustering", "new_placement", "new_system"]
 
 
 def new_attack(name: str, directory: Path | None) -> Path:
@@ -35,8 +36,16 @@ def new_placement(name: str, directory: Path | None) -> Path:
     return _new_plugin(name, directory or Path(protocols.placements.__path__[0]), placements)
 
 
-def _new_plugin(name: str, folder: Path, registry: Registry[Any]) -> Path:
-    """Fill in the template that is named after the kind of plug-in."""
+def new_system(name: str, directory: Path | None) -> Path:
+    """Write the adapter of somebody else's secure sum, for `pytest --protocol`; into the current folder, unless told.
+
+    Raises: as new_attack.
+    """
+    return _new_plugin(name, directory or Path.cwd(), secure_sums, template="system")
+
+
+def _new_plugin(name: str, folder: Path, registry: Registry[Any], *, template: str | None = None) -> Path:
+    """Fill in the template that is named after the kind of plug-in, or the one that is named."""
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or name != name.lower():
         raise CloisterError(f"name = {name!r} is not allowed; allowed: a lower-case Python name, such as my_attack")
     if name in registry.entries():
@@ -46,7 +55,7 @@ def _new_plugin(name: str, folder: Path, registry: Registry[Any]) -> Path:
         raise CloisterError(f"{str(path)!r} exists already; choose another name, or remove it")
     if not folder.is_dir():
         raise CloisterError(f"folder {str(folder)!r} does not exist; make it first")
-    template = (resources.files("bench.templates") / f"{registry.kind}.py.txt").read_text(encoding="utf-8")
+    source = (resources.files("bench.templates") / f"{template or registry.kind}.py.txt").read_text(encoding="utf-8")
     class_name = "".join(part.capitalize() for part in name.split("_"))
-    path.write_text(template.format(name=name, class_name=class_name), encoding="utf-8")
+    path.write_text(source.format(name=name, class_name=class_name), encoding="utf-8")
     return path

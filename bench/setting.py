@@ -12,8 +12,10 @@ from attacks.api import OpenedRound
 from attacks.plan import Part
 from bench.models import Network
 from bench.poisoning import Poisoning
+from bench.recall import Recall
 from bench.training import ClientData, LocalTraining
-from protocols.aggregators import Aggregator, hostile_rows
+from bench.workers import Worker
+from protocols.aggregators import Aggregator, Given, hostile_rows
 from protocols.clustering import ClusteringPolicy
 from protocols.decentralised.graph import Graph
 from protocols.decentralised.rules import ExchangeRule
@@ -44,16 +46,21 @@ class Federation:
     """Everything that a round needs; who is faulty may change from round to round, and `population` learns reports.
 
     `faulty` (Byzantine), `crashed` and `curious` are masks (n,) without overlap. Crashed processes train, and are gone
-    before they send anything in a sum. `numbers` (n,) are the processes' numbers among all, where only some take part.
+    before they send anything in a sum. `numbers` (n,) are the processes' numbers among all `everybody`, where
+    only some take part.
     `parts` are the attacks in order, and `memory` is what each of them, by its place, remembers. `past` is None before
-    the first round has ended. `graph` is who exchanges with whom, None with a server; then `rule` combines the
-    clusters' means, else each cluster does it by `exchange`. `companies` are the parties of clusters in which somebody
-    crashes or misbehaves, by their members, with what these do in this round.
+    the first round has ended. `root` are the server's own rows, one client's; `recall` changes with every round.
+    `graph` is who exchanges with whom, None with a server; then `rule` combines the clusters' means, else each cluster
+    does it by `exchange`. `companies` are the parties of clusters in which somebody crashes or misbehaves, by their
+    members, with what these do in this round.
     """
 
     network: Network
     data: ClientData
+    root: ClientData | None
     training: LocalTraining
+    worker: Worker
+    recall: Recall
     server_learning_rate: float
     parts: tuple[Part, ...]
     memory: MutableMapping[int, MutableMapping[str, Any]]
@@ -78,6 +85,7 @@ class Federation:
     numbers: NDArray[np.int64]
     declared_faulty: int
     participants: int
+    everybody: int
     noise: SecretStreams
     seed: int
 
@@ -91,7 +99,7 @@ class Federation:
             return self.rule.breakdown(m)
         return min(self.exchange.breakdown(degree) for degree in self.graph.degrees)
 
-    def combine(self, means: Tensor, sizes: Tensor) -> Tensor | None:
+    def combine(self, means: Tensor, sizes: Tensor, given: Given) -> Tensor | None:
         """Return what the rule makes of the means (m, d) of clusters of these sizes, or None: the round has no result.
 
         It has none where the rule is not defined for so few clusters, or gets more rows that cannot be computed with,
@@ -101,7 +109,7 @@ class Federation:
         tolerate = self.told(m)
         if not m or tolerate < 0 or int(hostile_rows(means).sum()) > tolerate:
             return None
-        return self.rule(means, sizes, tolerate)
+        return self.rule(means, sizes, tolerate, given)
 
     @property
     def who_fails(self) -> FaultyProcesses:

@@ -1,21 +1,22 @@
 # CrypTen has no type information.
 # pyright: reportUnknownVariableType=false
-"""The only import of CrypTen: a version shim and a communicator that runs its collectives on our links."""
+"""The only import of CrypTen: a version shim, and a world in which its collectives run on our links."""
 
 import contextvars
 import importlib
 import sys
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import cast
 
 import torch
 from torch import Tensor
 
+from protocols.link_communicator import LinkCommunicator
 from protocols.network import Link
 
-__all__ = ["LinkCommunicator", "reveal", "stock_sum", "world"]
+__all__ = ["reveal", "stock_sum", "world"]
 
 
 def _alias_moved_module() -> None:
@@ -33,88 +34,6 @@ with warnings.catch_warnings():
     import crypten
     import crypten.communicator
     from crypten.mpc.primitives import ArithmeticSharedTensor
-
-
-class LinkCommunicator:
-    """CrypTen's communicator interface, as far as arithmetic sharing opens values, over a Link.
-
-    Guarantees:
-        all_reduce returns the sum modulo 2^64 at every party, each coordinate summed by exactly one of them.
-        A cluster (row) of a batch sends the same words as if it ran alone.
-    """
-
-    def __init__(self, link: Link, parties: int) -> None:
-        self._link = link
-        self._parties = parties
-
-    def get_rank(self) -> int:
-        """Return this party's rank."""
-        return self._link.rank
-
-    def get_world_size(self) -> int:
-        """Return the number of parties."""
-        return self._parties
-
-    def isend(self, tensor: Tensor, dst: int) -> "_Pending":
-        """Send at once; CrypTen uses it for seeds, which no socket buffer is too small for."""
-        self._link.exchange({dst: tensor.view(-1)}, {})
-        return _Pending(lambda: None)
-
-    def irecv(self, tensor: Tensor, src: int) -> "_Pending":
-        """Fill the tensor when it is waited for."""
-        return _Pending(lambda: self._link.exchange({}, {src: tensor.view(-1)}))
-
-    def broadcast(self, tensor: Tensor, src: int) -> Tensor:
-        """Return the tensor of party `src` at every party."""
-        flat = tensor.view(-1)
-        if self._link.rank == src:
-            self._link.exchange(dict.fromkeys(self._peers(), flat), {})
-        else:
-            self._link.exchange({}, {src: flat})
-        return tensor
-
-    def all_reduce(self, words: Tensor) -> Tensor:
-        """Return the sum over parties of int64 words of shape (clusters, coordinates).
-
-        Party j collects and adds the j-th part of the coordinates, then hands its part to all: 2 (c - 1) words
-        a coordinate in all, where sending every share to every party would take c (c - 1).
-        """
-        mine = self._reduce_scatter(torch.tensor_split(words, self._parties, dim=-1))
-        opened = torch.empty_like(words)
-        self._all_gather(mine, torch.tensor_split(opened, self._parties, dim=-1))
-        return opened
-
-    def _peers(self) -> list[int]:
-        return [peer for peer in range(self._parties) if peer != self._link.rank]
-
-    def _reduce_scatter(self, parts: tuple[Tensor, ...]) -> Tensor:
-        own = parts[self._link.rank]
-        received = torch.empty(self._parties, *own.shape, dtype=torch.int64)
-        received[self._link.rank] = own
-        peers = self._peers()
-        self._link.exchange({peer: parts[peer] for peer in peers}, {peer: received[peer] for peer in peers})
-        return received.sum(dim=0)
-
-    def _all_gather(self, mine: Tensor, opened: tuple[Tensor, ...]) -> None:
-        """Fill the parts of the opened words, straight from the wire where a part lies in one piece."""
-        peers = self._peers()
-        received = {peer: opened[peer].contiguous() for peer in peers}
-        self._link.exchange(dict.fromkeys(peers, mine), received)
-        opened[self._link.rank].copy_(mine)
-        for peer in peers:
-            if received[peer].data_ptr() != opened[peer].data_ptr():
-                opened[peer].copy_(received[peer])
-
-
-class _Pending:
-    """What isend and irecv return."""
-
-    def __init__(self, finish: Callable[[], None]) -> None:
-        self._finish = finish
-
-    def wait(self) -> None:
-        """Block until the message is sent or received."""
-        self._finish()
 
 
 class _Generators:

@@ -6,7 +6,7 @@ the smallest let a test enumerate every value of every random number.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Protocol
 
 import numpy as np
@@ -109,7 +109,7 @@ class _Mersenne:
         return out[:2]
 
     def join(self, limbs: Tensor, out: Tensor, spare: Tensor, *, signed: bool) -> None:
-        low, high = limbs
+        low, high = limbs.unbind()
         self._fold(high, low, spare)
         if signed:
             torch.remainder(low, MERSENNE_61, out=out)
@@ -336,6 +336,7 @@ def _space(count: int, like: Tensor) -> Tensor:
     return like.new_empty(count, min(like.numel(), _BLOCK))
 
 
+@cache
 def _is_prime(number: int) -> bool:
     """Miller-Rabin; these bases leave no composite below 3.3 * 10^24 (Sorenson and Webster 2015)."""
     bases = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41)

@@ -118,7 +118,11 @@ class InProcessParties:
                 raise error
         result = opened.result()
         return OpenedSums(
-            sums=result.sums, contributors=result.contributors, suspects=result.suspects, traffic=self._spent
+            sums=result.sums,
+            contributors=result.contributors,
+            suspects=result.suspects,
+            kept=result.kept,
+            traffic=self._spent,
         )
 
 

@@ -6,8 +6,8 @@ latency after it was sent, drawn from the schedule's seed for each message; a de
 parties wait for messages that nobody has sent.
 """
 
+import hashlib
 import math
-import random
 import threading
 import time
 from collections import deque
@@ -119,7 +119,8 @@ class _Hub:
         if self._seed is None:
             return 0.0
         # One draw a message, whoever asks first: the schedule does not depend on the threads.
-        return random.Random(f"{self._seed}/{channel[0]}/{channel[1]}/{sequence}").random() * self._latency_s
+        place = f"{self._seed}/{channel[0]}/{channel[1]}/{sequence}".encode()
+        return int.from_bytes(hashlib.blake2b(place, digest_size=8).digest()) / 2**64 * self._latency_s
 
     def _wake(self, channel: _Channel) -> None:
         sender, receiver = channel

@@ -10,7 +10,6 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
-import torch
 from torch import Tensor
 
 from protocols.types import Cost, Traffic
@@ -208,10 +207,7 @@ class Link(Protocol):
 
 def bytes_of(tensor: Tensor) -> memoryview:
     """Return the memory of a contiguous tensor as bytes."""
-    flat = tensor.view(-1)
-    if flat.numel() == 1:
-        flat = flat.as_strided((1,), (1,))  # one element is contiguous whatever its stride, which bytes are not
-    return flat.view(torch.uint8).numpy().data if flat.numel() else memoryview(b"")
+    return tensor.numpy().data.cast("B") if tensor.numel() else memoryview(b"")
 
 
 def check_header(peer: int, header: Header, sequence: int, payload_bytes: int) -> None:

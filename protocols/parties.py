@@ -18,8 +18,9 @@ from protocols.network import (
     PartyTimeoutError,
     TooFewPartiesError,
 )
+from protocols.playable import playable
 from protocols.registry import Spec
-from protocols.secure_sum import Board, Opened, Party, secure_sums
+from protocols.secure_sum import Board, Opened, Party
 from protocols.types import Traffic
 
 __all__ = ["OpenedSums", "Parties", "check_batch", "run_board", "run_member", "the_cause", "total"]
@@ -30,13 +31,14 @@ class OpenedSums:
     """What a batch of secure sums opened, and what it cost.
 
     `sums` (clusters, coordinates) are int64 words; `contributors` the members whose words are in them, the same
-    places in every cluster; `suspects` those whose cheating was corrected.
+    places in every cluster; `suspects` those whose cheating was corrected. `kept` is that of Opened.
     """
 
     sums: Tensor
     contributors: tuple[int, ...]
     traffic: Traffic
     suspects: frozenset[int] = frozenset()
+    kept: Tensor | None = None
 
 
 class Parties(Protocol):
@@ -61,21 +63,21 @@ def check_batch(protocol: Spec, words: Tensor, most_parties: int) -> tuple[int, 
     check.integer_at_least(1, clusters=clusters, members=members, coordinates=coordinates)
     if members > most_parties:
         raise CloisterError(f"clusters of {members} members do not fit the pool; allowed: 1 to {most_parties} members")
-    secure_sums.make(protocol).check_size(parties=members)
+    playable(protocol).check_size(parties=members)
     return clusters, members, coordinates
 
 
 def run_member(protocol: Spec, party: Party, words: Tensor) -> Traffic:
     """Play one member of a batch; return what it sent."""
     party.link.begin()
-    secure_sums.make(protocol).contribute(party, words)
+    playable(protocol).contribute(party, words)
     return party.link.meter.traffic()
 
 
 def run_board(protocol: Spec, board: Board) -> Opened:
     """Play the board of a batch."""
     board.link.begin()
-    return secure_sums.make(protocol).collect(board)
+    return playable(protocol).collect(board)
 
 
 def total(traffic: Sequence[Traffic]) -> Traffic:

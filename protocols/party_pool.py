@@ -168,6 +168,7 @@ class PartyPool:
             sums=opened.sums,
             contributors=opened.contributors,
             suspects=opened.suspects,
+            kept=opened.kept,
             traffic=total([*traffic, link.meter.traffic()]),
         )
 

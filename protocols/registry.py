@@ -14,6 +14,7 @@ import pkgutil
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar, cast, get_type_hints
@@ -180,18 +181,18 @@ class Registry(Generic[Plugin]):
         return self._make(self.entry(spec.name), dict(spec.parameters))
 
     def _check_parameter_names(self, entry: Entry, given: Mapping[str, Any]) -> None:
+        allowed = entry.defaults
         for key in given:
-            if key not in entry.defaults:
-                words = ", ".join(entry.defaults) or "none"
+            if key not in allowed:
+                words = ", ".join(allowed) or "none"
                 raise CloisterError(
-                    f"{self.kind} {entry.name!r} has no parameter {key!r}{suggestion(key, entry.defaults)}; "
+                    f"{self.kind} {entry.name!r} has no parameter {key!r}{suggestion(key, allowed)}; "
                     f"its parameters: {words}"
                 )
 
     def _make(self, entry: Entry, given: Mapping[str, Any]) -> Plugin:
         self._check_parameter_names(entry, given)
-        hints = get_type_hints(entry.factory)
-        checked = {key: self._typed(entry, key, value, hints[key]) for key, value in given.items()}
+        checked = {key: self._typed(entry, key, value) for key, value in given.items()}
         try:
             made = entry.factory(**checked)
         except (TypeError, ValueError) as error:
@@ -203,11 +204,11 @@ class Registry(Generic[Plugin]):
                 )
         return cast(Plugin, made)
 
-    def _typed(self, entry: Entry, key: str, value: Any, hint: Any) -> Any:
+    def _typed(self, entry: Entry, key: str, value: Any) -> Any:
         # TOML and JSON know lists only; a frozen plug-in holds tuples.
         plain = tuple(cast(list[Any], value)) if isinstance(value, list) else value
         try:
-            return TypeAdapter(hint).validate_python(plain, strict=True)
+            return _type_of(entry.factory, key).validate_python(plain, strict=True)
         except ValidationError as error:
             raise CloisterError(
                 f"{self.kind} {entry.name!r}: {key} = {value!r} is not allowed; {error.errors()[0]['msg']}"
@@ -246,3 +247,9 @@ class Registry(Generic[Plugin]):
             raise CloisterError(
                 f"the {self.kind} plug-in {what!r} cannot be imported: {reason}; mend or remove it"
             ) from error
+
+
+@cache
+def _type_of(factory: type, parameter: str) -> TypeAdapter[Any]:
+    """Return what checks a parameter's type; made once, for making it takes as long as a small encrypted sum."""
+    return TypeAdapter(get_type_hints(factory)[parameter])

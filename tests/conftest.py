@@ -30,11 +30,16 @@ def pytest_xdist_auto_num_workers() -> int:
     return cores + cores // 2
 
 
+# What takes seconds to make and is made once a worker: the tests that look at it run on one worker.
+SHARED = {"finished": "run", "pool": "pool", "trio": "trio", "whole": "report", "clean": "report"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run on one worker the tests that look at one whole run of the command: it is made once."""
+    """Run on one worker the tests that look at one whole run of the command, at one pool, at one report."""
     for item in items:
-        if "finished" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("finished"))
+        for group in sorted({SHARED[name] for name in getattr(item, "fixturenames", ()) if name in SHARED}):
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

@@ -96,7 +96,7 @@ def verdict_of_counts(
         at = np.flatnonzero(counts.size == size)
         b, k = counts.byzantine[at], counts.crashed[at]
         a = b + counts.curious[at]
-        exposed[at] = conditions.exposed(size, a) | conditions.left_alone(size, a, k)
+        exposed[at] = conditions.exposed(size, a, k)
         tainted[at] = conditions.tainted(size, b, k)
         lost[at] = conditions.lost(size, b, k)
     told = breakdown if tolerate is None else min(breakdown, tolerate)

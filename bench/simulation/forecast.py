@@ -104,7 +104,7 @@ def _words(asked: Request, *, plain: bool, several: bool) -> str:
     if asked.fresh:
         return "the law of one drawing against an adversary that aims; rounds depend on each other"
     known = asked.question.known
-    if known.over_rounds is None:
+    if asked.policy.needs == ("reports",):
         return f"the law of the first round; {known.words}"
     return f"the law of one round of any epoch; rounds depend on each other, with clusters {known.rounds_words}"
 
@@ -114,8 +114,7 @@ def _judged(asked: Request, at: Composition, *, plain: bool) -> dict[str, Range]
     question = asked.question
     if plain:
         faults = Faults(n=_processes(groups), byzantine=byzantine, crashed=crashed, curious=curious)
-        found = analyse(faults, groups, question.conditions, question.tolerate(groups))
-        return _with_crashes(_ranges(found), faults, groups, question.conditions)
+        return _ranges(analyse(faults, groups, question.conditions, question.tolerate(groups)))
     return _ranges(judge(question, groups))
 
 
@@ -126,27 +125,6 @@ def _processes(groups: Groups) -> int:
 def _ranges(found: Analysis) -> dict[str, Range]:
     sides = zip(SIDES, (found.private, found.correct, found.live, found.fail), strict=True)
     return {side: (each.lower, each.upper) for side, each in sides}
-
-
-def _with_crashes(sides: dict[str, Range], faults: Faults, groups: Groups, conditions: Conditions) -> dict[str, Range]:
-    """Widen what may have left out sums that crashes leave with one honest input, by the union bound."""
-    if not faults.crashed or not faults.colluding:
-        return sides
-    counts = (faults.colluding, faults.crashed)
-    if any((size + 1) ** 2 > _MOST_CELLS for size, _ in groups):
-        more = 1.0
-    else:
-        parts = parts_of(groups, lambda c: _left_alone_only(conditions, c))
-        more = float(sum(p.count * h for p, h in zip(parts, bad_shares(parts, faults.n, counts), strict=True)))
-    return {
-        side: (low, min(1.0, high + more) if side in {"private", "any"} else high)
-        for side, (low, high) in sides.items()
-    }
-
-
-def _left_alone_only(conditions: Conditions, c: int) -> Mask:
-    a, k = np.arange(c + 1)[:, None], np.arange(c + 1)[None, :]
-    return conditions.left_alone(c, a, k) & ~(conditions.exposed(c, a) | (k < 0)) & (a + k <= c)
 
 
 def _parts(conditions: Conditions, at: Composition) -> tuple[tuple[Part, ...], int, tuple[int, ...]] | None:

@@ -52,9 +52,9 @@ class Request:
                 f"test_error = {self.test_error:g} is not allowed; allowed: 0 or more and below 0.5, or a test says "
                 f"nothing"
             )
-        if self.question.faults.byzantine >= self.question.faults.n:
+        if self.question.faults.total >= self.question.faults.n:
             raise CloisterError(
-                f"faulty = {self.question.faults.byzantine} leaves nobody honest; allowed: 0 to "
+                f"faulty + crash + curious = {self.question.faults.total} leaves nobody honest; allowed: 0 to "
                 f"{self.question.faults.n - 1}"
             )
         if self.every is not None:

@@ -155,7 +155,7 @@ class World:
         asked, rule = self._asked.question, self._asked.question.rule
         return PlacementView(
             population=self._population(),
-            f=asked.faults.byzantine,
+            f=asked.faults.total,
             conditions=asked.conditions,
             tolerate=rule.breakdown(int(self.owner.max()) + 1),
             seed=self._asked.seed,
@@ -164,13 +164,17 @@ class World:
         )
 
     def _place(self) -> None:
+        """Seat the faulty processes of all kinds; who of them has which kind is drawn."""
         asked = self._asked.question
-        byzantine = self._placement(self._view())
-        free = public_stream(self._asked.seed, "simulation", "kinds").permutation(np.flatnonzero(~byzantine))
-        crashed, curious = asked.faults.crashed, asked.faults.curious
-        self.kinds[byzantine] = BYZANTINE
-        self.kinds[free[:crashed]] = CRASHED
-        self.kinds[free[crashed : crashed + curious]] = CURIOUS
+        mask = self._placement(self._view())
+        rng = public_stream(self._asked.seed, "simulation", "kinds")
+        counts = (asked.faults.byzantine, asked.faults.crashed, asked.faults.curious)
+        kinds = np.repeat((BYZANTINE, CRASHED, CURIOUS), counts)
+        many = int(np.count_nonzero(mask))
+        if placements.entry(asked.placement).facts.get("on_average"):  # each of a kind by itself
+            self.kinds[mask] = rng.choice(kinds, size=many) if len(kinds) else HONEST
+        else:
+            self.kinds[mask] = rng.permutation(kinds)
         self._shares = np.bincount(self.kinds, minlength=4) / self.n
 
     def _placement(self, view: PlacementView) -> NDArray[np.bool_]:
@@ -180,8 +184,12 @@ class World:
         return placements.make(placements.resolve({"name": asked.placement, **told}))(view)
 
     def _place_again(self) -> None:
-        byzantine = self._placement(replace(self._view(), previous=self.kinds == BYZANTINE))
-        self.kinds[:] = np.where(byzantine, BYZANTINE, HONEST)
+        """Move the faults on: those that come take over the kinds of those that are left, in an order drawn."""
+        before = self.kinds != HONEST
+        after = self._placement(replace(self._view(), previous=before))
+        rng = public_stream(self._asked.seed, "simulation", "moved kinds", self.round_index)
+        self.kinds[after & ~before] = rng.permutation(self.kinds[before & ~after])
+        self.kinds[before & ~after] = HONEST
 
     def _churn(self) -> NDArray[np.int64]:
         asked, n = self._asked, self.n

@@ -17,8 +17,9 @@ from protocols.tolerance.group_testing import Noise, rounds_until_identified
 from protocols.tolerance.hierarchy import hierarchy_tolerates, tree_of
 from protocols.tolerance.kdist import distribution, distribution_work
 from protocols.tolerance.parts import Groups, clusters_of, parts_of, without_absent
+from protocols.tolerance.placements import Chosen
 from protocols.tolerance.policies import law_of
-from protocols.tolerance.sides import hierarchical_sides, sides
+from protocols.tolerance.sides import at_will, hierarchical_sides, mixed_sides, sides
 from protocols.tolerance.union import bad_shares
 from protocols.tolerance.worst import WorstCase, worst_case
 
@@ -107,11 +108,15 @@ class Answer:
 
     @property
     def over_rounds(self) -> tuple[float, float] | None:
-        """Bounds on the failure probability over all rounds; None where rounds are not asked for, or not known."""
+        """Bounds on the probability that any round fails, which meet where it is exact; None where none are asked."""
         asked = self.question
-        if asked.rounds is None or asked.known.over_rounds is None:
+        if asked.rounds is None:
             return None
         draws = -(-asked.rounds // asked.every)
+        if draws > 1 and asked.plain and asked.known.enumerated is not None and self.tolerate >= 0:
+            found = asked.known.enumerated(asked.faults, self.groups[0][0], asked.conditions, self.tolerate)
+            if found is not None:
+                return found, found
         low, _ = asked.known.over_rounds(self.analysis.fail.lower, draws)
         return low, asked.known.over_rounds(self.analysis.fail.upper, draws)[1]
 
@@ -169,10 +174,15 @@ def judge(question: Question, groups: Groups) -> Analysis:
     tolerate = question.tolerate(groups)
     if question.plain:
         return analyse(question.faults, groups, question.conditions, tolerate)
-    if question.known.hierarchical and question.placement == "uniform":
-        return hierarchical_sides(question.setting(groups), question.conditions, question.rule.breakdown, groups[0][0])
-    law = law_of(question.policy, question.placement, question.setting(groups))
-    return sides(law, question.conditions, tolerate, sizes=[size for size, _ in groups])
+    faults, conditions, setting = question.faults, question.conditions, question.setting(groups)
+    law, sizes = law_of(question.policy, question.placement, setting), [size for size, _ in groups]
+    if question.known.hierarchical:
+        return hierarchical_sides(law, setting, faults, conditions, question.rule.breakdown)
+    if not question.mixed:
+        return sides(law, conditions, tolerate, sizes=sizes)
+    if isinstance(law, Chosen):  # whom the adversary seats, it gives the kind that serves best
+        return at_will(law.totals, faults, groups, conditions, tolerate)
+    return mixed_sides(law, faults, conditions, tolerate, sizes=sizes)
 
 
 def _best(question: Question) -> Best | None:
@@ -183,7 +193,7 @@ def _best(question: Question) -> Best | None:
     if question.plain:
         return best_size(question.faults, question.conditions, question.rule.breakdown, target=question.target)
     quick = question.placement in _QUICK or question.policy == "similarity"
-    if not quick or question.faults.n > _MOST_PROCESSES:
+    if not quick or question.mixed or question.known.hierarchical or question.faults.n > _MOST_PROCESSES:
         return None
     return _best_of_all(question)
 

@@ -61,18 +61,17 @@ class Question:
             raise CloisterError(
                 f"moves = {self.moves} means nothing to placement {self.placement!r}; allowed: --placement targeted"
             )
-        if not self.plain and self.faults.total > self.faults.byzantine:
-            raise CloisterError(
-                f"crash + curious = {self.faults.total - self.faults.byzantine} is known for uniform placements of "
-                f"{', '.join(sorted(name for name, policy in POLICIES.items() if not policy.hierarchical))} only; "
-                f"allowed here: Byzantine processes"
-            )
 
     @property
     def plain(self) -> bool:
         """Whether faults of any kind are placed uniformly under disjoint clusters: the law of analysis.analyse."""
         alike = POLICIES["random"].laws["uniform"]
         return self.known.laws[self.placement] is alike and not self.known.hierarchical
+
+    @property
+    def mixed(self) -> bool:
+        """Whether there are faulty processes that are not Byzantine."""
+        return self.faults.total > self.faults.byzantine
 
     @property
     def known(self) -> Policy:
@@ -94,7 +93,7 @@ class Question:
         """Return how faults arise in these clusters."""
         return Setting(
             n=self.faults.n,
-            faulty=self.faults.byzantine,
+            faulty=self.faults.total,
             groups=groups,
             domains=self.domains,
             moves=self.aimed,

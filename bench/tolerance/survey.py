@@ -89,7 +89,7 @@ def _events(question: Question, groups: Groups, conditions: Conditions) -> dict[
     none = np.array(0)
 
     def exposed(c: int) -> Mask:
-        return conditions.exposed(c, np.arange(c + 1))
+        return conditions.exposed(c, np.arange(c + 1), none)
 
     def failed(c: int) -> Mask:
         return conditions.failed(c, np.arange(c + 1), none)
@@ -201,7 +201,7 @@ def _levels(question: Question) -> list[Curve]:
         def fails(size: int, *, levels: tuple[int, ...] = levels, own: Question = own) -> float:
             event = _events(own, size_groups(faults.n, size), own.conditions)["correct"]
             tree = tree_of(faults.n, size, levels)
-            return hierarchy_fails(tree, faulty=faults.byzantine, bad=event.bad, breakdown=own.rule.breakdown).upper
+            return hierarchy_fails(tree, faulty=(faults.byzantine,), bad=event.bad, breakdown=own.rule.breakdown).upper
 
         def worst(size: int, *, levels: tuple[int, ...] = levels, own: Question = own) -> float:
             event = _events(own, size_groups(faults.n, size), own.conditions)["correct"]

@@ -67,9 +67,7 @@ def _rounds_words(answer: Answer) -> list[str]:
     asked = answer.question
     if asked.rounds is None:
         return []
-    if answer.over_rounds is None:
-        return [f"over {asked.rounds} rounds: not known; {asked.known.words}"]
-    low, high = answer.over_rounds
+    low, high = answer.over_rounds or (0.0, 1.0)
     between = shown(high) if low == high else f"between {shown(low)} and {shown(high)}"
     lines = [f"over {asked.rounds} rounds, clusters {asked.known.rounds_words}: {between}"]
     disclosed, identified = answer.rounds_until_disclosed, answer.rounds_until_identified
@@ -110,15 +108,17 @@ def _why_private(answer: Answer) -> str:
     if conditions.protocol == "plaintext":
         return "every update is sent in the clear"
     if conditions.scheme.threshold is not None:
-        worst = _least_exposed(conditions, size)
-        return f"{worst} colluding members of a cluster of {size} open its updates"
+        crashed = answer.question.faults.crashed
+        worst, calm = (_least_exposed(conditions, size, most) for most in (crashed, 0))
+        also = "" if worst == calm else f", or {worst} once enough others have crashed"
+        return f"{calm} colluding members of a cluster of {size} open its updates{also}"
     if not conditions.revealed:
         return "cluster sums stay shared, and no proper part of the members learns anything"
     return f"{size - 1} colluding members of a cluster of {size} subtract themselves from its sum"
 
 
-def _least_exposed(conditions: Conditions, size: int) -> str:
-    bad = np.flatnonzero(conditions.exposed(size, np.arange(size + 1)))
+def _least_exposed(conditions: Conditions, size: int, crashed: int) -> str:
+    bad = np.flatnonzero(conditions.most_exposed(size, np.arange(size + 1), crashed))
     return f"{int(bad[0])} or more" if len(bad) else "no number of"
 
 

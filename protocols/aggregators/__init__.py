@@ -1,5 +1,6 @@
 """Rules that combine the cluster means, one a file; what comes before them is in `protocols.aggregators.pre`."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
@@ -7,7 +8,16 @@ from typing import Protocol, TypeVar, runtime_checkable
 import numpy as np
 from torch import Tensor
 
-from protocols.aggregators._screening import LIMIT, Points, combine, exclude, hostile_rows, screen
+from protocols.aggregators._screening import (
+    LIMIT,
+    NotFiniteError,
+    Points,
+    combine,
+    everything,
+    exclude,
+    hostile_rows,
+    screen,
+)
 from protocols.check import CloisterError
 from protocols.registry import Entry, Registry
 
@@ -15,13 +25,16 @@ __all__ = [
     "LIMIT",
     "NOTHING",
     "Aggregator",
+    "Bounded",
     "Given",
+    "NotFiniteError",
     "Points",
     "Selecting",
     "aggregators",
     "bound_of",
     "combine",
     "equivariance_of",
+    "everything",
     "exclude",
     "hostile_rows",
     "majority_breakdown",
@@ -58,9 +71,9 @@ class Aggregator(Protocol):
     """Combines m cluster means into one update while some clusters are tainted.
 
     A rule registers with `facts`: `needs`, the fields of Given that it cannot do without (default: none);
-    `equivariant`, which of "translation" and "scale" its definition promises (default: both; a permutation of the
-    clusters never matters); `unanimous`, whether it returns what all clusters agree on, whatever that is (default:
-    true); `bound`, the theorem behind its coefficient.
+    `equivariant`, which of "translation" and "scale" its definition promises (default: both; what is given moves and
+    grows with the means; a permutation of the clusters never matters); `unanimous`, whether it returns what all
+    clusters agree on, whatever that is (default: true); `bound`, the theorem behind its coefficient.
     """
 
     def __call__(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:
@@ -107,6 +120,15 @@ class Selecting(Protocol):
         ...
 
 
+@runtime_checkable
+class Bounded(Protocol):
+    """A rule whose work grows so fast that it refuses some numbers of clusters that it withstands."""
+
+    def unfit(self, m: int, tolerate: int) -> str | None:
+        """Return why it does not combine m clusters with so many tainted ones, in words, or None."""
+        ...
+
+
 aggregators: Registry[Aggregator] = Registry("aggregator", ("protocols.aggregators",), "cloister.aggregators")
 
 
@@ -144,10 +166,12 @@ def majority_breakdown(m: int) -> int:
 
 def within_coefficient(rule: Aggregator, result: Tensor, honest: Tensor, sizes: Tensor, tolerate: int) -> bool:
     """Return whether a result (d,) is as near the average of the honest means (h, d) as the rule's coefficient says."""
+    bound = rule.coefficient(sizes, tolerate)
+    if math.isinf(bound):  # which times a variance of 0 would be no number
+        return True
     centre = honest.mean(dim=0)
     variance = float((honest - centre).square().sum(dim=1).mean())
     distance = float((result - centre).square().sum())
-    bound = rule.coefficient(sizes, tolerate)
     # Rounding: 1e-9 of the bound, and of the numbers themselves where the honest means agree.
     slack = (1e-9) ** 2 * float(honest.square().sum(dim=1).max())
     return distance <= bound * variance * (1 + 1e-6) + slack

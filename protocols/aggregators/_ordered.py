@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from protocols.aggregators import NotFiniteError
+
 __all__ = ["in_order", "middle", "nearest_average"]
 
 # Numbers in a block: with its sorted copy it stays in a second-level cache of 1 MiB or more in float32.
@@ -16,10 +18,14 @@ def in_order(means: Tensor, inner: Callable[[Tensor], Tensor]) -> Tensor:
     """Return (cells, d): what `inner` makes of the m numbers of each coordinate of (cells, m, d), smallest first.
 
     `inner` maps (..., m), sorted along the last axis and its own to change, to (...,) of any floating type.
+    Raises: NotFiniteError where a number is not finite.
     """
     result = means.new_empty((means.shape[0], means.shape[2]), dtype=torch.float64)
     for cells, columns in _blocks(*means.shape):
-        result[cells, columns] = inner(_sorted(means[cells, :, columns].mT)).to(torch.float64)
+        ordered = _sorted(means[cells, :, columns].mT)
+        if not bool(torch.isfinite(ordered[..., [0, -1]]).all()):
+            raise NotFiniteError("infinities and NaN are at the ends of the order")
+        result[cells, columns] = inner(ordered).to(torch.float64)
     return result
 
 

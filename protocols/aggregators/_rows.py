@@ -1,8 +1,12 @@
 """Weighted sums of rows and their distances from a point, without a float64 copy of large float32 rows."""
 
+from typing import cast
+
 import numpy as np
 import torch
 from torch import Tensor
+
+from protocols.aggregators import NotFiniteError
 
 __all__ = ["distances_from", "weighted_sum"]
 
@@ -25,7 +29,11 @@ def weighted_sum(weights: Tensor, means: Tensor) -> Tensor:
     factors = weights.to(means.dtype)
     if factors.shape[1] == 1:
         return torch.stack([each[0] @ rows for each, rows in zip(factors, means, strict=True)])[:, None]
-    return torch.matmul(factors, means, out=_empty(weights, means))
+    room = _empty(weights, means)
+    if means.device.type != "cpu":
+        return torch.matmul(factors, means, out=room)
+    np.matmul(factors.numpy(), means.numpy(), out=room.numpy())
+    return room
 
 
 def _empty(weights: Tensor, means: Tensor) -> Tensor:
@@ -41,10 +49,13 @@ def distances_from(centre: Tensor, means: Tensor) -> Tensor:
 
     In float32 each is off by at most about 2^-15 of itself: no more than 2^12 / 16 squares are added one to another in
     a block, and the blocks in float64.
+    Raises: NotFiniteError where a number is not finite.
     """
     squares = _squares(centre, means, means.dtype)
     if not bool(torch.isfinite(squares).all()):  # squares of 1e30 are beyond float32
         squares = _squares(centre, means, torch.float64)
+    if not bool(torch.isfinite(squares).all()):
+        raise NotFiniteError("distances between finite rows within LIMIT are finite")
     return squares.sqrt()
 
 
@@ -53,5 +64,6 @@ def _squares(centre: Tensor, means: Tensor, dtype: torch.dtype) -> Tensor:
     for start in range(0, means.shape[2], _BLOCK):
         block = slice(start, start + _BLOCK)
         part = means[:, :, block].to(dtype) - centre[:, None, block].to(dtype)
-        squares += part.norm(dim=2).double().square()
+        lengths = cast(Tensor, part.norm(dim=2))
+        squares += lengths.double().square()
     return squares

@@ -16,13 +16,17 @@ from torch import Tensor
 
 from protocols.check import CloisterError
 
-__all__ = ["LIMIT", "Points", "combine", "exclude", "hostile_rows", "screen"]
+__all__ = ["LIMIT", "NotFiniteError", "Points", "combine", "everything", "exclude", "hostile_rows", "screen"]
 
 LIMIT = 2.0**480
 """The largest number that a row may hold, about 3e144: differences are at most 2^481, their squares 2^962, and a sum
 of 2^60 such squares, more coordinates than any memory has, stays below the 2^1024 where float64 ends."""
 
 _TYPES = (torch.float32, torch.float64)
+
+
+class NotFiniteError(ArithmeticError):
+    """A kernel met a number that is not finite in rows that were not screened yet."""
 
 
 class _Rule(Protocol):
@@ -47,15 +51,31 @@ class Points:
     cells: Tensor
 
 
-def combine(rule: _Rule, means: Tensor, sizes: Tensor, tolerate: int, inner: Callable[[Points], Tensor]) -> Tensor:
+def combine(
+    rule: _Rule,
+    means: Tensor,
+    sizes: Tensor,
+    tolerate: int,
+    inner: Callable[[Points], Tensor],
+    *,
+    notices: bool = False,
+) -> Tensor:
     """Return what `inner` makes of the rows that can be computed with: (d,) for means (m, d), (cells, d) for a batch.
 
     `inner` maps points with means (cells, m', d) to (cells, d); it is called once for all cells that lost the same
-    rows.
+    rows. `notices`: in float32 it raises NotFiniteError itself where a number of its points is not finite, which saves
+    a pass over the rows; no float32 number is beyond LIMIT.
     Raises: CloisterError for what is not allowed, see Aggregator.
     """
-    batch = means if means.dim() == 3 else means[None]  # the shape is checked by screen
-    parts = screen(rule, means, sizes, tolerate)
+    points = everything(rule, means, sizes, tolerate)
+    if notices and means.dtype == torch.float32:
+        try:
+            result = inner(points).to(means.dtype)
+        except NotFiniteError:
+            pass
+        else:
+            return result if means.dim() == 3 else result[0]
+    batch, parts = points.means, _screened(points)
     if len(parts) == 1:
         result = inner(parts[0]).to(means.dtype)
     else:
@@ -83,28 +103,40 @@ def screen(rule: _Rule, means: Tensor, sizes: Tensor, tolerate: int) -> list[Poi
     Raises: CloisterError for means that are not rows of float32 or float64, a `tolerate` beyond the breakdown point, or
     more hostile rows than `tolerate` in a cell.
     """
+    return _screened(everything(rule, means, sizes, tolerate))
+
+
+def everything(rule: _Rule, means: Tensor, sizes: Tensor, tolerate: int) -> Points:
+    """Return all rows of all cells, hostile ones too. Raises: CloisterError for a wrong shape, type or `tolerate`."""
     _check_shape(means, sizes)
     batch = means if means.dim() == 3 else means[None]
     m, most = batch.shape[1], rule.breakdown(batch.shape[1])
     if not 0 <= tolerate <= most:
         raise CloisterError(f"tolerate = {tolerate} tainted clusters of {m} is beyond this rule; allowed: 0 to {most}")
-    sizes = sizes.to(means.device)
-    everything = torch.arange(batch.shape[0], device=means.device)
-    if _surely_all_fine(batch):
-        kept = torch.arange(m, device=means.device)
-        return [Points(means=batch, sizes=sizes, tolerate=tolerate, kept=kept, cells=everything)]
-    hostile = hostile_rows(batch)
-    patterns = [tuple(bool(bad) for bad in cell) for cell in hostile]
-    _check_few(patterns, tolerate)
+    return Points(
+        means=batch,
+        sizes=sizes.to(means.device),
+        tolerate=tolerate,
+        kept=torch.arange(m, device=means.device),
+        cells=torch.arange(len(batch), device=means.device),
+    )
+
+
+def _screened(points: Points) -> list[Points]:
+    if _surely_all_fine(points.means):
+        return [points]
+    patterns = [tuple(bool(bad) for bad in cell) for cell in hostile_rows(points.means)]
+    _check_few(patterns, points.tolerate)
     alike: dict[tuple[bool, ...], list[int]] = {}
     for cell, pattern in enumerate(patterns):
         alike.setdefault(pattern, []).append(cell)
     parts: list[Points] = []
     for pattern, numbers in alike.items():
-        cells = everything[numbers]
-        kept = torch.tensor([j for j in range(m) if not pattern[j]], device=means.device)
-        rows = batch[cells[:, None], kept[None, :]]
-        parts.append(Points(means=rows, sizes=sizes[kept], tolerate=tolerate - sum(pattern), kept=kept, cells=cells))
+        cells = points.cells[numbers]
+        kept = points.kept[[not bad for bad in pattern]]
+        rows = points.means[cells[:, None], kept[None, :]]
+        tolerate = points.tolerate - sum(pattern)
+        parts.append(Points(means=rows, sizes=points.sizes[kept], tolerate=tolerate, kept=kept, cells=cells))
     return parts
 
 

@@ -31,9 +31,7 @@ class Caf:
 
     def __call__(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:  # noqa: ARG002
         """See Aggregator; each cluster counts once."""
-        return combine(
-            self, means, sizes, tolerate, lambda points: weighted_sum(_shares(points)[:, None], points.means)[:, 0]
-        )
+        return combine(self, means, sizes, tolerate, _filtered, notices=True)
 
     def excluded(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:  # noqa: ARG002
         """See Selecting: those that have no weight left in the result."""
@@ -50,6 +48,10 @@ class Caf:
     def sensitivity(self, sizes: Tensor, tolerate: int) -> float | None:  # noqa: ARG002
         """Not bounded here: which of the averages is returned may change with any of the means."""
         return None
+
+
+def _filtered(points: Points) -> Tensor:
+    return weighted_sum(_shares(points)[:, None], points.means)[:, 0]
 
 
 def _shares(points: Points) -> Tensor:

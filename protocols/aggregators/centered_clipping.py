@@ -36,7 +36,7 @@ class CenteredClipping:
 
     def __call__(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:
         """See Aggregator; each cluster counts once."""
-        return combine(self, means, sizes, tolerate, lambda points: self._moved(points, given.previous))
+        return combine(self, means, sizes, tolerate, lambda points: self._moved(points, given.previous), notices=True)
 
     def _moved(self, points: Points, previous: Tensor | None) -> Tensor:
         means = points.means

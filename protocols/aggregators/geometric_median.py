@@ -39,7 +39,7 @@ class GeometricMedian:
 
     def __call__(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:  # noqa: ARG002
         """See Aggregator; a cluster weighs as much as it has members."""
-        return combine(self, means, sizes, tolerate, self._middle)
+        return combine(self, means, sizes, tolerate, self._middle, notices=True)
 
     def _middle(self, points: Points) -> Tensor:
         weights = points.sizes.double()

@@ -24,7 +24,7 @@ class Krum:
 
     def __call__(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:  # noqa: ARG002
         """See Aggregator; each cluster counts once."""
-        return combine(self, means, sizes, tolerate, _selected)
+        return combine(self, means, sizes, tolerate, _selected, notices=True)
 
     def excluded(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:  # noqa: ARG002
         """See Selecting: all but one."""

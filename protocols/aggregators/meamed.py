@@ -24,7 +24,7 @@ class Meamed:
 
     def __call__(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:  # noqa: ARG002
         """See Aggregator; each cluster counts once."""
-        return combine(self, means, sizes, tolerate, _around_median)
+        return combine(self, means, sizes, tolerate, _around_median, notices=True)
 
     def breakdown(self, m: int) -> int:
         """Fewer than half."""

@@ -3,9 +3,10 @@
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from protocols.aggregators import NOTHING, Given, Points, aggregators, combine
+from protocols.aggregators import NOTHING, Given, NotFiniteError, Points, aggregators, combine
 from protocols.aggregators._rows import weighted_sum
 
 
@@ -22,7 +23,7 @@ class Mean:
 
     def __call__(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:  # noqa: ARG002
         """See Aggregator; one tainted cluster moves the mean anywhere, so it tolerates none."""
-        return combine(self, means, sizes, tolerate, _mean)
+        return combine(self, means, sizes, tolerate, _mean, notices=True)
 
     def breakdown(self, m: int) -> int:  # noqa: ARG002
         """None."""
@@ -43,4 +44,7 @@ class Mean:
 def _mean(points: Points) -> Tensor:
     weights = points.sizes.double()
     shares = (weights / weights.sum()).expand(len(points.means), 1, -1)
-    return weighted_sum(shares, points.means)[:, 0]
+    result = weighted_sum(shares, points.means)[:, 0]
+    if not bool(torch.isfinite(result).all()):
+        raise NotFiniteError("all weights are above zero, so what is not finite in a row is not in the mean")
+    return result

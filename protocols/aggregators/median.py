@@ -22,7 +22,7 @@ class Median:
 
     def __call__(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:  # noqa: ARG002
         """See Aggregator; each cluster counts once."""
-        return combine(self, means, sizes, tolerate, _median)
+        return combine(self, means, sizes, tolerate, _median, notices=True)
 
     def breakdown(self, m: int) -> int:
         """Fewer than half."""

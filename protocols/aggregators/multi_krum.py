@@ -33,11 +33,14 @@ class MultiKrum:
 
     def __call__(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:  # noqa: ARG002
         """See Aggregator; each cluster counts once."""
-        return combine(self, means, sizes, tolerate, lambda points: average_of(self._select(points), points.means))
+        return combine(self, means, sizes, tolerate, self._average, notices=True)
 
     def excluded(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:  # noqa: ARG002
         """See Selecting."""
         return exclude(self, means, sizes, tolerate, lambda points: ~self._select(points))
+
+    def _average(self, points: Points) -> Tensor:
+        return average_of(self._select(points), points.means)
 
     def _select(self, points: Points) -> Tensor:
         most = points.means.shape[1] - points.tolerate

@@ -23,7 +23,7 @@ class TrimmedMean:
 
     def __call__(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:  # noqa: ARG002
         """See Aggregator; each cluster counts once."""
-        return combine(self, means, sizes, tolerate, _trimmed)
+        return combine(self, means, sizes, tolerate, _trimmed, notices=True)
 
     def breakdown(self, m: int) -> int:
         """Fewer than half."""

@@ -67,7 +67,7 @@ def _rules(conditions: Conditions) -> Mapping[Side, Broken]:
     """Return for each side which numbers of Byzantine members break a cluster of a size."""
     none = np.array(0)
     return {
-        "private": lambda size: conditions.exposed(size, np.arange(size + 1)),
+        "private": lambda size: conditions.exposed(size, np.arange(size + 1), none),
         "correct": lambda size: conditions.failed(size, np.arange(size + 1), none),
         "live": lambda size: conditions.lost(size, np.arange(size + 1), none),
     }

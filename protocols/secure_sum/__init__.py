@@ -54,12 +54,14 @@ class Opened:
     """The sums (clusters, coordinates), int64 words, that the board read; whose words are in them; who cheated.
 
     `contributors` are the members whose words were added, in every cluster of the batch; `suspects` are members
-    that the protocol proved to have cheated and whose cheating it has corrected.
+    that the protocol proved to have cheated and whose cheating it has corrected. `kept` (clusters, members) says of
+    which contributors the words count in each cluster, where a robust statistic opens that; None: of all.
     """
 
     sums: Tensor
     contributors: tuple[int, ...]
     suspects: frozenset[int] = frozenset()
+    kept: Tensor | None = None
 
 
 class SecureSum(Protocol):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from protocols.randomness import public_stream
-from protocols.tolerance.conditions import part_of
+from protocols.tolerance.schemes import part_of
 
 __all__ = ["Demands", "MaskGraph", "Neighbourhood", "complete_graph", "harary", "neighbourhood", "random_graph"]
 

@@ -1,7 +1,7 @@
 """Thresholds as expressions in the size of something else than the cluster: a committee, a group."""
 
 from protocols.check import CloisterError
-from protocols.tolerance.conditions import parse_threshold
+from protocols.tolerance.expressions import parse_threshold
 
 __all__ = ["in_size_of", "threshold_of"]
 

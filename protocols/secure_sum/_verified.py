@@ -286,7 +286,8 @@ def fits(plan: Plan, row: Tensor, posted: Tensor) -> bool:
 def verified_cost(plan: Plan) -> Traffic:
     """Return what one batch sends when everybody follows the protocol: one attempt, no complaint."""
     c = plan.parties
-    row, tags = _WORD_BYTES * plan.rows(1).numel(), _WORD_BYTES * plan.tags(1).numel()
+    row = _WORD_BYTES * plan.clusters * plan.width
+    tags = _WORD_BYTES * plan.clusters * plan.sharing.terms * plan.checks
     opened = _WORD_BYTES * plan.clusters * plan.sum_width
     up = c * HASH_BYTES + (c + HASH_BYTES) + tags + c + opened
     down = c * (1 + c * HASH_BYTES) + (c**2 + HASH_BYTES) + c + c * tags + c**2 + c

@@ -23,7 +23,8 @@ from protocols.secure_sum._offline_dealing import COIN_BYTES, CheckedPlan, post_
 from protocols.secure_sum._sharing import PolynomialSharing
 from protocols.secure_sum._thresholds import in_size_of, threshold_of
 from protocols.secure_sum._verdict import RULES, Seated, Verdict
-from protocols.tolerance.conditions import Conditions, committee_scheme
+from protocols.tolerance.conditions import Conditions
+from protocols.tolerance.schemes import committee_scheme
 from protocols.types import Cost, Traffic
 
 Mode = Literal["passive", "detect", "correct"]

@@ -25,7 +25,8 @@ from protocols.secure_sum._delegates import (
 from protocols.secure_sum._sharing import AdditiveSharing, PolynomialSharing
 from protocols.secure_sum._thresholds import in_size_of, threshold_of
 from protocols.secure_sum._verdict import Verdict
-from protocols.tolerance.conditions import Conditions, hierarchical_scheme
+from protocols.tolerance.conditions import Conditions
+from protocols.tolerance.schemes import hierarchical_scheme
 from protocols.types import Cost, Traffic, balanced_sizes
 
 _DEFAULT_THRESHOLD, _ALL_OF_A_GROUP, _DEFAULT_DELEGATE_THRESHOLD = "n/2", "n-1", "2g/3"

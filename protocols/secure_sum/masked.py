@@ -13,7 +13,8 @@ from protocols.secure_sum._graph import complete_graph
 from protocols.secure_sum._masked_member import contribute
 from protocols.secure_sum._masked_server import collect
 from protocols.secure_sum._masking import Plan
-from protocols.tolerance.conditions import Conditions, conditions_of, masked_contributors, masked_scheme
+from protocols.tolerance.conditions import Conditions, conditions_of
+from protocols.tolerance.schemes import masked_contributors, masked_scheme
 from protocols.types import Traffic
 
 Mode = Literal["semi_honest", "malicious_server"]

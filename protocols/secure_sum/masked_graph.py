@@ -12,7 +12,8 @@ from protocols.secure_sum._graph import Demands, random_graph
 from protocols.secure_sum._masked_member import contribute
 from protocols.secure_sum._masked_server import collect
 from protocols.secure_sum._masking import Plan
-from protocols.tolerance.conditions import Conditions, graph_contributors, graph_scheme
+from protocols.tolerance.conditions import Conditions
+from protocols.tolerance.schemes import graph_contributors, graph_scheme
 from protocols.types import Traffic
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ __all__ = ["HOSTILE", "conformance_checks", "example_specs", "make_given", "make
 
 # The points have a spread of about 1. Rounding alone is below 1e-12; a rule that iterates may stop a step earlier.
 _TOLERANCE = 1e-6
+_TYPES = (torch.float32, torch.float64)
 # In float32: numbers below 20 and at most 50 roundings of 2^-24 each.
 _SINGLE_TOLERANCE = 1e-4
 
@@ -79,14 +81,15 @@ def make_points(m: int, d: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
 def make_given(trusted: Tensor, history: Tensor | None = None) -> Given:
     """Return everything that a rule may be given, as if the rows (h, d) were known to be honest.
 
-    The reference is their coordinate-wise median, the loss the squared distance to it, and nothing was before.
+    The reference is their coordinate-wise median, the loss grows with the distance to it, as losses do in no
+    proportion, and nothing was before.
     """
     reference = trusted.median(dim=0).values
     return Given(
         rng=public_stream(0, "conformance", "rule"),
         reference=reference,
         history=trusted if history is None else history,
-        loss=lambda candidates: (candidates - reference).square().sum(dim=-1),
+        loss=lambda candidates: (candidates - reference).square().sum(dim=-1).log1p(),
     )
 
 
@@ -216,14 +219,17 @@ def _orders(m: int) -> list[Tensor]:
 
 
 def _selected(points: Tensor, results: list[Tensor]) -> set[int]:
-    """Return the rows that a selecting rule chose, unless it chose others than rows, or every row that there is."""
+    """Return the rows that a selecting rule chose, unless it chose others than rows, or every row of more than two.
+
+    Of two rows both may be equally good.
+    """
     rows: set[int] = set()
     for result in results:
         same = [int(row) for row in (points == result).all(dim=1).nonzero().flatten()]
         if not same:
             return set()
         rows.update(same)
-    return rows if len(rows) < points.shape[0] else set()
+    return rows if len(rows) < max(points.shape[0], 3) else set()
 
 
 def moves_with_a_shift_of_all_clusters(spec: Spec) -> None:
@@ -309,12 +315,13 @@ def takes_rows_out_that_cannot_be_computed_with(spec: Spec) -> None:
     """Rows with NaN, infinities or numbers beyond LIMIT are left out, and counted as tainted clusters."""
     rule = _rule(spec)
     for means, sizes, tolerate in _cases(spec):
-        for bad in (math.nan, math.inf, -math.inf, 2 * LIMIT) if tolerate else ():
+        # In float32 2 * LIMIT is an infinity.
+        for bad, dtype in product((math.nan, math.inf, -math.inf, 2 * LIMIT), _TYPES) if tolerate else ():
             rows = [0, means.shape[0] - 1][:tolerate]
             poisoned = means.clone()
             poisoned[rows, -1] = bad
             kept = torch.tensor([j for j in range(means.shape[0]) if j not in rows])
-            honest = means[kept]
+            poisoned, honest = poisoned.to(dtype), means[kept].to(dtype)
             left = rule(honest, sizes[kept], tolerate - len(rows), make_given(honest))
             result = rule(poisoned, sizes, tolerate, make_given(honest, history=means))
             assert _close(result, left), f"{spec} lets {bad} from clusters {rows} of {means.shape[0]} into the result"

@@ -12,6 +12,10 @@ From a shell: `pytest --protocol my_package:MyProtocol`, or
     python -m protocols.testing.suite my_package:MyProtocol            every invariant
     python -m protocols.testing.suite '{"name": "additive"}' I12 I15   these, of one spec
     python -m protocols.testing.suite 'cloister-replay {...}'          one run again
+
+A protocol of somebody else's is judged on what its authors say of it: the registration may give `claims` (invariant
+-> what they say, and where), and every other invariant then does not apply; `scope` says what they leave out. It may
+give `checks` (invariant -> check) for what the suite's own check cannot see inside, such as a generator.
 """
 
 import argparse
@@ -34,6 +38,7 @@ from protocols.testing.invariants import (
     EFFORTS,
     INVARIANTS,
     PROTOCOL,
+    Check,
     Effort,
     Evidence,
     Invariant,
@@ -48,6 +53,7 @@ from protocols.testing.scenarios import Scenario
 __all__ = [
     "ConformanceCheck",
     "Result",
+    "claims_of",
     "conformance_checks",
     "default_effort",
     "documented_violations",
@@ -102,25 +108,34 @@ def default_effort() -> Effort:
 
 def documented_violations(spec: Spec) -> Mapping[str, str]:
     """Return what the registration declares as `violates`: invariant -> why; it may depend on the parameters."""
-    declared: Any = secure_sums.entry(spec.name).facts.get("violates", {})
-    found = cast(Mapping[str, str], declared(secure_sums.make(spec)) if callable(declared) else declared)
-    for name in found:
-        check.one_of([each.name for each in PROTOCOL], violates=name)
+    return cast(Mapping[str, str], _declared(spec, "violates") or {})
+
+
+def claims_of(spec: Spec) -> Mapping[str, str] | None:
+    """Return what the registration declares as `claims`: invariant -> what is said, and where; None: everything."""
+    return cast(Mapping[str, str] | None, _declared(spec, "claims"))
+
+
+def _declared(spec: Spec, fact: str) -> Mapping[str, Any] | None:
+    """Return a fact that says something of invariants, of which each must exist; it may depend on the parameters."""
+    declared: Any = secure_sums.entry(spec.name).facts.get(fact)
+    found = cast(Mapping[str, Any] | None, declared(secure_sums.make(spec)) if callable(declared) else declared)
+    for name in found or ():
+        check.one_of([each.name for each in PROTOCOL], **{fact: name})
     return found
 
 
 def examine(spec: Spec, invariant: Invariant, effort: Effort) -> Result:
     """Return what one invariant says about a spec."""
     text = str(spec)
-    if invariant.check is None:
-        status: Status = "pending" if invariant.pending and not invariant.tests else "not applicable"
-        waits = f"waits for issue {invariant.pending}" if status == "pending" else "it concerns other parts"
-        return Result(protocol=text, invariant=invariant.name, status=status, text=waits)
     documented = documented_violations(spec).get(invariant.name)
+    if invariant.check is None or not _is_claimed(spec, invariant, documented):
+        return _not_judged(spec, invariant)
+    checked = cast(Check, (_declared(spec, "checks") or {}).get(invariant.name, invariant.check))
     try:
-        found = invariant.check(spec, effort)
+        found = checked(spec, effort)
     except Violation as error:
-        status = "violated as documented" if documented else "violated"
+        status: Status = "violated as documented" if documented else "violated"
         said = f"{documented} Shown by: {error.text}" if documented else error.text
         return Result(protocol=text, invariant=invariant.name, status=status, text=said, replay=error.replay)
     except Exception:  # whatever a protocol's mistake does to a check, the others go on
@@ -138,6 +153,29 @@ def examine(spec: Spec, invariant: Invariant, effort: Effort) -> Result:
     if isinstance(found, NotApplicable):
         return Result(protocol=text, invariant=invariant.name, status="not applicable", text=found.reason)
     return _holds(text, invariant, found)
+
+
+def _is_claimed(spec: Spec, invariant: Invariant, documented: str | None) -> bool:
+    claims = claims_of(spec)
+    if claims is None or invariant.name in claims:
+        return True
+    if documented:
+        raise CloisterError(
+            f"{spec}: {invariant.name} is in `violates` and not in `claims`; allowed: violations of what is claimed"
+        )
+    return False
+
+
+def _not_judged(spec: Spec, invariant: Invariant) -> Result:
+    status: Status = "not applicable"
+    if invariant.check is None:
+        waits = bool(invariant.pending) and not invariant.tests
+        status = "pending" if waits else status
+        text = f"waits for issue {invariant.pending}" if waits else "it concerns other parts"
+    else:
+        scope = secure_sums.entry(spec.name).facts.get("scope")
+        text = "; ".join(filter(None, ("its authors do not claim it", scope)))
+    return Result(protocol=str(spec), invariant=invariant.name, status=status, text=text)
 
 
 def _holds(text: str, invariant: Invariant, found: Evidence) -> Result:

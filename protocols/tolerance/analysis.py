@@ -19,10 +19,10 @@ from protocols import check
 from protocols.check import CloisterError
 from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.parts import BadSet, Groups, Mask, NotExactError, parts_of
-from protocols.tolerance.solve import Probability, tail
+from protocols.tolerance.solve import Probability, bounds_on, tail
 from protocols.tolerance.union import tail_bounds
 
-__all__ = ["Analysis", "Faults", "analyse", "correct_failure", "failure", "private_failure"]
+__all__ = ["Analysis", "Faults", "analyse", "axes_of", "correct_failure", "failure", "private_failure"]
 
 Counts = NDArray[np.int64]
 _MOST_CELLS = 20_000_000
@@ -101,8 +101,16 @@ def analyse(faults: Faults, groups: Groups, conditions: Conditions, tolerate: in
 
 
 def private_failure(faults: Faults, groups: Groups, conditions: Conditions) -> Probability:
-    """Return Analysis.private alone."""
-    return _probability(faults, groups, 0, _colluding(faults, conditions))
+    """Return Analysis.private alone; bounds where crashes matter in clusters too large for two kinds of fault."""
+    without, worst = _colluding(faults, conditions, 0), _colluding(faults, conditions, faults.crashed)
+    if not faults.crashed or _same_sets(groups, without, worst):
+        return _probability(faults, groups, 0, without)
+    try:
+        event = _colluding_and_crashed(faults, conditions)
+        return tail(parts_of(groups, event.bad), faults.n, event.counts, 0)
+    except NotExactError:
+        lower, upper = (_probability(faults, groups, 0, each) for each in (without, worst))
+        return bounds_on(lower.lower, upper.upper)
 
 
 def correct_failure(faults: Faults, groups: Groups, conditions: Conditions, tolerate: int) -> Probability:
@@ -128,31 +136,44 @@ def _same_sets(groups: Groups, one: _Event, other: _Event) -> bool:
         return False
 
 
-def _colluding(faults: Faults, conditions: Conditions) -> _Event:
-    # Secrecy depends on a = b + p alone, and those are as uniformly placed as either: one kind.
-    return _Event(bad=lambda c: conditions.exposed(c, np.arange(c + 1)), counts=(faults.colluding,))
+def _colluding(faults: Faults, conditions: Conditions, crashed: int) -> _Event:
+    # Without crashes secrecy depends on a = b + p alone, and those are as uniformly placed as either: one kind.
+    # With up to `crashed` of them in every cluster it is what can happen at worst.
+    return _Event(
+        bad=lambda c: conditions.most_exposed(c, np.arange(c + 1), crashed),
+        counts=(faults.colluding,),
+    )
+
+
+def _colluding_and_crashed(faults: Faults, conditions: Conditions) -> _Event:
+    counts = (faults.colluding, faults.crashed)
+    return _Event(bad=lambda c: conditions.exposed(c, *axes_of(c, counts)), counts=counts)
 
 
 def _kinds(faults: Faults, cells: Callable[[int, Counts, Counts], Mask]) -> _Event:
     counts = (faults.byzantine, faults.crashed)
-    return _Event(bad=lambda c: cells(c, *_axes(c, counts)), counts=counts)
+    return _Event(bad=lambda c: cells(c, *axes_of(c, counts)), counts=counts)
 
 
 def _tainted_unexposed(faults: Faults, conditions: Conditions) -> _Event:
     counts = (faults.byzantine, faults.crashed, faults.curious)
 
     def failed(c: int) -> Mask:
-        b, k, p = _axes(c, counts)
+        b, k, p = axes_of(c, counts)
         return conditions.failed(c, b, k) | (p < 0)
 
     def exposed(c: int) -> Mask:
-        b, k, p = _axes(c, counts)
-        return conditions.exposed(c, b + p) | (k < 0)
+        b, k, p = axes_of(c, counts)
+        return conditions.exposed(c, b + p, k)
 
     return _Event(bad=failed, counts=counts, forbidden=exposed)
 
 
-def _axes(size: int, counts: tuple[int, ...]) -> list[Counts]:
+def axes_of(size: int, counts: tuple[int, ...]) -> list[Counts]:
+    """Return the numbers of members of each kind that a cluster can have, one axis a kind, to be broadcast.
+
+    Raises: NotExactError for too many of them.
+    """
     # An axis of length 1 for a kind that nobody has keeps a cluster of a million from needing 10^12 cells.
     lengths = [size + 1 if count else 1 for count in counts]
     if math.prod(lengths) > _MOST_CELLS:
@@ -164,8 +185,7 @@ def _probability(faults: Faults, groups: Groups, most: int, event: _Event) -> Pr
     try:
         return tail(parts_of(groups, event.bad, event.forbidden), faults.n, event.counts, most)
     except NotExactError:
-        upper = min(1.0, _bound(faults, groups, most, event))
-        return Probability(value=upper, engine="bounds", lower=0.0, upper=upper)
+        return bounds_on(0.0, _bound(faults, groups, most, event))
 
 
 def _bound(faults: Faults, groups: Groups, most: int, event: _Event) -> float:
@@ -198,11 +218,11 @@ def _joined(
     private, correct = sides
     rest = _probability(faults, groups, tolerate, _tainted_unexposed(faults, conditions))
     if "bounds" in {private.engine, rest.engine}:
-        upper = min(1.0, private.upper + correct.upper)
-        return Probability(value=upper, engine="bounds", lower=max(private.lower, correct.lower), upper=upper)
+        return bounds_on(max(private.lower, correct.lower), private.upper + correct.upper)
     return Probability.exact(min(1.0, private.value + rest.value), rest.engine)
 
 
 def _union_bound(faults: Faults, groups: Groups, conditions: Conditions, tolerate: int) -> float:
-    events = ((0, _colluding(faults, conditions)), (tolerate, _kinds(faults, conditions.failed)))
+    # Crashes only add to what is exposed: a bound with all of them wherever they do harm.
+    events = ((0, _colluding(faults, conditions, faults.crashed)), (tolerate, _kinds(faults, conditions.failed)))
     return min(1.0, sum(_bound(faults, groups, most, event) for most, event in events))

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from protocols import check
 from protocols.check import CloisterError
-from protocols.tolerance.laws import Event, OneKind, Uniform, bounds_on
+from protocols.tolerance.binomial import Floats
+from protocols.tolerance.kinds import MarkedEvent, apart
+from protocols.tolerance.laws import Event, OneKind, Uniform
 from protocols.tolerance.parts import Mask
-from protocols.tolerance.solve import Probability
+from protocols.tolerance.solve import Probability, bounds_on
 
 __all__ = ["Domains"]
 
@@ -84,6 +86,34 @@ class Domains:
             )
         )
 
+    def marked(self, event: MarkedEvent) -> Probability:
+        """See Law: one choice of domains after the other, or one way in which they lie in clusters."""
+        if event.most < 0 and event.forbidden is None:
+            return Probability.exact(1.0, "certain")
+        sizes = self.members.sum(axis=0).tolist()
+        soft = {size: event.given(size) for size in set(sizes)}
+        choices = math.comb(len(self.members), self.failing)
+        if choices * max(1, self.failing) * len(sizes) * (event.most + 2) <= _MOST_ENTRIES:
+            chosen = np.array(list(combinations(range(len(self.members)), self.failing)), dtype=np.int64)
+            held, ways = self.members[chosen].sum(axis=1), np.ones(len(chosen))
+        else:
+            states = self._states()
+            if states is None or len(states) * len(sizes) * (event.most + 2) > _MOST_ENTRIES:
+                return self._marked_bounds(event, sizes, soft)
+            held, ways = np.array(list(states)), np.array([float(many) for many in states.values()])
+        found = apart(
+            ((soft[size][0][column], soft[size][1][column]) for size, column in zip(sizes, held.T, strict=True)),
+            event.most,
+        )
+        return Probability.exact(min(1.0, float(found @ (ways / ways.sum()))), "counting domains")
+
+    def _marked_bounds(
+        self, event: MarkedEvent, sizes: Sequence[int], soft: Mapping[int, tuple[Floats, Floats]]
+    ) -> Probability:
+        shares = [self._mean(j, soft[size][1]) for j, size in enumerate(sizes)]
+        alone = event.most == 0 and event.forbidden is None
+        return bounds_on(max(shares) if alone else 0.0, math.fsum(shares) / (event.most + 1))
+
     def _hits(self, choices: int, masks: Sequence[tuple[Mask, Mask]], most: int) -> int | None:
         """In how many choices of domains the event happens; None where counting them would take too long."""
         if choices * self.failing * len(masks) <= _MOST_ENTRIES:
@@ -124,7 +154,15 @@ class Domains:
         return {held: ways for (_, held), ways in states.items()}
 
     def _share(self, cluster: int, bad: Mask) -> Fraction:
-        """P(one cluster is bad): the choices of domains by how many members they take, in whole numbers."""
+        """P(one cluster is bad)."""
+        return sum((share for x, share in self._law(cluster).items() if bad[x]), Fraction(0))
+
+    def _mean(self, cluster: int, bad: Floats) -> float:
+        """P(one cluster is bad), where x faulty members make it so with probability bad[x]."""
+        return math.fsum(float(share) * float(bad[x]) for x, share in self._law(cluster).items())
+
+    def _law(self, cluster: int) -> dict[int, Fraction]:
+        """The law of a cluster's faulty members: the choices of domains by how many they take, in whole numbers."""
         held: list[int] = self.members[:, cluster].tolist()
         ways: dict[tuple[int, int], int] = {(0, 0): 1}
         for members in set(held):
@@ -134,8 +172,8 @@ class Domains:
                 for k in range(min(count, self.failing - used) + 1):
                     following[used + k, x + k * members] += many * math.comb(count, k)
             ways = following
-        hits = sum(many for (used, x), many in ways.items() if used == self.failing and bad[x])
-        return Fraction(hits, math.comb(len(held), self.failing))
+        choices = math.comb(len(held), self.failing)
+        return {x: Fraction(many, choices) for (used, x), many in ways.items() if used == self.failing}
 
 
 def _happens(held: Sequence[int], masks: Sequence[tuple[Mask, Mask]], most: int) -> bool:

@@ -13,9 +13,10 @@ from typing import Protocol
 import numpy as np
 
 from protocols.check import CloisterError
-from protocols.tolerance.binomial import log_binomial
-from protocols.tolerance.parts import Groups, Mask, NotExactError, clusters_of, parts_of
-from protocols.tolerance.solve import Probability, tail
+from protocols.tolerance.binomial import Floats, log_binomial
+from protocols.tolerance.kinds import MarkedEvent, apart, drawn
+from protocols.tolerance.parts import Groups, Mask, NotExactError, parts_of
+from protocols.tolerance.solve import Probability, bounds_on, tail
 from protocols.tolerance.union import tail_bounds
 
 __all__ = [
@@ -24,13 +25,9 @@ __all__ = [
     "Law",
     "Mixture",
     "OneKind",
-    "Placed",
     "Uniform",
-    "bounds_on",
     "iid",
-    "packed",
     "poisson_binomial",
-    "spread",
 ]
 
 OneKind = Callable[[int], Mask]
@@ -61,11 +58,9 @@ class Law(Protocol):
         """Return the probability of the event, or bounds on it (engine "bounds")."""
         ...
 
-
-def bounds_on(lower: float, upper: float) -> Probability:
-    """Return a probability that is known to lie between these."""
-    upper = min(1.0, upper)
-    return Probability(value=upper, engine="bounds", lower=min(lower, upper), upper=upper)
+    def marked(self, event: MarkedEvent) -> Probability:
+        """Return that of an event of several kinds of fault, all placed by this law (see `kinds`), or bounds on it."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +84,16 @@ class Uniform:
             return tail(parts, self.n, (self.faulty,), max(event.most, -1))
         except NotExactError:
             bound = tail_bounds(parts_of(self.groups, event.bad), self.n, (self.faulty,), event.most)
+            return bounds_on(0.0 if event.forbidden else bound.lower, bound.upper)
+
+    def marked(self, event: MarkedEvent) -> Probability:
+        """See Law; exactly so many processes of each kind."""
+        if event.most < 0 and event.forbidden is None:
+            return Probability.exact(1.0, "certain")
+        try:
+            return tail(parts_of(self.groups, event.bad, event.forbidden), self.n, event.kinds, max(event.most, -1))
+        except NotExactError:
+            bound = tail_bounds(parts_of(self.groups, event.bad), self.n, event.kinds, event.most)
             return bounds_on(0.0 if event.forbidden else bound.lower, bound.upper)
 
 
@@ -124,6 +129,10 @@ class Mixture:
             return bounds_on(lower, upper + max(left, 0.0))
         return Probability.exact(min(1.0, lower), "mixture")
 
+    def marked(self, event: MarkedEvent) -> Probability:
+        """See Law."""
+        return drawn(event, self.n, self.groups, self.totals)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Independent:
@@ -154,6 +163,14 @@ class Independent:
             rows[1:], rows[0] = rows[1:] * safe + rows[:-1] * bad, rows[0] * safe
         return Probability.exact(min(1.0, float(rows[max(event.most + 1, 0) :].sum())), "product")
 
+    def marked(self, event: MarkedEvent) -> Probability:
+        """See Law."""
+        shares: list[tuple[Floats, Floats]] = []
+        for law, count in self.clusters:
+            safe, bad = (np.array([np.array(law) @ side]) for side in event.given(len(law) - 1))
+            shares += [(safe, bad)] * count
+        return Probability.exact(float(apart(shares, event.most)[0]), "product")
+
 
 def iid(groups: Groups, share: float) -> Independent:
     """Return the law of faults that are independent with one probability; CloisterError unless it is in 0..1."""
@@ -181,50 +198,3 @@ def poisson_binomial(shares: Sequence[float]) -> tuple[float, ...]:
             raise CloisterError(f"a probability of {share!r} is not allowed; allowed: 0 to 1")
         law[1:], law[0] = law[1:] * (1 - share) + law[:-1] * share, law[0] * (1 - share)
     return tuple(law.tolist())
-
-
-@dataclass(frozen=True, kw_only=True)
-class Placed:
-    """A placement that is known: (size, faulty members, how many such clusters)."""
-
-    clusters: tuple[tuple[int, int, int], ...]
-
-    def probability(self, event: Event) -> Probability:
-        """See Law."""
-        bad = 0
-        for size, held, count in self.clusters:
-            safe, wrong = event.masks(size)
-            if not safe[held] and not wrong[held]:
-                return Probability.exact(0.0, "certain")
-            bad += count * int(wrong[held])
-        return Probability.exact(float(bad > event.most), "certain")
-
-
-def packed(groups: Groups, faulty: int) -> Placed:
-    """Return the placement that fills one cluster after the other, the smallest first."""
-    held: list[tuple[int, int, int]] = []
-    for size, count in groups:
-        full = min(count, faulty // size)
-        faulty -= full * size
-        held.append((size, size, full))
-        if full < count:
-            held += [(size, faulty, 1), (size, 0, count - full - 1)]
-            faulty = 0
-    return Placed(clusters=tuple(each for each in held if each[2]))
-
-
-def spread(groups: Groups, faulty: int) -> Placed:
-    """Return the placement that deals the faulty processes like cards, to the largest clusters first.
-
-    Raises: CloisterError where there are more than processes.
-    """
-    n = sum(size * count for size, count in groups)
-    if faulty > n:
-        raise CloisterError(f"faulty = {faulty} is more than n = {n} processes; allowed: 0 to {n}")
-    each, more = divmod(faulty, clusters_of(groups))
-    held: list[tuple[int, int, int]] = []
-    for size, count in reversed(groups):
-        taken = min(more, count)
-        more -= taken
-        held += [(size, each + 1, taken), (size, each, count - taken)]
-    return Placed(clusters=tuple(one for one in held if one[2]))

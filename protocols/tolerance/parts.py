@@ -20,6 +20,7 @@ __all__ = [
     "check_counts",
     "clusters_of",
     "is_monotone",
+    "is_rising",
     "log_weights",
     "parts_of",
     "size_groups",
@@ -113,6 +114,11 @@ def _log_weights(size: int, n: int, counts: tuple[int, ...]) -> Floats:
 def is_monotone(mask: Mask) -> bool:
     """Return whether a set of counts is an initial or a final segment (what the sandwich needs)."""
     return mask.ndim == 1 and int(np.count_nonzero(mask[1:] != mask[:-1])) <= 1
+
+
+def is_rising(mask: Mask) -> bool:
+    """Return whether a set of counts is a final segment, or empty: more faulty members are never better."""
+    return is_monotone(mask) and (bool(mask[-1]) or not mask.any())
 
 
 def without_absent(parts: Sequence[Part], counts: Sequence[int]) -> tuple[list[Part], tuple[int, ...]]:

@@ -8,10 +8,14 @@ from types import MappingProxyType
 import numpy as np
 
 from protocols import check
+from protocols.tolerance.analysis import Faults
 from protocols.tolerance.binomial import log_binomial
+from protocols.tolerance.conditions import Conditions
+from protocols.tolerance.covers import either_fails
 from protocols.tolerance.domains import Domains
-from protocols.tolerance.laws import Independent, Law, Mixture, Uniform, iid, packed, poisson_binomial, spread
+from protocols.tolerance.laws import Independent, Law, Mixture, Uniform, iid, poisson_binomial
 from protocols.tolerance.parts import clusters_of
+from protocols.tolerance.placed import packed, spread
 from protocols.tolerance.placements import Aimed, Chosen, Setting
 from protocols.tolerance.rounds import over_rounds
 from protocols.tolerance.strata import Strata
@@ -74,10 +78,17 @@ def _chosen_risks(asked: Setting) -> Law:
     return Chosen(groups=asked.groups, totals=poisson_binomial(asked.risks.tolist()))
 
 
-def _chosen_iid(asked: Setting) -> Law:
+def _iid_totals(asked: Setting) -> tuple[float, ...]:
     count = np.arange(asked.n + 1.0)
-    law = np.exp(log_binomial(count, np.asarray(float(asked.n)), asked.faulty / asked.n))
-    return Chosen(groups=asked.groups, totals=tuple(law.tolist()))
+    return tuple(np.exp(log_binomial(count, np.asarray(float(asked.n)), asked.faulty / asked.n)).tolist())
+
+
+def _chosen_iid(asked: Setting) -> Law:
+    return Chosen(groups=asked.groups, totals=_iid_totals(asked))
+
+
+def _drawn_iid(asked: Setting) -> Law:
+    return Mixture(n=asked.n, groups=asked.groups, totals=_iid_totals(asked))
 
 
 Order = Callable[[Setting], list[np.ndarray]]
@@ -154,20 +165,26 @@ def _cover_kept(p: float, rounds: int) -> Range:
     return p, min(1.0, min(rounds, 2) * p)
 
 
+def _learnt(p: float, rounds: int) -> Range:
+    # The first round is drawn before anything is known; later ones may be as bad as the worst placement.
+    return p, p if rounds == 1 else 1.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Policy:
     """What is known of a policy: who can arrange a bad placement, its law by fault placement, and over rounds.
 
-    `over_rounds` takes the failure probability of one round and the number of rounds, and returns bounds; None where
-    what it learns from round to round changes the law.
+    `over_rounds` takes the failure probability of one round and the number of rounds, and returns bounds. `enumerated`
+    has the exact answer for several rounds of few processes with uniform faults, or None.
     """
 
     words: str
     laws: Laws
-    over_rounds: Callable[[float, int], Range] | None
+    over_rounds: Callable[[float, int], Range]
     rounds_words: str
     hierarchical: bool = False
     redrawn: bool = False
+    enumerated: Callable[[Faults, int, Conditions, int], float | None] | None = None
 
 
 _LUCK = "nobody can arrange it when the seed is fixed after the faults; it takes that bad luck"
@@ -224,8 +241,8 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
         "reputation": Policy(
             words="before anything is learnt it takes bad luck; what is learnt later changes the law",
             laws=_DRAWN,
-            over_rounds=None,
-            rounds_words="",
+            over_rounds=_learnt,
+            rounds_words="drawn anew by what is learnt, which may be anything",
         ),
         "locality": Policy(
             words="an adversary who is somewhere, or a site that fails, is together in clusters",
@@ -237,10 +254,18 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
             words=_LUCK, laws=_DRAWN, over_rounds=_batches_kept, rounds_words="of the same batches, drawn anew for each"
         ),
         "overlapping": Policy(
-            words=_LUCK, laws=_DRAWN, over_rounds=_cover_kept, rounds_words="of one cover of two partitions, in turn"
+            words=_LUCK,
+            laws=_DRAWN,
+            over_rounds=_cover_kept,
+            rounds_words="of one cover of two partitions, in turn",
+            enumerated=either_fails,
         ),
         "hierarchical": Policy(
-            words=_LUCK, laws=_DRAWN, over_rounds=_kept, rounds_words="the same in all", hierarchical=True
+            words=_LUCK,
+            laws=MappingProxyType({**_DRAWN, "iid": _drawn_iid}),
+            over_rounds=_kept,
+            rounds_words="the same in all",
+            hierarchical=True,
         ),
     }
 )

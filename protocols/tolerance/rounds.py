@@ -1,17 +1,16 @@
-"""Other laws than one uniform draw: independent faults, many rounds, and an adversary that moves."""
+"""Other laws than one uniform draw: independent faults, and many rounds."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from protocols import check
 from protocols.check import CloisterError
 from protocols.tolerance.binomial import Floats, log_binomial, log_sum
-from protocols.tolerance.parts import Groups, Part, parts_of
-from protocols.tolerance.solve import Probability, tail
+from protocols.tolerance.parts import Part
 
-__all__ = ["iid_any_bad", "iid_tail", "mobile_any_bad", "over_rounds", "poisson_binomial_tail"]
+__all__ = ["iid_any_bad", "iid_tail", "over_rounds", "poisson_binomial_tail"]
 
 
 def over_rounds(probability: float, rounds: int) -> float:
@@ -62,23 +61,3 @@ def poisson_binomial_tail(shares: Floats, most: int) -> float:
     for share in shares:
         law[1:], law[0] = law[1:] * (1 - share) + law[:-1] * share, law[0] * (1 - share)
     return min(1.0, float(law[most + 1 :].sum()))
-
-
-def mobile_any_bad(
-    n: int, faulty: int, groups: Groups, threshold: Callable[[int], int], *, moves: int, rounds: int
-) -> Probability:
-    """Return P(some cluster can be brought above its threshold) when `moves` faults a round are aimed after the draw.
-
-    The clusters are kept for `rounds` rounds. Of the faulty processes, g R = moves * rounds are aimed at one
-    cluster and the others are placed uniformly: a cluster falls when its own count exceeds its threshold less g R.
-
-    Source: design notes 2.4, "replace f by f - g R and tau by tau - g R".
-    """
-    check.integer_at_least(0, moves=moves)
-    check.integer_at_least(1, rounds=rounds)
-    aimed = min(faulty, moves * rounds)
-
-    def falls(size: int) -> np.ndarray:
-        return np.arange(size + 1) > threshold(size) - aimed
-
-    return tail(parts_of(groups, falls), n, (faulty - aimed,), 0)

@@ -70,22 +70,29 @@ def screen(faults: Faults, conditions: Conditions, breakdown: Breakdown, sizes: 
     kept: list[int] = []
     tolerated: list[int] = []
     exposed: list[list[tuple[int, ...]]] = []
+    exposed_at_worst: list[list[tuple[int, ...]]] = []
     failed: list[list[tuple[int, ...]]] = []
     for size in sizes:
         groups = size_groups(faults.n, size)
         try:
-            opened = [(c, count, *_run(conditions.exposed(c, numbers[: c + 1]))) for c, count in groups]
+            opened = [(c, count, *_run(conditions.exposed(c, numbers[: c + 1], none))) for c, count in groups]
+            worst = [
+                (c, count, *_run(conditions.most_exposed(c, numbers[: c + 1], faults.crashed))) for c, count in groups
+            ]
             broken = [(c, count, *_run(conditions.failed(c, numbers[: c + 1], none))) for c, count in groups]
         except CloisterError:
             continue  # a threshold that clusters of this size cannot have
         kept.append(size)
         tolerated.append(breakdown(clusters_of(groups)))
         exposed.append(opened)
+        exposed_at_worst.append(worst)
         failed.append(broken)
     most = np.array(tolerated, dtype=np.int64)
     private = _tail(_runs(exposed), faults.n, faults.colluding, np.zeros_like(most))
     correct = _tail(_runs(failed), faults.n, faults.byzantine, most)
     if faults.crashed:  # these only add failures
+        worst_private = _tail(_runs(exposed_at_worst), faults.n, faults.colluding, np.zeros_like(most))
+        private = Ranges(lower=private.lower, upper=worst_private.upper)
         correct = Ranges(lower=correct.lower, upper=np.ones(len(most)))
     return Screen(sizes=tuple(kept), private=private, correct=correct)
 

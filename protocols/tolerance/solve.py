@@ -9,7 +9,7 @@ from protocols.tolerance.pair import pair_any_bad
 from protocols.tolerance.parts import NotExactError, Part, check_counts, without_absent
 from protocols.tolerance.saddle import saddle_tail
 
-__all__ = ["Probability", "tail"]
+__all__ = ["Probability", "bounds_on", "tail"]
 
 # The pair recursion takes about a millisecond below this, and needs no check of its own.
 _FEW_FAULTY = 500
@@ -28,6 +28,12 @@ class Probability:
     def exact(cls, value: float, engine: str) -> "Probability":
         """Return a probability that is its own bounds."""
         return cls(value=value, engine=engine, lower=value, upper=value)
+
+
+def bounds_on(lower: float, upper: float) -> Probability:
+    """Return a probability that is known to lie between these."""
+    upper = min(1.0, upper)
+    return Probability(value=upper, engine="bounds", lower=min(lower, upper), upper=upper)
 
 
 def tail(parts: Sequence[Part], n: int, counts: Sequence[int], most: int) -> Probability:

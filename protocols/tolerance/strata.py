@@ -9,15 +9,17 @@ from itertools import product
 import numpy as np
 
 from protocols.check import CloisterError
-from protocols.tolerance.laws import Event, bounds_on, poisson_binomial
+from protocols.tolerance.kinds import MarkedEvent, apart
+from protocols.tolerance.laws import Event, poisson_binomial
 from protocols.tolerance.parts import Mask
-from protocols.tolerance.solve import Probability
+from protocols.tolerance.solve import Probability, bounds_on
 from protocols.tolerance.union import chernoff
 
 __all__ = ["Strata"]
 
 _MOST_STATES = 60_000
 _FEW_FAULTY = 24
+_MOST_PRODUCTS = 20_000_000
 _MOST_SPLITS = 50_000  # well below a second
 
 
@@ -62,6 +64,24 @@ class Strata:
             value = math.fsum(weight for state, weight in states.items() if _counts(state, masks, event.most))
             return Probability.exact(min(1.0, value), "histogram")
         return self._sandwich(event, masks)
+
+    def marked(self, event: MarkedEvent) -> Probability:
+        """See Law: one histogram after the other, or the union bound."""
+        if event.most < 0 and event.forbidden is None:
+            return Probability.exact(1.0, "certain")
+        soft = [event.given(size) for size, _ in self._sizes]
+        states = self._states()
+        if states is not None and len(states) * self.clusters * (event.most + 2) <= _MOST_PRODUCTS:
+            held = [np.concatenate([np.repeat(np.arange(len(row)), row) for row in state]) for state in states]
+            group = np.repeat(np.arange(len(self._sizes)), [count for _, count in self._sizes])
+            columns = zip(group.tolist(), np.array(held).T, strict=True)
+            found = apart(((soft[i][0][x], soft[i][1][x]) for i, x in columns), event.most)
+            return Probability.exact(min(1.0, float(found @ np.array(list(states.values())))), "histogram")
+        laws = [np.array(self._marginal(with_last=place == 0 and self.last > 0)) for place in range(len(soft))]
+        shares = [float(law @ bad) for law, (_, bad) in zip(laws, soft, strict=True)]
+        total = math.fsum(share * count for share, (_, count) in zip(shares, self._sizes, strict=True))
+        alone = event.most == 0 and event.forbidden is None
+        return bounds_on(max(shares) if alone else 0.0, total / (event.most + 1))
 
     def _sandwich(self, event: Event, masks: Sequence[tuple[Mask, Mask]]) -> Probability:
         laws = [self._marginal(with_last=place == 0 and self.last > 0) for place in range(len(masks))]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from protocols import check
-from protocols.tolerance.conditions import Conditions, OnCheating
+from protocols.tolerance.conditions import Conditions
+from protocols.tolerance.schemes import OnCheating
 
 __all__ = ["Thresholds", "thresholds_of"]
 
@@ -38,7 +39,7 @@ def thresholds_of(conditions: Conditions, c: int) -> Thresholds:
     count, none = np.arange(c + 1), np.zeros(c + 1, dtype=np.int64)
     wrong = conditions.scheme.wrong(count, none, c, conditions.threshold_at(c))
     return Thresholds(
-        private=_before_the_first(conditions.exposed(c, count)),
+        private=_before_the_first(conditions.exposed(c, count, none)),
         correct=_before_the_first(wrong),
         live_crashed=_before_the_first(conditions.lost(c, none, count)),
         live_byzantine=_before_the_first(conditions.lost(c, count, none)),

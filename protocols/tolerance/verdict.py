@@ -117,8 +117,7 @@ def verdict(
     processes' numbers in the reasons, where they are not 0..n-1.
 
     Guarantees:
-        Its three sides fail on exactly the share of uniformly random placements that `analyse` computes, wherever
-        crashes cannot leave an input alone in a sum, as with `least_honest` = 2.
+        Its three sides fail on exactly the share of uniformly random placements that `analyse` computes.
         What it calls safe, no attack on messages, inputs or views breaks.
 
     Raises: CloisterError where clusters and faulty processes are not of the same processes.
@@ -179,7 +178,7 @@ def _of_cluster(
     c, within = len(members), set(members)
     b, k, p = (len(within & kind) for kind in (faulty.byzantine, faulty.crashed, faulty.curious))
     colluding, crashed = np.array([b + p]), np.array([k])
-    private = not _at(conditions.exposed(c, colluding) | conditions.left_alone(c, colluding, crashed))
+    private = not _at(conditions.exposed(c, colluding, crashed))
     live = not _at(conditions.lost(c, np.array([b]), np.array([k])))
     correct = not _at(conditions.tainted(c, np.array([b]), np.array([k])))
     why: list[str] = []
@@ -213,7 +212,7 @@ def _exposure(members: tuple[int, ...], faulty: FaultyProcesses, conditions: Con
     if not honest:
         return "has nothing but colluding members"
     together = len(members) - len(honest)
-    if not _at(conditions.exposed(len(members), np.array([together]))):
+    if not _at(conditions.exposed(len(members), np.array([together]), np.array([0]))):
         return "may open its sum with one honest member, once its crashed members are not in it"
     return (
         f"has {together} colluding of {len(members)} members, who can open the others' inputs, process {_named(honest)}"

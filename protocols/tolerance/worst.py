@@ -50,7 +50,7 @@ def worst_case(
     Source: design notes 2.3, with crashes spent where they save the most Byzantine processes.
     """
     most = sum(size * count for size, count in groups) - crashed - curious
-    private = min(_least_colluding(conditions, size) for size, _ in groups) - curious - 1
+    private = min(_least_colluding(conditions, size, crashed) for size, _ in groups) - curious - 1
     correct = _cheapest(groups, conditions, tolerate, crashed, lost_only=False) - 1
     live = _cheapest(groups, conditions, tolerate, crashed, lost_only=True) - 1
     return WorstCase(
@@ -58,8 +58,8 @@ def worst_case(
     )
 
 
-def _least_colluding(conditions: Conditions, size: int) -> int:
-    bad = np.flatnonzero(conditions.exposed(size, np.arange(size + 1)))
+def _least_colluding(conditions: Conditions, size: int, crashed: int) -> int:
+    bad = np.flatnonzero(conditions.most_exposed(size, np.arange(size + 1), crashed))
     return int(bad[0]) if len(bad) else 2**62
 
 

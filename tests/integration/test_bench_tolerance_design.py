@@ -82,7 +82,7 @@ def test_over_rounds_each_policy_says_what_it_knows() -> None:
         for policy in ("random", "sticky", "round_robin", "reputation", "overlapping")
     }
     once = tolerance.answers(asked(cluster_size="20"))[0].analysis.fail.value
-    assert over["reputation"] is None
+    assert over["reputation"] == (once, 1.0)  # what is learnt may lead to anything
     assert over["round_robin"] == (once, once)
     assert over["random"][0] == over["random"][1] > once
     assert over["sticky"] == (once, over["random"][1])
@@ -185,7 +185,6 @@ def test_out_is_a_file_or_a_folder(
     [
         (("--placement", "by_domian"), "did you mean 'by_domain'"),
         (("--placement", "by_domain", "--domains", "99"), "domains = 99 is more than n = 30"),
-        (("--placement", "by_domain", "--crash", "2"), "allowed here: Byzantine processes"),
         (("--placement", "packed", "--moves", "1"), "allowed: --placement targeted"),
         (("--moves", "-1"), "moves = -1"),
         (("--every", "0"), "every = 0"),

@@ -5,8 +5,11 @@ import dataclasses
 import pytest
 import torch
 
-from bench.peers import sums
+from attacks import attacks as registry
+from bench.peers import attacks, sums
+from bench.peers._byzfl import byzfl
 from bench.peers.sums import compare_sums, move_bytes
+from protocols.check import CloisterError
 from protocols.parties import OpenedSums
 from protocols.party_pool import PartyPool
 from protocols.registry import Spec
@@ -35,3 +38,30 @@ def test_a_protocol_that_opens_other_sums_is_not_timed(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("count", [0, 1, 2**18, 2**18 + 1])
 def test_all_bytes_are_moved(count: int) -> None:
     assert move_bytes(count) == count
+
+
+def test_attacks_are_compared_with_byzfls_at_the_sizes_asked_for() -> None:
+    if _byzfl_error():
+        pytest.skip(_byzfl_error())
+    found = attacks.compare_attacks(n=12, f=3, d=50, turns=1)
+    assert {each.name for each in found} >= {"alie (float64)", "alie (float32)", "optimal_alie (float32)"}
+    assert {(each.n, each.d) for each in found} == {(12, 50)}
+    assert all(min(each.ours_s, each.peer_s) > 0 for each in found)
+
+
+def test_an_attack_that_sends_something_else_than_byzfls_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    if _byzfl_error():
+        pytest.skip(_byzfl_error())
+    factory = type(registry.make(registry.resolve("alie")))
+    original = factory.__call__
+    monkeypatch.setattr(factory, "__call__", lambda self, view: original(self, view) + 1e-3)
+    with pytest.raises(AssertionError, match="alie: byzfl sends something else"):
+        attacks.compare_attacks(n=12, f=3, d=50, turns=1)
+
+
+def _byzfl_error() -> str:
+    try:
+        byzfl()
+    except CloisterError as error:
+        return str(error)
+    return ""

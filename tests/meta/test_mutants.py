@@ -7,6 +7,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,16 +26,35 @@ FAST = (
 )
 
 
+HARMLESS = Mutant(
+    name="a comment",
+    module="protocols/ring.py",
+    old="        return torch.round(scaled).to(torch.int64)\n",
+    new="        return torch.round(scaled).to(torch.int64)  # to the nearest\n",
+    killers=("tests/units/test_ring.py",),
+)
+LOST = dataclasses.replace(MUTANTS[0], name="killers that are not there", killers=("tests/no_such_file.py",))
+
+
 def run_hunt(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.meta.hunt", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3600, check=False)
 
 
-def run_killers(mutant: Mutant) -> subprocess.CompletedProcess[str]:
-    """Print, in a process of its own, whether the killers of a mutant see it."""
-    lines = ["from tests.meta import hunt", "from tests.meta.mutants import Mutant", "hunt.warm_up()"]
-    script = "\n".join([*lines, f"print(hunt.killed({mutant!r}))"])
-    return subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+@cache
+def sample() -> subprocess.CompletedProcess[str]:
+    """One process that hunts a few bugs, then what is none, then one whose killers cannot be run."""
+    lines = [
+        "from tests.meta import hunt",
+        "from tests.meta.mutants import MUTANTS, Mutant",
+        "hunt.warm_up()",
+        f"survivors = hunt.hunt([mutant for mutant in MUTANTS if mutant.name in {FAST!r}])",
+        "print('survivors:', survivors)",
+        f"print('harmless:', hunt.killed({HARMLESS!r}))",
+        f"hunt.killed({LOST!r})",
+    ]
+    command = [sys.executable, "-c", "\n".join(lines)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
@@ -62,32 +82,21 @@ def test_every_listed_bug_is_planted_and_at_least_twenty_of_our_own() -> None:
     assert sum(mutant.private for mutant in MUTANTS) >= 10
 
 
-def test_the_suite_kills_a_sample_of_the_planted_bugs() -> None:
-    done = run_hunt(*FAST)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{len(FAST)} of {len(FAST)} planted bugs killed" in done.stdout
+@pytest.mark.xdist_group("hunt")
+class TestASample:
+    def test_of_the_planted_bugs_is_killed(self) -> None:
+        assert sample().stdout.count("killed  ") == len(FAST), sample().stdout + sample().stderr
+        assert "survivors: []" in sample().stdout
+
+    def test_a_change_that_is_no_bug_survives(self) -> None:
+        assert "harmless: False" in sample().stdout, sample().stdout + sample().stderr
+
+    def test_killers_that_cannot_be_run_are_an_error_and_no_success(self) -> None:
+        assert sample().returncode != 0
+        assert "the killers of 'killers that are not there' could not be run" in sample().stderr
 
 
 @pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "nightly", reason="takes long: the nightly profile runs it")
 def test_the_suite_kills_every_planted_bug() -> None:
     done = run_hunt()
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_a_change_that_is_no_bug_survives_and_is_reported() -> None:
-    harmless = Mutant(
-        name="a comment",
-        module="protocols/ring.py",
-        old="        return torch.round(scaled).to(torch.int64)\n",
-        new="        return torch.round(scaled).to(torch.int64)  # to the nearest\n",
-        killers=("tests/units/test_ring.py",),
-    )
-    done = run_killers(harmless)
-    assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr
-
-
-def test_killers_that_cannot_be_run_are_an_error_and_no_success() -> None:
-    lost = dataclasses.replace(MUTANTS[0], killers=("tests/no_such_file.py",))
-    done = run_killers(lost)
-    assert done.returncode != 0
-    assert "could not be run" in done.stderr

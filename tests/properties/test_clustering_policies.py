@@ -15,13 +15,13 @@ from protocols.check import CloisterError
 from protocols.clustering import clusterings
 from protocols.clustering import overlapping as overlapping_module
 from protocols.clustering._halving import halved
-from protocols.clustering._support import least_support
 from protocols.clustering.hierarchical import Hierarchical
 from protocols.clustering.locality import Locality
 from protocols.clustering.overlapping import Overlapping
 from protocols.clustering.reputation import Reputation
 from protocols.clustering.sticky import Sticky
 from protocols.population import Population, Report
+from protocols.tolerance.support import least_support
 from protocols.types import Clustering, Cover, Hierarchy, balanced_sizes
 
 

@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.check import CloisterError
@@ -31,9 +31,11 @@ from protocols.in_process_link import InProcessLink, in_process_links
 from protocols.network import BOARD, NetworkError, OutOfStepError, PartyCrashedError, PartyTimeoutError
 from protocols.registry import Spec
 from protocols.secure_sum import secure_sums
+from protocols.testing.invariants.runs import steps_of
 from protocols.testing.placements import Placement
 from protocols.testing.scenarios import Scenario, fitting_sizes, registered_specs
 from protocols.testing.strategies import check_conditions, fault_strategies, scenarios
+from tests.examples import examples
 
 PROTOCOLS = sorted(secure_sums.entries())
 # Only a silent peer makes anybody wait so long.
@@ -54,7 +56,7 @@ def outcome(name: str, faults: dict[int, Fault], words: torch.Tensor = WORDS) ->
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-@settings(max_examples=40)
+@examples(2.5)
 @given(data=st.data())
 def test_whatever_faulty_parties_send_a_sum_ends_as_the_conditions_allow(name: str, data: st.DataObject) -> None:
     """With sums that only Byzantine members make wrong, or a typed error; never for ever, never with another error."""
@@ -70,7 +72,7 @@ def test_whatever_faulty_parties_send_a_sum_ends_as_the_conditions_allow(name: s
 def test_garbage_of_the_right_length_in_any_exchange_is_no_surprise(spec: Spec) -> None:
     """Every exchange of a member and of the board: the conditions hold, or at least no error is untyped."""
     parties = next(c for c in (5, 8) if c in fitting_sizes(spec, 8))
-    for step in range(12):
+    for step in range(steps_of(spec, parties)):
         for rank in (1, BOARD):
             fault = Garbage(step=step, seed=step, excess_bytes=0)
             check_conditions(Scenario(protocol=spec, parties=parties, placement=Placement(faults=((rank, fault),))))

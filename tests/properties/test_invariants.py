@@ -30,10 +30,15 @@ def specs() -> list[Spec]:
     return list(chosen.values())
 
 
-CHECKS = [check for spec in specs() for check in conformance_checks(spec, EFFORT)]
+# Checks of one protocol share its runs with faults, so that they belong on one worker.
+CHECKS = [
+    pytest.param(check, id=str(check), marks=pytest.mark.xdist_group(str(spec)))
+    for spec in specs()
+    for check in conformance_checks(spec, EFFORT)
+]
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=str)
+@pytest.mark.parametrize("check", CHECKS)
 def test_an_invariant_holds_or_is_violated_as_documented(check: ConformanceCheck) -> None:
     assert check().status in {"holds", "violated as documented", "not applicable"}
 

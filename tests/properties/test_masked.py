@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.check import CloisterError
@@ -33,6 +33,7 @@ from protocols.secure_sum._key_shares import KEY_BYTES, LIMBS, HeldShares, deal,
 from protocols.secure_sum._masking import Plan, from_words, to_bitmap, to_words
 from protocols.tcp_link import TcpLink
 from protocols.testing.keyrings import replayable_keyring
+from tests.examples import examples
 from tests.tcp import in_parallel, tcp_links
 
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
@@ -85,7 +86,7 @@ CONFIGS = (
 
 class TestSums:
     @pytest.mark.parametrize("spec", CONFIGS, ids=str)
-    @settings(max_examples=8)
+    @examples(0.8)
     @given(
         members=st.integers(1, 8), clusters=st.integers(1, 4), coordinates=st.integers(1, 9), seed=st.integers(0, 99)
     )
@@ -183,12 +184,12 @@ def dropouts(draw: st.DrawFn, *, beyond: int = 0) -> Dropouts:
 
 
 class TestDropouts:
-    @settings(max_examples=26)
+    @examples(2)
     @given(case=dropouts())
     def test_with_up_to_c_minus_t_dropouts_anywhere_the_sum_is_that_of_the_contributors(self, case: Dropouts) -> None:
         assert_sum_of_those_who_contributed(case.spec, case.members, case.faults, case.schedule)
 
-    @settings(max_examples=20)
+    @examples(1.5)
     @given(case=dropouts(beyond=1))
     def test_with_one_more_nothing_is_opened_and_the_error_says_how_many_are_left(self, case: Dropouts) -> None:
         parties = InProcessParties(case.members, faults=case.faults, schedule=case.schedule)
@@ -291,7 +292,7 @@ class TestGraphs:
     # In so small a cluster a failure that is rarer than 2^-40 never happens.
     SPEC = masked(name="masked_graph", sigma=40, eta=40, gamma=0.1, delta=0.25)
 
-    @settings(max_examples=8)
+    @examples(0.8)
     @given(members=st.integers(1, 12), chosen=st.data(), schedule=st.integers(0, 99))
     def test_with_up_to_a_part_delta_of_dropouts_the_sum_is_that_of_the_contributors(
         self, members: int, chosen: st.DataObject, schedule: int
@@ -388,7 +389,7 @@ class TestNoDoubleUnmasking:
     @pytest.mark.parametrize(
         "spec", [masked(threshold="3"), masked("malicious_server", threshold="3"), TestGraphs.SPEC]
     )
-    @settings(max_examples=8)
+    @examples(0.8)
     @given(dropped=st.sets(st.integers(0, 4), max_size=1), seed=st.integers(0, 2**16))
     def test_survivors_self_masks_and_dropped_members_mask_keys_are_released(
         self, spec: Spec, dropped: set[int], seed: int
@@ -659,7 +660,7 @@ class TestLyingServer:
             group = frozenset(range(threshold - colluding))
             both = lists_answered(members, threshold, group, colluding=colluding) == 2
             assert both == (colluding > 2 * threshold - members - 1)
-            assert bool(conditions.exposed(members, np.array(colluding))) >= both
+            assert bool(conditions.exposed(members, np.array(colluding), np.array(0))) >= both
 
     def test_signatures_of_an_older_use_are_refused(self) -> None:
         faults: dict[int, Fault] = {}
@@ -724,7 +725,7 @@ class TestLyingServer:
             said = {RELAY: 2, LIST: 3, SIGNATURES: 4}[step]
             assert messages_of(parties) == Counter(dict.fromkeys(range(4), said))
 
-    @settings(max_examples=10)
+    @examples(1)
     @given(
         step=st.integers(0, 5),
         delta=st.integers(LOWEST, HIGHEST),
@@ -948,10 +949,10 @@ class TestConditions:
     def test_colluders_beyond_the_declared_ones_are_exposed(self) -> None:
         members = np.arange(9)
         signed, trusting = (secure_sums.make(masked(mode, threshold="6")).conditions for mode in MODES[::-1])
-        assert trusting.exposed(8, members).tolist() == [False] * 6 + [True] * 3
-        assert signed.exposed(8, members).tolist() == [False] * 4 + [True] * 5
+        assert trusting.exposed(8, members, np.array(0)).tolist() == [False] * 6 + [True] * 3
+        assert signed.exposed(8, members, np.array(0)).tolist() == [False] * 4 + [True] * 5
         graph = secure_sums.make(masked(name="masked_graph", gamma=0.25)).conditions
-        assert graph.exposed(8, members).tolist() == [False] * 3 + [True] * 6
+        assert graph.exposed(8, members, np.array(0)).tolist() == [False] * 3 + [True] * 6
 
 
 def opens(spec: Spec, members: int, faults: Mapping[int, Fault]) -> bool:

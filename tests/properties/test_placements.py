@@ -27,7 +27,8 @@ from protocols.registry import Spec
 from protocols.testing import Check
 from protocols.testing import fault_placements as kit
 from protocols.testing.clusterings import example_population
-from protocols.tolerance.conditions import SCHEMES, Conditions, conditions_of
+from protocols.tolerance.conditions import Conditions, conditions_of
+from protocols.tolerance.schemes import SCHEMES
 from protocols.tolerance.worst import worst_case
 from protocols.types import Clustering, balanced_sizes
 
@@ -255,7 +256,7 @@ def broken_clusters(conditions: Conditions, sizes: tuple[int, ...], counts: tupl
     """How many clusters are broken on a side, by the definitions."""
     none = np.array(0)
     rules: dict[Side, Callable[[int, np.ndarray], Any]] = {
-        "private": conditions.exposed,
+        "private": lambda size, b: conditions.exposed(size, b, none),
         "correct": lambda size, b: conditions.tainted(size, b, none) | conditions.lost(size, b, none),
         "live": lambda size, b: conditions.lost(size, b, none),
     }

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from protocols.aggregators import aggregators, majority_breakdown
 from protocols.tolerance.analysis import Analysis, Faults, analyse, failure
-from protocols.tolerance.conditions import SCHEMES, Conditions, conditions_of
+from protocols.tolerance.conditions import Conditions, conditions_of
 from protocols.tolerance.design import best_size, distinct_sizes, largest_faulty, window
 from protocols.tolerance.parts import Groups, clusters_of, size_groups
+from protocols.tolerance.schemes import SCHEMES
 from protocols.tolerance.worst import tolerated, worst_case
 from protocols.types import balanced_sizes
 
@@ -31,11 +32,17 @@ def placements(faults: Faults, sizes: tuple[int, ...]) -> Iterator[Placed]:
                 yield [(len(c & byzantine), len(c & crashed), len(c & curious)) for c in clusters]
 
 
+def alone(conditions: Conditions, size: int, a: int, k: int) -> bool:
+    """Whether some of the crashes leave one input that nobody knows in a sum that opens: enough for it to do so."""
+    opens = [absent for absent in range(size + 1) if not conditions.lost(size, np.array(0), np.array(absent))]
+    return conditions.revealed and any(absent in opens and size - a - absent == 1 for absent in range(k + 1))
+
+
 def broken(conditions: Conditions, sizes: tuple[int, ...], placed: Placed, most: int) -> tuple[bool, bool, bool]:
     """Which sides a placement breaks: private, correct, live."""
     exposed = failed = lost = 0
     for size, (b, k, p) in zip(sizes, placed, strict=True):
-        exposed += bool(conditions.exposed(size, np.array(b + p)))
+        exposed += bool(conditions.exposed(size, np.array(b + p), np.array(0))) or alone(conditions, size, b + p, k)
         is_lost = bool(conditions.lost(size, np.array(b), np.array(k)))
         lost += is_lost
         failed += is_lost or bool(conditions.tainted(size, np.array(b), np.array(k)))

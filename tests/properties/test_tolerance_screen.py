@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from protocols.aggregators import majority_breakdown
 from protocols.tolerance import screen as screening
 from protocols.tolerance.analysis import Faults, correct_failure, private_failure
-from protocols.tolerance.conditions import SCHEMES, conditions_of
+from protocols.tolerance.conditions import conditions_of
 from protocols.tolerance.design import best_size, distinct_sizes, window
 from protocols.tolerance.parts import clusters_of, size_groups
+from protocols.tolerance.schemes import SCHEMES
 from protocols.tolerance.screen import Screen, screen
 
 MODES = [(protocol, mode) for protocol, modes in SCHEMES.items() for mode in modes]

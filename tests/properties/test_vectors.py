@@ -18,6 +18,7 @@ import json
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -42,6 +43,10 @@ FIELDS = {"name", "protocol", "parameters", "parties", "operations", "expect", *
 Vector = Mapping[str, Any]
 
 
+# A script is played once; all that looks at its end runs on the worker that has played it.
+pytestmark = pytest.mark.xdist_group("vectors")
+
+
 @dataclass(kw_only=True)
 class State:
     """What the operations of one vector work on."""
@@ -61,6 +66,9 @@ class State:
     @property
     def ring(self):
         return secure_sums.make(self.spec).ring
+
+
+Ending = tuple[State, Exception | None]
 
 
 def give_words(state: State, operation: Vector) -> None:
@@ -118,13 +126,27 @@ OPERATIONS: Mapping[str, Callable[[State, Vector], None]] = MappingProxyType(
 
 def verify(vector: Vector) -> None:
     """Raise AssertionError unless the vector's script ends as the vector says."""
+    judge(vector, *play(vector))
+
+
+def play(vector: Vector) -> Ending:
+    """Return the state in which the vector's script ends, and the error that ended it."""
     state = State(protocol=vector["protocol"], parameters=vector["parameters"], parties=vector["parties"])
-    failure = None
     try:
         for operation in vector["operations"]:
             OPERATIONS[operation["op"]](state, operation)
     except (NetworkError, CloisterError) as error:
-        failure = error
+        return state, error
+    return state, None
+
+
+@cache
+def ending_of(name: str) -> Ending:
+    return play(VECTORS[name])
+
+
+def judge(vector: Vector, state: State, failure: Exception | None) -> None:
+    """Raise AssertionError unless a script that ended so ended as the vector says."""
     ended = "ok" if failure is None else type(failure).__name__
     assert ended == vector["expect"], f"it ended with {ended}: {failure or state.opened}"
     assert vector.get("says", "") in str(failure)
@@ -152,20 +174,20 @@ NEGATIVE = {name: vector for name, vector in VECTORS.items() if vector["expect"]
 
 @pytest.mark.parametrize("name", VECTORS)
 def test_each_vector_ends_as_it_says(name: str) -> None:
-    verify(VECTORS[name])
+    judge(VECTORS[name], *ending_of(name))
 
 
 @pytest.mark.parametrize("name", NEGATIVE)
 def test_a_script_that_must_fail_is_not_taken_for_one_that_succeeds(name: str) -> None:
     flipped = {**VECTORS[name], "expect": "ok", "sums": [], "contributors": []}
     with pytest.raises(AssertionError):
-        verify(flipped)
+        judge(flipped, *ending_of(name))
 
 
 @pytest.mark.parametrize("name", POSITIVE)
 def test_a_script_that_succeeds_is_not_taken_for_one_that_must_fail(name: str) -> None:
     with pytest.raises(AssertionError, match="it ended with ok"):
-        verify({**VECTORS[name], "expect": "OutOfStepError"})
+        judge({**VECTORS[name], "expect": "OutOfStepError"}, *ending_of(name))
 
 
 @pytest.mark.parametrize("name", POSITIVE)
@@ -175,7 +197,7 @@ def test_a_sum_that_is_off_by_one_a_missing_contributor_or_a_false_suspect_is_no
     off[-1][-1] += 1
     for changed in ({"sums": off}, {"contributors": vector["contributors"][:-1]}, {"suspects": [99]}):
         with pytest.raises(AssertionError):
-            verify({**vector, **changed})
+            judge({**vector, **changed}, *ending_of(name))
 
 
 class TestTheCollection:

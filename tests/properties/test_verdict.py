@@ -1,23 +1,32 @@
 """The verdict on a placement: equal to the exact probabilities, never broken where it says safe, tight where not."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations, pairwise
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from bench.simulation.world import facts_of
 from protocols.aggregators import aggregators
 from protocols.check import CloisterError
-from protocols.faults import Crash
+from protocols.clustering import clusterings
+from protocols.faults import Crash, Mute, Tamper
 from protocols.faulty_link import Fault
 from protocols.in_process import InProcessParties
 from protocols.network import NetworkError
+from protocols.placements import PlacementView, placements
 from protocols.registry import Spec
-from protocols.secure_sum import secure_sums
+from protocols.secret_source import Secrets
+from protocols.secure_sum import _masked_member, secure_sums
+from protocols.secure_sum._key_shares import rebuild
+from protocols.testing import examples_of
+from protocols.testing.invariants.secrecy import affine_or_none
 from protocols.testing.keyrings import replayable_keyring
 from protocols.testing.scenarios import fitting_sizes, registered_specs
 from protocols.testing.strategies import fault_strategies
@@ -25,11 +34,13 @@ from protocols.tolerance import verdict as verdict_module
 from protocols.tolerance.analysis import Faults, analyse
 from protocols.tolerance.conditions import Conditions, conditions_of
 from protocols.tolerance.parts import size_groups
+from protocols.tolerance.thresholds import thresholds_of
 from protocols.tolerance.verdict import FaultyProcesses, Verdict, verdict
 from protocols.types import Clustering
 
 ADDITIVE = conditions_of("additive")
 LARGEST = 8
+MEDIAN = aggregators.make(aggregators.resolve("median"))
 # Stock CrypTen breaks promises.
 SPECS = {
     str(spec): spec for spec in registered_specs() if spec.name != "additive_stock" and fitting_sizes(spec, LARGEST)
@@ -43,7 +54,7 @@ def blocks(n: int, size: int) -> Clustering:
 
 
 def own(protocol: str | dict[str, str]) -> Conditions:
-    """What the protocol promises as it is built: with `least_honest` = 2 no crash leaves an input alone."""
+    """What the protocol promises as it is built."""
     return secure_sums.make(secure_sums.resolve(protocol)).conditions
 
 
@@ -67,6 +78,9 @@ class TestAgainstTheEngines:
             (own({"name": "shamir", "mode": "detect", "threshold": "c/2"}), Faults(n=9, byzantine=2, crashed=1), 3),
             (conditions_of("authenticated"), Faults(n=7, byzantine=2, crashed=1, curious=1), 3),
             (own("masked"), Faults(n=8, byzantine=0, crashed=2, curious=2), 4),
+            # Without `least_honest` = 2 crashes leave inputs alone in sums.
+            (conditions_of("masked"), Faults(n=8, byzantine=0, crashed=2, curious=2), 4),
+            (conditions_of("shamir", mode="passive"), Faults(n=9, byzantine=1, crashed=3, curious=1), 5),
             (conditions_of("plaintext"), Faults(n=6, byzantine=1, crashed=1), 2),
         ],
         ids=lambda value: getattr(value, "protocol", None),
@@ -85,22 +99,51 @@ class TestAgainstTheEngines:
         assert exact.fail.lower * (1 - 1e-9) <= share <= exact.fail.upper * (1 + 1e-9)
 
 
+POLICIES = {str(spec): spec for spec in examples_of(clusterings)}
+PLACEMENTS = {str(spec): spec for spec in examples_of(placements)}
+
+
+@st.composite
+def clusters_and_faults(draw: st.DrawFn, spec: Spec) -> tuple[Clustering, list[int]]:
+    """What a registered policy makes of up to 12 processes, and whom a registered placement makes faulty."""
+    fitting = fitting_sizes(spec, LARGEST)
+    size = draw(st.sampled_from(list(fitting)))
+    n = size * draw(st.integers(1, 12 // size))
+    policy = clusterings.make(POLICIES[draw(st.sampled_from(sorted(POLICIES)))])
+    placement = placements.make(PLACEMENTS[draw(st.sampled_from(sorted(PLACEMENTS)))])
+    seed, moved = draw(st.integers(0, 99)), draw(st.booleans())
+    population, f = facts_of(n, min(n, 3), seed), draw(st.integers(0, min(4, n - 1)))
+    try:
+        clustering = policy(population=population, cluster_size=size, seed=seed, round_index=int(moved))
+    except CloisterError:  # a policy that cannot hide enough in so few processes
+        clustering = Clustering(clusters=(tuple(range(n)),))
+    assume(set(clustering.sizes) <= set(fitting))
+    view = PlacementView(
+        population=population,
+        f=f,
+        conditions=secure_sums.make(spec).conditions,
+        tolerate=MEDIAN.breakdown(len(clustering.clusters)),
+        seed=seed,
+        clustering=clustering,
+    )
+    mask = placement(view)
+    if moved and int(mask.sum()) == f:
+        mask = placement(replace(view, round_index=1, previous=mask))
+    return clustering, np.flatnonzero(mask).tolist()
+
+
 @st.composite
 def rounds(draw: st.DrawFn) -> tuple[Spec, Clustering, dict[int, Fault], FaultyProcesses, int]:
-    """A protocol, clusters of a size that fits it (n <= 12), who is faulty and what each does on the wire."""
+    """A protocol, a policy's clusters (n <= 12), whom a placement makes faulty and what each does on the wire."""
     spec = SPECS[draw(st.sampled_from(sorted(SPECS)))]
-    size = draw(st.sampled_from(list(fitting_sizes(spec, LARGEST))))
-    m = draw(st.integers(1, 12 // size))
-    order = draw(st.permutations(range(size * m)))
-    clustering = Clustering(clusters=tuple(tuple(order[j * size : (j + 1) * size]) for j in range(m)))
-    chosen = draw(st.lists(st.integers(0, size * m - 1), unique=True, max_size=4))
+    clustering, chosen = draw(clusters_and_faults(spec))
     kinds = draw(st.lists(st.sampled_from("bkp"), min_size=len(chosen), max_size=len(chosen)))
     by_kind = {kind: frozenset(each for each, its in zip(chosen, kinds, strict=True) if its == kind) for kind in "bkp"}
-    attacks = fault_strategies(parties=size, clusters=1)
+    attacks = fault_strategies(parties=min(clustering.sizes), clusters=1)
     ill = st.one_of([each for name, each in attacks.items() if name not in ("Crash", "Delay")])
     faults = {process: draw(ill) for process in sorted(by_kind["b"])}
     faults |= {process: draw(attacks["Crash"]) for process in sorted(by_kind["k"])}
-    faulty = FaultyProcesses(n=size * m, byzantine=by_kind["b"], crashed=by_kind["k"], curious=by_kind["p"])
+    faulty = FaultyProcesses(n=clustering.n, byzantine=by_kind["b"], crashed=by_kind["k"], curious=by_kind["p"])
     return spec, clustering, faults, faulty, draw(st.integers(0, 99))
 
 
@@ -147,9 +190,6 @@ class Observed:
         return None
 
 
-MEDIAN = aggregators.make(aggregators.resolve("median"))
-
-
 def check(round_: tuple[Spec, Clustering, dict[int, Fault], FaultyProcesses, int]) -> None:
     spec, clustering, faults, faulty, seed = round_
     said = verdict(clustering, faulty, secure_sums.make(spec).conditions, MEDIAN.breakdown(len(clustering.clusters)))
@@ -189,8 +229,7 @@ class TestPlantedBugs:
         round_ = (secure_sums.resolve("additive"), blocks(6, 3), {}, curious, 0)
         check(round_)
         with (
-            mock.patch.object(Conditions, "exposed", lambda self, c, a: a < 0),
-            mock.patch.object(Conditions, "left_alone", lambda self, c, a, k: a < 0),
+            mock.patch.object(Conditions, "exposed", lambda self, c, a, k: a < 0),
             pytest.raises(AssertionError, match="one honest member"),
         ):
             check(round_)
@@ -225,6 +264,115 @@ class TestTightness:
         assert seen == {True, False}
 
 
+def size_of(spec: Spec) -> int:
+    """A size at which one colluder too many is not yet all but one member, if there is one; else the smallest."""
+    conditions = secure_sums.make(spec).conditions
+    fitting = [c for c in fitting_sizes(spec, LARGEST) if c >= 3]
+    return next((c for c in fitting if thresholds_of(conditions, c).private + 1 <= c - 2), fitting[0])
+
+
+def learns(spec: Spec, c: int, curious: int) -> bool:
+    """Whether some coalition of so many members, with the board, learns more than the sum and its own inputs."""
+    if curious == c - 1:
+        words = torch.arange(3 * c).reshape(1, c, 3)
+        opened = InProcessParties(c, keyring=replayable_keyring(0)).open_sums(spec, words)
+        return torch.equal(opened.sums[0] - words[0, 1:].sum(dim=0), words[0, 0])
+    views = affine_or_none(spec, c, 1, {})
+    assert views is not None
+    if views.leaking(list(combinations(range(c), curious))):
+        return True
+    return spec.name == "masked" and rebuilds(spec, c, curious)
+
+
+def rebuilds(spec: Spec, c: int, curious: int) -> bool:
+    """Whether so many members hold shares enough of another's keys, with which the server unmasks its words."""
+    dealt: list[tuple[Sequence[bytes], torch.Tensor, Sequence[int]]] = []
+    original = _masked_member.deal
+
+    def noted(secrets: Secrets, keys: Sequence[bytes], *, use: int, threshold: int, holders: Sequence[int]):
+        shares = original(secrets, keys, use=use, threshold=threshold, holders=holders)
+        dealt.append((list(keys), shares, list(holders)))
+        return shares
+
+    with mock.patch.object(_masked_member, "deal", noted):
+        InProcessParties(c).open_sums(spec, torch.zeros(1, c, 2, dtype=torch.int64))
+    keys, shares, holders = dealt[0]
+    t = secure_sums.make(spec).conditions.threshold_at(c)
+    if curious < t:
+        return False
+    return rebuild(shares[:curious], threshold=t, holders=holders[:curious]) == keys
+
+
+# Beyond these nothing is promised, but an attack is not known to succeed: the first holds but for a small probability
+# with larger coalitions too; the second is broken by a server that lies (test_masked: TestLyingServer).
+NOT_TIGHT = {"masked_graph", "masked malicious_server"}
+
+
+def is_tight(spec: Spec) -> bool:
+    return not {spec.name, f"{spec.name} {dict(spec.parameters).get('mode')}"} & NOT_TIGHT
+
+
+class TestEveryThresholdIsTight:
+    """For each protocol: at its thresholds the verdict is safe, and one more is broken, by an attack that is run."""
+
+    @pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if is_tight(spec)])
+    def test_one_colluding_member_more_learns_more(self, name: str) -> None:
+        spec = SPECS[name]
+        c, conditions = size_of(spec), secure_sums.make(spec).conditions
+        most = thresholds_of(conditions, c).private
+        for curious in range(most + 2):
+            faulty = FaultyProcesses(n=c, curious=frozenset(range(curious)))
+            assert verdict(blocks(c, c), faulty, conditions, 0).private is (curious <= most)
+        assert learns(spec, c, max(1, most + 1))  # the board alone sees sums only
+        assert most < 1 or not learns(spec, c, most)
+
+    @pytest.mark.parametrize("name", sorted(SPECS))
+    def test_one_crash_more_loses_the_cluster(self, name: str) -> None:
+        spec = SPECS[name]
+        c, conditions = size_of(spec), secure_sums.make(spec).conditions
+        most = thresholds_of(conditions, c).live_crashed
+        for crashed in range(min(most + 2, c)):
+            faulty = FaultyProcesses(n=c, crashed=frozenset(range(crashed)))
+            assert verdict(blocks(c, c), faulty, conditions, 0).live is (crashed <= most)
+        attacks = [{rank: Crash(step=0) for rank in ranks} for ranks in combinations(range(c), most + 1)]
+        assert any(self.outcome(spec, c, faults)[0] for faults in attacks)
+        safe = [{rank: Crash(step=0) for rank in ranks} for ranks in combinations(range(c), most)]
+        assert not any(self.outcome(spec, c, faults)[0] for faults in safe)
+
+    @pytest.mark.parametrize("name", sorted(SPECS))
+    def test_one_liar_more_loses_the_cluster_or_makes_it_wrong(self, name: str) -> None:
+        spec = SPECS[name]
+        c, conditions = size_of(spec), secure_sums.make(spec).conditions
+        found = thresholds_of(conditions, c)
+        most = min(found.live_byzantine, found.correct)
+        ranks = range(most + 1)
+        attacks = [
+            dict.fromkeys(chosen, fault)
+            for fault in (Mute(step=0), *(Tamper(step=step, delta=7 + step) for step in range(10)))
+            for chosen in (tuple(ranks), tuple(c - 1 - rank for rank in ranks))
+        ]
+        assert any(any(self.outcome(spec, c, faults)) for faults in attacks)
+
+    @staticmethod
+    def outcome(spec: Spec, c: int, faults: dict[int, Fault]) -> tuple[bool, bool]:
+        """Whether the sum was lost, and whether it was another than that of all who are in it."""
+        words = torch.arange(3 * c).reshape(1, c, 3)
+        try:
+            opened = InProcessParties(c, faults=faults, keyring=replayable_keyring(0)).open_sums(spec, words)
+        except NetworkError:
+            return True, False
+        return False, not torch.equal(opened.sums[0], words[0, list(opened.contributors)].sum(dim=0))
+
+    def test_a_promise_of_one_colluder_more_is_seen(self) -> None:
+        name = next(name for name, spec in SPECS.items() if spec.name == "shamir" and size_of(spec) == 4)
+        self.test_one_colluding_member_more_learns_more(name)
+        with (
+            mock.patch.object(Conditions, "exposed", lambda self, c, a, k: a > 2),
+            pytest.raises(AssertionError),
+        ):
+            self.test_one_colluding_member_more_learns_more(name)
+
+
 class TestCrashesThatLeaveOneAlone:
     """With `least_honest` = 1 a sum may open with one honest input once others have crashed: the verdict knows."""
 
@@ -243,7 +391,7 @@ class TestCrashesThatLeaveOneAlone:
         round_ = (self.SPEC, blocks(4, 4), {0: Crash(step=0), 1: Crash(step=0)}, faulty, 0)
         check(round_)
         with (
-            mock.patch.object(Conditions, "left_alone", lambda self, c, a, k: a < 0),
+            mock.patch.object(Conditions, "_left_alone", lambda self, c, a, k: a < 0),
             pytest.raises(AssertionError, match="one honest member"),
         ):
             check(round_)

@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.faults import Crash, Fault, Garbage, Mute, Tamper
@@ -17,6 +17,7 @@ from protocols.party_pool import PartyPool
 from protocols.registry import Spec
 from protocols.secure_sum import _bulletin, _verified, secure_sums
 from protocols.secure_sum._verified import Dealing, Plan, challenge
+from tests.examples import examples
 
 CORRECT, VSS = (secure_sums.resolve({"name": "shamir", "mode": mode}) for mode in ("correct", "vss"))
 AUTHENTICATED = secure_sums.resolve("authenticated")
@@ -166,7 +167,7 @@ def occupancies(draw: st.DrawFn, protocol: Spec) -> tuple[int, dict[int, type[De
 
 @pytest.mark.parametrize("protocol", [CORRECT, VSS], ids=["correct", "vss"])
 class TestCorrected:
-    @settings(max_examples=20)
+    @examples(1.5)
     @given(data=st.data())
     def test_within_the_bounds_any_cheats_and_crashes_leave_the_sum_right_and_no_honest_member_out_or_named(
         self, protocol: Spec, data: st.DataObject
@@ -225,7 +226,7 @@ class TestAuthenticated:
             run(AUTHENTICATED, words_of(3), {rank: cheat})
         assert caught.value.suspects == {rank}
 
-    @settings(max_examples=20)
+    @examples(1.5)
     @given(
         parties=st.integers(2, 6),
         cheats=st.dictionaries(st.integers(0, 5), st.sampled_from(CHEATS), min_size=1, max_size=5),

@@ -21,6 +21,7 @@ from protocols.secure_sum import additive
 from protocols.testing.secrecy import leaking_coalitions
 from protocols.testing.stock_crypten import DEFECTS, Defect, fresh, stock, worlds
 from protocols.testing.stock_crypten.masks import hardened_leaks, hardened_masks, pair_holders, stock_leaks
+from protocols.testing.verification import stock_rows
 from protocols.zero_sharing import ZeroShares
 
 FixedPointEncoder = crypten.encoder.FixedPointEncoder
@@ -33,6 +34,7 @@ def named(defect: Defect) -> str:
     return f"defect-{defect.number:02}"
 
 
+@pytest.mark.xdist_group("stock")  # CrypTen's own interpreter runs all experiments once a process
 @pytest.mark.parametrize("defect", DEFECTS, ids=named)
 class TestEveryDefect:
     def test_stock_shows_it(self, defect: Defect) -> None:
@@ -48,6 +50,12 @@ class TestEveryDefect:
             assert sentence[0].isupper()
             assert sentence.endswith(".")
             assert "\n" not in sentence
+
+
+@pytest.mark.xdist_group("stock")
+def test_each_is_a_row_of_the_verification_report() -> None:
+    rows = stock_rows()
+    assert [(row.number, row.status) for row in rows] == [(str(each.number), "holds") for each in DEFECTS]
 
 
 def test_the_defects_are_numbered_from_1_to_14() -> None:

@@ -44,7 +44,7 @@ from protocols.secure_sum._masking import (
     to_bitmap,
     to_words,
 )
-from protocols.tolerance.conditions import part_of
+from protocols.tolerance.schemes import part_of
 
 KEYS = st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES)
 

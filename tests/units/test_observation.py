@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from bench.observation import Observation, OpenedCluster, observe
+from bench.replaying import learns
 from protocols.aggregators import aggregators
+from protocols.secure_sum import secure_sums
 from protocols.tolerance.conditions import conditions_of
 from protocols.tolerance.verdict import FaultyProcesses, Verdict, verdict
 from protocols.types import Clustering
@@ -40,7 +42,9 @@ def seen(
 
 def test_a_round_without_faults_breaks_nothing() -> None:
     faulty = FaultyProcesses(n=9)
-    assert seen(faulty) == Observation(exposed=frozenset(), wrong_sums=(), lost=(), near_honest=True, live=True)
+    assert seen(faulty) == Observation(
+        exposed=frozenset(), by_shares=frozenset(), wrong_sums=(), lost=(), near_honest=True, live=True
+    )
     assert not seen(faulty).contradicts(said_of(faulty))
 
 
@@ -96,3 +100,43 @@ def test_more_lost_clusters_than_the_rule_withstands_are_not_live(there: int) ->
     assert found.lost == tuple(range(there, 3))
     if not there:
         assert not found.correct
+
+
+class TestShares:
+    """What colluding members learn from the shares that they hold, by a replay of the protocol."""
+
+    FAULTY = FaultyProcesses(n=9, curious=frozenset([3, 4]))
+
+    def test_a_coalition_that_its_shares_tell_more_exposes_the_others_of_its_cluster(self) -> None:
+        asked: list[tuple[int, tuple[int, ...], tuple[int, ...]]] = []
+
+        def replay(parties: int, coalition: tuple[int, ...], crashed: tuple[int, ...]) -> bool:
+            asked.append((parties, coalition, crashed))
+            return True
+
+        clustering = Clustering(clusters=((0, 1, 2), (8, 3, 4, 5, 6, 7)))
+        said = verdict(clustering, self.FAULTY, conditions_of("shamir", threshold="1"), 0)
+        there = [
+            OpenedCluster(number=j, contributors=members, exact=True, in_clear=False)
+            for j, members in enumerate(clustering.clusters)
+        ]
+        sizes = torch.tensor([3, 6])
+        given = {"said": said, "faulty": self.FAULTY, "rule": MEDIAN, "tolerate": 0}
+        found = observe(there, MEANS[:2], sizes, MEDIAN(MEANS[:2], sizes, 0), replay=replay, **given)
+        assert asked == [(6, (1, 2), ())]
+        assert found.exposed == found.by_shares == {5, 6, 7, 8}
+        assert "shares tell of processes [5, 6, 7, 8] (replayed)" in found.why
+        assert not said.private
+        quiet = observe(there, MEANS[:2], sizes, MEDIAN(MEANS[:2], sizes, 0), replay=lambda *asked: False, **given)
+        assert quiet.private
+
+    @pytest.mark.parametrize("crashed", [(), (4,)])
+    def test_a_replay_finds_what_the_threshold_says(self, crashed: tuple[int, ...]) -> None:
+        spec = secure_sums.resolve({"name": "shamir", "mode": "passive", "threshold": "1", "least_honest": 1})
+        assert learns(spec, 5, (0,), crashed) is False
+        assert learns(spec, 5, (0, 2), crashed) is True
+
+    def test_what_cannot_be_replayed_is_not_called_safe(self) -> None:
+        assert learns(secure_sums.resolve("masked"), 4, (0,), ()) is None
+        assert learns(secure_sums.resolve("additive"), 9, (0,), ()) is None
+        assert learns(secure_sums.resolve("additive"), 4, (0,), (1,)) is None

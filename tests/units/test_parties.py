@@ -11,7 +11,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols import parties
 from protocols.check import CloisterError
 from protocols.faults import Crash, Fault
 from protocols.in_process import InProcessParties
@@ -158,7 +157,7 @@ def cost(messages: int, payload_bytes: int, rounds: int) -> Cost:
 
 def played(protocol: Stub) -> Any:
     """Play this protocol whatever is asked for."""
-    return mock.patch.object(parties.secure_sums, "make", return_value=protocol)
+    return mock.patch.object(secure_sums, "make", return_value=protocol)
 
 
 def assert_counts_offline_and_online_apart(members: int) -> None:

@@ -325,9 +325,9 @@ def test_the_rule_is_told_of_clusters_not_of_processes(digits: Dataset, parties:
     federation = build(one_cell("n = 12\nf = 6\ncluster_size = 3\naggregator = 'median'"), digits)
 
     class Spy:
-        def __call__(self, means: torch.Tensor, sizes: torch.Tensor, tolerate: int) -> torch.Tensor:
+        def __call__(self, means: torch.Tensor, sizes: torch.Tensor, tolerate: int, given: Given) -> torch.Tensor:
             seen.append(tolerate)
-            return federation.rule(means, sizes, tolerate)
+            return federation.rule(means, sizes, tolerate, given)
 
         breakdown = staticmethod(federation.rule.breakdown)
         sensitivity = staticmethod(federation.rule.sensitivity)

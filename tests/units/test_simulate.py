@@ -34,8 +34,9 @@ from protocols.clustering.random import Random
 from protocols.clustering.reputation import Reputation
 from protocols.clustering.sticky import Sticky
 from protocols.population import Population, Report
-from protocols.tolerance.conditions import SCHEMES, Conditions, conditions_of
+from protocols.tolerance.conditions import Conditions, conditions_of
 from protocols.tolerance.group_testing import GroupTests, Noise
+from protocols.tolerance.schemes import SCHEMES
 from protocols.tolerance.verdict import FaultyProcesses, verdict
 from protocols.types import Clustering, balanced_sizes
 
@@ -540,7 +541,7 @@ class TestTheCommand:
         [
             (("--rounds", "0"), "rounds = 0"),
             (("--faulty", "1.5"), "faulty = '1.5'"),
-            (("--faulty", "100"), "faulty = 100 leaves nobody honest"),
+            (("--faulty", "100"), "faulty + crash + curious = 100 leaves nobody honest"),
             (("--cluster-size", "101"), "cluster_size = '101'"),
             (("--joins", "0.7"), "joins = 0.7"),
             (("--leaves", "-1"), "leaves = -1.0"),

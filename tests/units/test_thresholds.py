@@ -39,7 +39,7 @@ def test_one_more_faulty_member_than_declared_breaks_the_promise(spec: Spec) -> 
     found = thresholds_of(conditions, c)
     t = conditions.threshold_at(c)
     for most, broken in (
-        (found.private, lambda count: conditions.exposed(c, count)),
+        (found.private, lambda count: conditions.exposed(c, count, 0 * count)),
         (found.correct, lambda count: conditions.scheme.wrong(count, 0 * count, c, t)),
         (found.live_crashed, lambda count: conditions.lost(c, 0 * count, count)),
         (found.live_byzantine, lambda count: conditions.lost(c, count, 0 * count)),

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from protocols.check import CloisterError
-from protocols.tolerance.conditions import SCHEMES, conditions_of, parse_threshold
+from protocols.tolerance.conditions import conditions_of
+from protocols.tolerance.expressions import parse_threshold
+from protocols.tolerance.schemes import SCHEMES
 
 # The table in the design notes, line by line: what is tolerated by c members with threshold t.
 PRIVATE = {
@@ -54,7 +56,7 @@ def test_each_predicate_holds_exactly_at_the_bad_occupancies(protocol: str, mode
         for t in range(SCHEMES[protocol][mode].smallest_threshold, c) if has_threshold else [0]:
             asked = conditions_of(protocol, mode=mode, threshold=str(t) if has_threshold else None, checked_inputs=True)
             for b in range(c + 1):
-                assert asked.exposed(c, np.array(b)) != PRIVATE[protocol, mode](b, c, t), (c, t, b)
+                assert asked.exposed(c, np.array(b), np.array(0)) != PRIVATE[protocol, mode](b, c, t), (c, t, b)
                 for k in range(c + 1 - b):
                     assert asked.tainted(c, np.array(b), np.array(k)) != CORRECT[protocol, mode](b, k, c, t)
                     assert asked.lost(c, np.array(b), np.array(k)) != LIVE[protocol, mode](b, k, c, t)
@@ -62,10 +64,12 @@ def test_each_predicate_holds_exactly_at_the_bad_occupancies(protocol: str, mode
 
 def test_a_hidden_sum_of_additive_shares_exposes_nobody_and_shamir_keeps_its_threshold() -> None:
     members = np.arange(6)
-    assert not conditions_of("additive", revealed=False).exposed(5, members).any()
-    hidden = conditions_of("shamir", threshold="c-1", revealed=False).exposed(5, members)
+    assert not conditions_of("additive", revealed=False).exposed(5, members, np.array(0)).any()
+    hidden = conditions_of("shamir", threshold="c-1", revealed=False).exposed(5, members, np.array(0))
     assert hidden.tolist() == [False] * 5 + [True]
-    assert conditions_of("shamir", threshold="c-1").exposed(5, members).tolist() == [False] * 4 + [True] * 2
+    assert (
+        conditions_of("shamir", threshold="c-1").exposed(5, members, np.array(0)).tolist() == [False] * 4 + [True] * 2
+    )
 
 
 def test_a_byzantine_input_taints_unless_inputs_are_checked() -> None:

@@ -17,7 +17,7 @@ from protocols.tolerance.exact import exact_any_bad, exact_distribution, exact_t
 from protocols.tolerance.kdist import distribution
 from protocols.tolerance.pair import pair_any_bad
 from protocols.tolerance.parts import BadSet, Mask, NotExactError, Part, check_counts, parts_of, size_groups
-from protocols.tolerance.rounds import iid_any_bad, iid_tail, mobile_any_bad, over_rounds, poisson_binomial_tail
+from protocols.tolerance.rounds import iid_any_bad, iid_tail, over_rounds, poisson_binomial_tail
 from protocols.tolerance.saddle import saddle_tail
 from protocols.tolerance.solve import tail
 from protocols.tolerance.union import any_bad_bounds, tail_bounds
@@ -303,17 +303,3 @@ def test_independent_faults_are_the_closed_form() -> None:
     assert poisson_binomial_tail(np.full(9, 0.3), 4) == pytest.approx(stats.binom.sf(4, 9, 0.3), rel=1e-11)
     assert iid_any_bad(parts, 0.0) == 0.0
     assert iid_any_bad(parts, 1.0) == 1.0
-
-
-def test_an_adversary_that_moves_has_its_moves_in_one_cluster() -> None:
-    groups = size_groups(60, 10)
-
-    def threshold(c: int) -> int:
-        return (c - 1) // 2
-
-    still = mobile_any_bad(60, 9, groups, threshold, moves=0, rounds=5)
-    assert still.value == tail(parts_of(groups, above("c/2")), 60, (9,), 0).value
-    moved = mobile_any_bad(60, 9, groups, threshold, moves=1, rounds=2)
-    law = exact_distribution(parts_of(groups, lambda c: np.arange(c + 1) + 2 > threshold(c)), 60, (7,))
-    assert relative(moved.value, 1 - law[0]) < 1e-9
-    assert mobile_any_bad(60, 9, groups, threshold, moves=5, rounds=1).value == 1.0

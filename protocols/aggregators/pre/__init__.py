@@ -23,11 +23,29 @@ class PreAggregator(Protocol):
         """
         ...
 
+    @property
+    def in_place(self) -> bool:
+        """Whether each new row stands for the cluster of the old one in its place."""
+        ...
+
+    def clusters(self, m: int) -> int:
+        """Return how many rows come out for m that go in."""
+        ...
+
     def breakdown(self, m: int) -> int:
         """Return the largest number of tainted clusters among m that it is defined for (-1: m is too small)."""
         ...
 
+    def coefficient(self, m: int, tolerate: int, rule: float) -> float:
+        """Return the coefficient (see Aggregator) of this, followed by a rule whose own one is `rule`."""
+        ...
 
-pre_aggregators: Registry[PreAggregator] = Registry(
-    "pre_aggregator", ("protocols.aggregators.pre",), "cloister.pre_aggregators"
-)
+    def sensitivity(self, rule: float | None) -> float | None:
+        """Return the sensitivity (see Aggregator) of this, followed by a rule whose own one is `rule`; None: unproved.
+
+        Where a change of one row by a vector of norm r changes that row only, and by no more than r, it is the rule's.
+        """
+        ...
+
+
+pre_aggregators: Registry[PreAggregator] = Registry("pre", ("protocols.aggregators.pre",), "cloister.pre_aggregators")

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from protocols.aggregators import NOTHING, Given, majority_breakdown
+from protocols.aggregators import NOTHING, Given, Points, majority_breakdown
 from protocols.aggregators._distances import squared_distances
 from protocols.aggregators._rows import weighted_sum
 from protocols.aggregators.pre import pre_aggregators
-from protocols.aggregators.pre._support import screen_alike
+from protocols.aggregators.pre._support import with_new_rows
 
 
 @pre_aggregators.register(source="Allouah et al. 2023, AISTATS, Algorithm 2")
@@ -29,13 +29,32 @@ class Nnm:
         given: Given = NOTHING,  # noqa: ARG002
     ) -> tuple[Tensor, Tensor, int]:
         """See PreAggregator."""
-        points = screen_alike(self, means, sizes, tolerate)
-        squared = squared_distances(points.means)
-        count = points.means.shape[1] - points.tolerate
-        nearest = squared.argsort(dim=2, stable=True)[:, :, :count]
-        mixed = weighted_sum(torch.zeros_like(squared).scatter_(2, nearest, 1.0 / count), points.means)
-        return mixed if means.dim() == 3 else mixed[0], points.sizes, points.tolerate
+        return with_new_rows(self, means, sizes, tolerate, _mixed)
+
+    @property
+    def in_place(self) -> bool:
+        """Each new row is around the old one."""
+        return True
+
+    def clusters(self, m: int) -> int:
+        """As many as before."""
+        return m
 
     def breakdown(self, m: int) -> int:
         """Fewer than half."""
         return majority_breakdown(m)
+
+    def coefficient(self, m: int, tolerate: int, rule: float) -> float:
+        """8 F / (m - F) (1 + rule): Allouah et al. 2023, AISTATS, Lemma 1; 0 for F = 0, when all rows are the mean."""
+        return 8 * tolerate / (m - tolerate) * (1 + rule) if tolerate else 0.0
+
+    def sensitivity(self, rule: float | None) -> float | None:  # noqa: ARG002
+        """Not bounded: one mean moves many averages."""
+        return None
+
+
+def _mixed(points: Points) -> Tensor:
+    squared = squared_distances(points.means)
+    count = points.means.shape[1] - points.tolerate
+    nearest = squared.argsort(dim=2, stable=True)[:, :, :count]
+    return weighted_sum(torch.zeros_like(squared).scatter_(2, nearest, 1.0 / count), points.means)

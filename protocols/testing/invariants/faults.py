@@ -204,7 +204,7 @@ def worsens_with_every_fault(spec: Spec, effort: Effort) -> Evidence:  # noqa: A
                             f"{spec}: {x} Byzantine and {y} crashed of {parties} leave it {name}, {more} do not",
                             replay=suite_line(spec, "I32"),
                         )
-        exposed = conditions.exposed(parties, np.arange(parties))
+        exposed = conditions.exposed(parties, np.arange(parties), np.array(0))
         cases += parties
         if bool((exposed[:-1] & ~exposed[1:]).any()):
             raise Violation(f"{spec}: a larger coalition learns less: {exposed}", replay=suite_line(spec, "I32"))

@@ -5,6 +5,9 @@ from protocols.testing.invariants.contract import Invariant
 __all__ = ["HOUSE"]
 
 _CLUSTERINGS = "tests/properties/test_clustering.py"
+_POLICIES = "tests/properties/test_clustering_policies.py"
+_CHURN = "tests/properties/test_churn.py"
+_DISCLOSURE = "tests/properties/test_disclosure.py"
 _RULES = "tests/properties/test_aggregators.py"
 _PRIVACY = "tests/properties/test_privacy.py"
 _ROUND = "tests/units/test_round.py"
@@ -29,7 +32,16 @@ HOUSE: tuple[Invariant, ...] = (
             f"{_RULES}::test_every_rule_conforms",
         ),
     ),
-    Invariant(number=18, title="Row-space privacy over an epoch's sums", pending=4),
+    Invariant(
+        number=18,
+        title="Row-space privacy over an epoch's sums",
+        tests=(
+            f"{_DISCLOSURE}::test_rank_and_determined_processes_are_those_over_the_rationals",
+            f"{_DISCLOSURE}::test_the_least_honest_support_is_that_of_trying_every_set",
+            f"{_DISCLOSURE}::test_batches_that_stay_together_never_disclose_more_than_their_sums",
+            f"{_DISCLOSURE}::test_a_process_that_drops_out_is_the_difference_of_two_sums",
+        ),
+    ),
     Invariant(number=24, title="Consistent global model", pending=5),
     Invariant(
         number=27,
@@ -65,8 +77,15 @@ HOUSE: tuple[Invariant, ...] = (
             f"{_CLUSTERINGS}::test_every_policy_conforms",
         ),
     ),
-    Invariant(number=40, title="Churn keeps sizes", pending=4),
-    Invariant(number=41, title="Stratification bound", pending=4),
+    Invariant(
+        number=40,
+        title="Churn keeps sizes",
+        tests=(
+            f"{_CHURN}::test_sizes_stay_balanced_through_any_history",
+            f"{_CHURN}::test_a_join_moves_at_most_one_process_and_its_partner_more_than_it_swaps",
+        ),
+    ),
+    Invariant(number=41, title="Stratification bound", tests=(f"{_POLICIES}::TestStratified",)),
     Invariant(
         number=42,
         title="Noise floor",

@@ -273,4 +273,4 @@ def tolerates(spec: Spec, parties: int, b: int, k: int) -> tuple[bool, bool]:
 
 def promises_secrecy(spec: Spec, parties: int, coalition: int = 0) -> bool:
     """Return whether a coalition of that size with the board may learn nothing."""
-    return not bool(conditions_at(spec).exposed(parties, np.array([coalition]))[0])
+    return not bool(conditions_at(spec).exposed(parties, np.array([coalition]), np.array([0]))[0])

@@ -164,9 +164,10 @@ def _difference_tests(views: Views, modulus: int) -> dict[str, float]:
 
 
 def _unsigned(words: NDArray[np.int64], modulus: int) -> tuple[NDArray[np.uint64], int]:
-    """Return words as residues and their modulus: the protocol's, or 2^64 where they do not stay inside it."""
-    if modulus < 2**63 and int(words.min()) >= -(modulus // 2) and int(words.max()) < modulus:
-        return np.where(words < 0, words + modulus, words).astype(np.uint64), modulus
+    """Return words as residues and their modulus: the protocol's, else 2^32 or 2^64 where they do not stay inside."""
+    for size in (modulus, 2**32):
+        if modulus <= size < 2**63 and int(words.min()) >= -(size // 2) and int(words.max()) < size:
+            return np.where(words < 0, words + size, words).astype(np.uint64), size
     return words.view(np.uint64), 2**64
 
 

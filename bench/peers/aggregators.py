@@ -1,0 +1,86 @@
+"""Robust rules: ours against byzfl's on the same float32 rows, in turns, one thread."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from bench.peers import Comparison, interleave
+from bench.peers._byzfl import PEER, byzfl
+from bench.peers._rules import PAIRS, Pair, peer_result
+from protocols import check
+from protocols.check import CloisterError
+from protocols.memory import keep_freed_memory
+from protocols.randomness import public_stream
+
+__all__ = ["agreement_error", "compare_aggregators", "notes"]
+
+# Coordinates on which agreement is checked: with 100 rows enough for the kernels that large inputs take.
+_CHECKED = 4000
+AGREEMENT = 2e-5
+"""Largest difference of two results over the largest number: some hundred roundings of 2^-24 on either side."""
+
+
+def compare_aggregators(*, n: int = 100, f: int = 20, d: int = 100_000, turns: int = 5) -> list[Comparison]:
+    """Return the comparisons of every rule that byzfl defines, with byzfl's torch and its numpy form of each.
+
+    The seconds are processor time of the one thread.
+
+    Before anything is timed, both are compared in settings in which they mean the same, see `Pair`.
+    Raises: CloisterError where byzfl is missing or n, f, d make no sense; AssertionError where the results differ.
+    """
+    check.integer_at_least(1, d=d, f=f)
+    if not 2 * f + 3 <= n:
+        raise CloisterError(f"n = {n} rows with f = {f} are not allowed; allowed: n >= 2 f + 3, as Krum needs")
+    module, threads = byzfl(), torch.get_num_threads()
+    torch.set_num_threads(1)
+    keep_freed_memory()  # one process, so it serves the peer as well
+    try:
+        with threadpool_limits(limits=1):
+            rows = torch.from_numpy(public_stream(0, "peers", "aggregators", n, d).normal(size=(n, d))).float()
+            for pair in PAIRS:
+                error = agreement_error(pair, rows[:, :_CHECKED].contiguous(), f, module)
+                assert error <= AGREEMENT, f"{pair.name}: the results differ by {error:.2g} of the largest number"
+            return [_compare(pair, form, rows, f, turns=turns) for pair in PAIRS for form in (_TORCH, _NUMPY)]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def agreement_error(pair: Pair, rows: Tensor, f: int, module: Any) -> float:
+    """Return the largest difference of the two results, over the largest number, where both mean the same."""
+    rows = rows[:, :1].contiguous() if pair.one_coordinate else rows
+    ours, theirs = pair.agreeing(len(rows), f, module)
+    difference = ours(rows) - peer_result(theirs(rows.clone()), rows.dtype)
+    return float(difference.abs().max() / rows.abs().max())
+
+
+def notes() -> list[str]:
+    """Return where the two libraries define something else, one sentence a rule."""
+    return [f"{pair.name}: {pair.note}" for pair in PAIRS if pair.note]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Form:
+    name: str
+    of: Callable[[Tensor], Any]
+
+
+_TORCH = _Form(name=f"{PEER} (torch)", of=lambda rows: rows)
+_NUMPY = _Form(name=f"{PEER} (numpy)", of=lambda rows: rows.numpy())
+
+
+def _compare(pair: Pair, form: _Form, rows: Tensor, f: int, *, turns: int) -> Comparison:
+    ours, module, plain = pair.ours(f), byzfl(), form.of(rows)
+    found = interleave(
+        pair.name,
+        form.name,
+        lambda: ours(rows),
+        lambda: pair.peer(module, f)(plain),
+        turns=turns,
+        clock=time.process_time,
+    )
+    return replace(found, n=rows.shape[0], d=rows.shape[1])

@@ -1,0 +1,37 @@
+"""What clients and the server keep from round to round."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from protocols.aggregators import hostile_rows
+
+__all__ = ["Recall"]
+
+Clusters = tuple[tuple[int, ...], ...]
+
+
+class Recall:
+    """The memory of one cell: `worker` belongs to the workers' plug-in, and the history to the server.
+
+    Guarantees:
+        A cluster's history is the sum of its means since the clusters were formed.
+    """
+
+    def __init__(self) -> None:
+        self.worker: dict[str, Tensor] = {}
+        self._clusters: Clusters = ()
+        self._sums: Tensor | None = None
+
+    def history(self, clusters: Clusters, opened: Sequence[int], means: Tensor) -> Tensor:
+        """Return the sums (m, d) of the past means of the opened clusters, zero where they are new."""
+        if self._sums is None or self._clusters != clusters:
+            return torch.zeros_like(means)
+        return self._sums[list(opened)]
+
+    def add(self, clusters: Clusters, opened: Sequence[int], means: Tensor) -> None:
+        """Add the means (m, d) of the opened clusters; numbers that cannot be computed with count as zero."""
+        if self._sums is None or self._clusters != clusters:
+            self._clusters, self._sums = clusters, means.new_zeros(len(clusters), means.shape[1])
+        self._sums[list(opened)] += torch.where(hostile_rows(means)[:, None], 0.0, means)

@@ -1,0 +1,66 @@
+"""What rules share that look at one cell at a time: a selection among m rows is cheap beside reading them."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from protocols.aggregators._screening import Points
+from protocols.norms import row_norms
+
+__all__ = ["centred", "cosines", "directions", "each_cell", "gram_of", "mean_of", "middle", "squared_distances"]
+
+
+def each_cell(points: Points, kernel: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return what `kernel` makes of each cell's rows (m, d), float64, one below the other."""
+    return torch.stack([kernel(rows.double()) for rows in points.means])
+
+
+def centred(rows: Tensor) -> Tensor:
+    """Return the rows (m, d) minus their coordinate-wise median.
+
+    Distances from a Gram matrix cancel when the rows are long against them. A mean would be wherever one tainted row
+    pulls it, and the honest rows' differences would drown.
+    """
+    return rows - rows.median(dim=0).values
+
+
+def gram_of(rows: Tensor) -> Tensor:
+    """Return the products (m, m) of the rows around their median, exactly symmetric."""
+    around = centred(rows)
+    gram = around @ around.T
+    return (gram + gram.T) / 2
+
+
+def squared_distances(rows: Tensor) -> Tensor:
+    """Return the squared distances (m, m) of the rows (m, d), exactly symmetric, zero on the diagonal."""
+    gram = gram_of(rows)
+    norms = gram.diagonal()
+    squared = (norms[:, None] + norms[None, :] - 2 * gram).clamp(min=0)
+    return squared.fill_diagonal_(0.0)
+
+
+def mean_of(rows: Tensor, chosen: Tensor) -> Tensor:
+    """Return the mean (d,) of the rows that a mask (m,) or numbers (k,) choose."""
+    return rows[chosen].mean(dim=0)
+
+
+def directions(rows: Tensor) -> Tensor:
+    """Return the rows (m, d) scaled to norm 1; a row of zeros stays as it is."""
+    largest = rows.abs().amax(dim=1, keepdim=True)
+    scaled = rows / torch.where(largest > 0, largest, 1.0)  # first, as the norm may be below the smallest normal number
+    return scaled / row_norms(scaled).clamp(min=0.5)
+
+
+def cosines(rows: Tensor) -> Tensor:
+    """Return the cosines (m, m) between rows, exactly symmetric; 0 for a row of zeros, with itself as well."""
+    ways = directions(rows)
+    found = ways @ ways.T
+    return ((found + found.T) / 2).clamp(-1.0, 1.0)
+
+
+def middle(values: Tensor) -> float:
+    """Return the median of values (m,): of an even number, the mean of the middle two."""
+    ordered = values.sort().values
+    m = len(ordered)
+    return float(ordered[(m - 1) // 2] + ordered[m // 2]) / 2

@@ -1,0 +1,80 @@
+"""Bucketing: the cluster means are mixed at random, a few to a bucket."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from protocols import check
+from protocols.aggregators import NOTHING, Given
+from protocols.aggregators._facts import stream_of
+from protocols.aggregators.pre import pre_aggregators
+from protocols.aggregators.pre._support import screen_alike
+from protocols.types import balanced_sizes
+
+
+@pre_aggregators.register(
+    source="Karimireddy, He, Jaggi 2022, ICLR, Algorithm 1 (s-bucketing)",
+    examples=({}, {"size": 3}),
+    facts={"needs": ("rng",)},
+)
+@dataclass(frozen=True, kw_only=True)
+class Bucketing:
+    """Shuffles the cluster means and replaces every `size` of them or a few more by their mean over processes.
+
+    The buckets share the m clusters out evenly, floor(m / size) buckets of `size` or more: the source's last bucket,
+    of what is left over, would have a small bucket's noise and a full one's say. Sizes are those of the buckets.
+    A tainted cluster taints one bucket, so as many buckets as clusters may be tainted.
+
+    Guarantees:
+        Each cluster is in exactly one bucket, and no bucket has fewer than `size` of them, if there are as many.
+        The mean over processes stays what it was.
+        The same stream gives the same buckets.
+    """
+
+    size: int = 2
+
+    def __post_init__(self) -> None:
+        check.integer_at_least(1, size=self.size)
+
+    def __call__(
+        self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING
+    ) -> tuple[Tensor, Tensor, int]:
+        """See PreAggregator; all cells of a batch get the same buckets."""
+        points = screen_alike(self, means, sizes, tolerate)
+        shares = self._buckets(points.sizes, stream_of(given))
+        mixed = ((shares / shares.sum(dim=1, keepdim=True)) @ points.means.double()).to(means.dtype)
+        return mixed if means.dim() == 3 else mixed[0], shares.sum(dim=1).long(), points.tolerate
+
+    def _buckets(self, sizes: Tensor, rng: np.random.Generator) -> Tensor:
+        """Return (buckets, m) float64: each cluster's size in its own bucket, 0 in all others."""
+        m = sizes.shape[0]
+        order = torch.from_numpy(rng.permutation(m)).to(sizes.device)
+        each = torch.tensor(balanced_sizes(m, min(self.size, m)), device=sizes.device)
+        bucket = torch.repeat_interleave(torch.arange(len(each), device=sizes.device), each)
+        shares = torch.zeros((len(each), m), dtype=torch.float64, device=sizes.device)
+        shares[bucket, order] = sizes[order].double()
+        return shares
+
+    @property
+    def in_place(self) -> bool:
+        """A new row stands for several clusters, drawn at random."""
+        return False
+
+    def clusters(self, m: int) -> int:
+        """The number of buckets."""
+        return max(1, m // self.size)
+
+    def breakdown(self, m: int) -> int:
+        """As many as there are buckets: what is left of them is the rule's affair."""
+        return self.clusters(m)
+
+    def coefficient(self, m: int, tolerate: int, rule: float) -> float:  # noqa: ARG002
+        """Infinity: what is proved holds on average over the shuffles (Karimireddy et al. 2022, ICLR, Lemma 1)."""
+        return math.inf
+
+    def sensitivity(self, rule: float | None) -> float | None:  # noqa: ARG002
+        """Not bounded here: the rule's own one is for other sizes."""
+        return None

@@ -1,0 +1,64 @@
+"""Static clipping: cluster means longer than a fixed radius are scaled down to it."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from protocols import check
+from protocols.aggregators import NOTHING, Given
+from protocols.aggregators.pre import pre_aggregators
+from protocols.aggregators.pre._support import screen_alike
+from protocols.privacy import clip_to_norm
+
+
+@pre_aggregators.register(
+    source="Pascanu, Mikolov, Bengio 2013, ICML (norm clipping); before a rule: Allouah et al. 2025, ICLR",
+    examples=({}, {"radius": 0.1}),
+)
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """Scales each cluster mean that is longer than `radius` down to that L2 norm.
+
+    Guarantees:
+        No new row is longer than `radius`, and one that was not longer stays as it is.
+    """
+
+    radius: float = 1.0
+
+    def __post_init__(self) -> None:
+        check.positive(radius=self.radius)
+
+    def __call__(
+        self,
+        means: Tensor,
+        sizes: Tensor,
+        tolerate: int,
+        given: Given = NOTHING,  # noqa: ARG002
+    ) -> tuple[Tensor, Tensor, int]:
+        """See PreAggregator."""
+        points = screen_alike(self, means, sizes, tolerate)
+        cut = torch.stack([clip_to_norm(rows, self.radius) for rows in points.means]).to(means.dtype)
+        return cut if means.dim() == 3 else cut[0], points.sizes, points.tolerate
+
+    @property
+    def in_place(self) -> bool:
+        """Each new row points the old one's way."""
+        return True
+
+    def clusters(self, m: int) -> int:
+        """As many as before."""
+        return m
+
+    def breakdown(self, m: int) -> int:
+        """It takes any number: what is cut is cut."""
+        return m
+
+    def coefficient(self, m: int, tolerate: int, rule: float) -> float:  # noqa: ARG002
+        """Infinity: honest means that agree on a longer update are cut as well (Allouah et al. 2025, ICLR)."""
+        return math.inf
+
+    def sensitivity(self, rule: float | None) -> float | None:
+        """The rule's own: the projection onto a ball brings no two points farther apart."""
+        return rule

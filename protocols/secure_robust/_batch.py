@@ -1,0 +1,106 @@
+"""What all statistics on planes of bits share: thresholds, waves that bound memory, publishing, and their cost."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from protocols.check import CloisterError
+from protocols.secure_robust._access import Access
+from protocols.secure_robust._engine import BITS, Engine
+from protocols.secure_robust._opening import openings_cost, sent_to_all_cost
+from protocols.secure_robust._pads import agree_on_pads, agreement_cost
+from protocols.secure_robust._planes import WORD_BITS, from_planes, to_planes, words_for
+from protocols.secure_sum import Board, Party
+from protocols.secure_sum._publish import publish, publishing_cost, read_published
+from protocols.tolerance._predicates import any_absent, shared
+from protocols.tolerance.conditions import Conditions, Scheme, parse_threshold
+from protocols.tolerance.parts import Mask
+from protocols.types import Cost, Traffic
+
+__all__ = ["access_for", "bitwise", "bitwise_cost", "passive_conditions", "read_words"]
+
+_WAVE_WORDS = 2**22
+"""So many int64 words of a party's parts are live in one layer: 32 MiB."""
+
+Counts = NDArray[np.int64]
+
+
+def access_for(threshold: str, parties: int) -> Access:
+    """Return who holds which part of a mask in a cluster of that size; CloisterError where nobody can."""
+    if parties < 3:
+        raise CloisterError(
+            f"a cluster of {parties} members has no honest majority against even one; allowed: 3 members or more"
+        )
+    return Access(parties=parties, threshold=parse_threshold(threshold)(parties))
+
+
+@cache
+def passive_conditions(name: str, threshold: str, breakdown: Callable[[int], int]) -> Conditions:
+    """Return the conditions of a statistic whose members follow the protocol, whatever their inputs are."""
+
+    def wrong(b: Counts, k: Counts, c: int, t: int) -> Mask:  # noqa: ARG001
+        return b + 0 * k > max(breakdown(c), 0)
+
+    scheme = Scheme(
+        private=shared,
+        wrong=wrong,
+        stopped=any_absent,
+        threshold=threshold,
+        source="protocols/secure_robust: Byzantine members choose their inputs and follow the protocol",
+    )
+    return Conditions(protocol=name, mode="passive", scheme=scheme, threshold=threshold, checked_inputs=True)
+
+
+def bitwise(
+    party: Party,
+    access: Access,
+    words: Tensor,
+    evaluate: Callable[[Engine, Tensor], Tensor],
+    *,
+    taken: int,
+    live: int,
+) -> None:
+    """Evaluate a function of planes in waves of coordinates, and publish what it opens.
+
+    `taken` bits of each of this member's int64 words (clusters, coordinates) enter; `live` is how many planes are live
+    a cluster. `evaluate` gets planes (clusters, taken, words) and returns the opened planes.
+    """
+    pads = agree_on_pads(party, access)
+    engine = Engine(party.link, access, pads, BITS)
+    clusters, coordinates = words.shape
+    opened: list[Tensor] = []
+    for start, stop in _waves(access, clusters, coordinates, live):
+        planes = evaluate(engine, to_planes(words[:, start:stop], taken))
+        opened.append(from_planes(planes, stop - start))
+    publish(party, torch.cat(opened, dim=1), vouching=True)
+
+
+def read_words(board: Board) -> Tensor:
+    """Return the words (clusters, coordinates) that the members published and vouch for."""
+    return read_published(board, vouching=True)
+
+
+def bitwise_cost(
+    access: Access, clusters: int, coordinates: int, layers: Iterable[int], *, taken: int, live: int
+) -> Traffic:
+    """Return what `bitwise` sends where each layer opens so many planes a coordinate."""
+    counted = tuple(layers)
+    mpc = Cost.none()
+    for start, stop in _waves(access, clusters, coordinates, live):
+        words = clusters * words_for(stop - start)
+        mpc = mpc.then(sent_to_all_cost(parties=access.parties, words=words * taken))
+        mpc = mpc.then(openings_cost(access, words, counted))
+    upload = publishing_cost(parties=access.parties, clusters=clusters, coordinates=coordinates, vouching=True)
+    return Traffic(offline=agreement_cost(access), mpc=mpc, upload=upload)
+
+
+def _waves(access: Access, clusters: int, coordinates: int, live: int) -> Iterator[tuple[int, int]]:
+    """Yield the coordinates [start, stop) that are computed at a time: all at once where memory allows."""
+    parts = 1 + max(len(access.groups(rank)) for rank in range(access.parties))
+    width = WORD_BITS * max(1, _WAVE_WORDS // (parts * clusters * live))
+    for start in range(0, coordinates, width):
+        yield start, min(start + width, coordinates)

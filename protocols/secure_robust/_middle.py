@@ -1,0 +1,68 @@
+"""The sum of the middle values of every coordinate: what the median and the trimmed mean open."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from protocols.ring import FixedPoint
+from protocols.secure_robust._access import Access
+from protocols.secure_robust._batch import bitwise, bitwise_cost
+from protocols.secure_robust._circuits import total, total_layers
+from protocols.secure_robust._engine import Engine
+from protocols.secure_robust._ranking import at_places, at_places_layers, places_of, places_of_layers
+from protocols.secure_sum import Party
+from protocols.types import Traffic
+
+__all__ = ["middle_cost", "middle_sums", "middle_sums_of", "open_middle_sums"]
+
+
+def open_middle_sums(party: Party, access: Access, words: Tensor, *, bits: int, trim: int) -> None:
+    """Play one member: publish the sums of all members' words without `trim` at each end of every coordinate."""
+    evaluate = partial(middle_sums_of, trim=trim)
+    bitwise(party, access, words, evaluate, taken=bits, live=_live(access.parties, bits))
+
+
+def middle_sums_of(engine: Engine, planes: Tensor, *, trim: int) -> Tensor:
+    """Return the opened planes (clusters, planes, words) of the sums, modulo 2^planes, of all members' planes.
+
+    Whose value stands where in the order, and every single value, stays shared.
+    """
+    values = engine.share_inputs(planes)
+    clusters, n, bits, words = values.shape
+    top = torch.zeros(bits, 1, dtype=torch.int64)
+    top[-1] = -1  # with their signs flipped, signed numbers are unsigned ones in the same order
+    wanted = range(trim, n - trim)
+    chosen = at_places(engine, places_of(engine, engine.add_public(values, top)), wanted)
+    spread = values.view(clusters, 1, n, bits, words)
+    if len(wanted) == 1:
+        return engine.reveal_products((chosen, spread), fold=2).view(clusters, bits, words)
+    return engine.reveal(total(engine, engine.products((chosen, spread), fold=2)))
+
+
+def _layers(parties: int, bits: int, trim: int) -> Iterator[int]:
+    kept = parties - 2 * trim
+    yield from places_of_layers(parties, bits)
+    yield from at_places_layers(parties, kept)
+    yield kept * bits
+    if kept > 1:
+        yield from total_layers(kept, bits)
+        yield bits
+
+
+def middle_cost(access: Access, *, clusters: int, coordinates: int, bits: int, trim: int) -> Traffic:
+    """Return what one batch sends."""
+    layers = _layers(access.parties, bits, trim)
+    return bitwise_cost(access, clusters, coordinates, layers, taken=bits, live=_live(access.parties, bits))
+
+
+def middle_sums(ring: FixedPoint, words: Tensor, trim: int) -> Tensor:
+    """Return the same sums (clusters, coordinates) of words (clusters, members, coordinates), in the clear."""
+    ordered = ring.wrap(words).sort(dim=1).values
+    return ring.wrap(ordered[:, trim : words.shape[1] - trim].sum(dim=1))
+
+
+def _live(parties: int, bits: int) -> int:
+    """Return how many planes a coordinate are live while all pairs are compared."""
+    return bits * parties * (parties - 1) // 2

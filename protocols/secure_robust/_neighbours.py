@@ -1,0 +1,131 @@
+"""Who is nearest to whom: squared distances of all pairs from one opening, then comparisons, nothing of which opens.
+
+A member with a coordinate out of range is far from everybody: its distances get a bit above all that squares can
+reach, whatever they wrapped around to. Of equal distances that to the member with the lower number counts as nearer.
+"""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from protocols.secure_robust._access import Access
+from protocols.secure_robust._checked import Range, in_range, in_range_cost
+from protocols.secure_robust._circuits import greater_than_public, greater_than_public_layers, negated
+from protocols.secure_robust._conversions import (
+    Dealt,
+    Draw,
+    deal_numbers,
+    deal_numbers_cost,
+    planes_of,
+    planes_of_cost,
+)
+from protocols.secure_robust._engine import WORDS, Engine, Shared
+from protocols.secure_robust._lanes import items_as_lanes, lanes_as_items
+from protocols.secure_robust._opening import opening_cost, openings_cost
+from protocols.secure_robust._planes import words_for
+from protocols.secure_robust._ranking import places_of, places_of_layers
+from protocols.types import Cost
+
+__all__ = [
+    "DISTANCE_PLANES",
+    "NumbersForDistances",
+    "deal_for_distances",
+    "distances_of",
+    "first_places",
+    "first_places_cost",
+    "neighbours",
+    "neighbours_cost",
+    "range_for",
+]
+
+DISTANCE_PLANES = 63
+"""62 bits of a squared distance, and above them one for members that are out of range."""
+_BEYOND = 1 << (DISTANCE_PLANES - 1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NumbersForDistances:
+    """The random numbers that `neighbours` uses up."""
+
+    coordinates: Dealt
+    pairs: Dealt
+
+
+def range_for(coordinates: int) -> Range:
+    """Return the range whose differences have squares that add up below 2^62: a difference has one bit more."""
+    return Range.widest(coordinates, spare=2)
+
+
+def deal_for_distances(bits: Engine, draw: Draw, shape: tuple[int, int, int]) -> NumbersForDistances:
+    """Return the numbers for inputs of shape (clusters, members, coordinates)."""
+    clusters, members, _ = shape
+    pairs = members * (members - 1) // 2
+    return NumbersForDistances(
+        coordinates=deal_numbers(bits, draw, shape), pairs=deal_numbers(bits, draw, (clusters, 1, pairs))
+    )
+
+
+def neighbours(bits: Engine, values: Shared, numbers: NumbersForDistances) -> Shared:
+    """Return the distances to each other member, one lane a member: (clusters, others, planes, words of lanes).
+
+    `values` are words (clusters, members, coordinates).
+    """
+    clusters, members, coordinates = values.shape
+    inside = in_range(bits, values, numbers.coordinates, range_for(coordinates))
+    pairs = list(combinations(range(members), 2))
+    low, high = [i for i, _ in pairs], [j for _, j in pairs]
+    words = bits.over(WORDS)
+    apart = words.subtract(values.take(1, low), values.take(1, high))
+    squares = words.products((apart, apart), fold=2).view(clusters, 1, len(pairs))
+    planes = planes_of(bits, squares, numbers.pairs).take(2, range(DISTANCE_PLANES - 1))
+    each = lanes_as_items(inside, members)
+    both = bits.products((items_as_lanes(each.take(3, low), 3), items_as_lanes(each.take(3, high), 3)))
+    distances = lanes_as_items(bits.join([planes, negated(bits, both)], 2), len(pairs))
+    # From one lane a pair to one lane a member, for each of the others in turn.
+    order = [pairs.index((min(i, j), max(i, j))) for j, i in _others(members)]
+    spread = distances.view(clusters, DISTANCE_PLANES, len(pairs), 1).take(2, order)
+    laid = items_as_lanes(spread.view(clusters, DISTANCE_PLANES, members - 1, members, 1), 3)
+    return Shared(parts=laid.parts.transpose(2, 3).contiguous())
+
+
+def _others(members: int) -> list[tuple[int, int]]:
+    """Return (other, member) in the order of the distances: the first other of each member, then the second, .."""
+    return [(place + (place >= member), member) for place in range(members - 1) for member in range(members)]
+
+
+def neighbours_cost(access: Access, *, clusters: int, coordinates: int) -> tuple[Cost, Cost]:
+    """Return what distances send offline and online."""
+    pairs = access.parties * (access.parties - 1) // 2
+    shape = (clusters, 1, pairs)
+    offline, online = in_range_cost(access, clusters=clusters, limits=range_for(coordinates))
+    online = online.then(opening_cost(parties=access.parties, words=clusters * pairs))
+    online = online.then(planes_of_cost(access, shape))
+    online = online.then(opening_cost(parties=access.parties, words=clusters * words_for(pairs)))
+    return offline.then(deal_numbers_cost(access, shape)), online
+
+
+def first_places(bits: Engine, numbers: Shared, kept: int) -> Shared:
+    """Return which numbers (clusters, n, planes, words) are among the `kept` smallest: (clusters, n, 1, words)."""
+    places = places_of(bits, numbers)
+    last = torch.tensor([[-(kept - 1 >> plane & 1)] for plane in range(places.shape[2])])
+    return negated(bits, greater_than_public(bits, places, last))
+
+
+def first_places_cost(access: Access, *, numbers: int, planes: int, words: int) -> Cost:
+    """Return what it costs for so many words of lanes."""
+    cost = openings_cost(access, words, places_of_layers(numbers, planes))
+    return cost.then(openings_cost(access, words * numbers, greater_than_public_layers((numbers - 1).bit_length())))
+
+
+def distances_of(words: Tensor) -> Tensor:
+    """Return the same distances in the clear: (clusters, members, others) of words (clusters, members, coordinates)."""
+    clusters, members, coordinates = words.shape
+    bound = 1 << range_for(coordinates).bits
+    inside = ((words >= -bound) & (words < bound)).all(dim=2)
+    squares = [(words - words[:, member, None]).square().sum(dim=2) & (_BEYOND - 1) for member in range(members)]
+    beyond = ~(inside[:, :, None] & inside[:, None, :])
+    distances = torch.stack(squares, dim=1) + beyond * _BEYOND
+    others = torch.tensor([[place + (place >= member) for place in range(members - 1)] for member in range(members)])
+    return distances.gather(2, others.expand(clusters, members, members - 1))

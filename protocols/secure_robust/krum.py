@@ -1,0 +1,168 @@
+"""The update, or the updates, whose nearest neighbours are nearest."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from protocols import check
+from protocols.check import CloisterError
+from protocols.ring import FixedPoint
+from protocols.secure_robust import robust_statistics
+from protocols.secure_robust._access import Access
+from protocols.secure_robust._batch import access_for, passive_conditions, read_words
+from protocols.secure_robust._checked import draw_of, engines_of, share_words_cost
+from protocols.secure_robust._circuits import total, total_layers
+from protocols.secure_robust._conversions import as_words, as_words_cost, deal_bits, deal_bits_cost
+from protocols.secure_robust._engine import Engine, Shared
+from protocols.secure_robust._lanes import items_as_lanes, lanes_as_items
+from protocols.secure_robust._neighbours import (
+    DISTANCE_PLANES,
+    deal_for_distances,
+    distances_of,
+    first_places,
+    first_places_cost,
+    neighbours,
+    neighbours_cost,
+)
+from protocols.secure_robust._opening import opening_cost, openings_cost
+from protocols.secure_robust._pads import agreement_cost
+from protocols.secure_robust._planes import words_for
+from protocols.secure_sum import Board, Opened, Party
+from protocols.secure_sum._publish import publish, publishing_cost
+from protocols.tolerance.conditions import Conditions
+from protocols.types import Cost, Traffic
+
+_LOW = 2**32 - 1
+
+
+@robust_statistics.register(
+    source="Blanchard, El Mhamdi, Guerraoui and Stainer 2017, NeurIPS (Krum and Multi-Krum)",
+    examples=({}, {"selected": 2}, {"tolerate": 1, "fraction_bits": 12}),
+)
+@dataclass(frozen=True, kw_only=True)
+class Krum:
+    """The sum of the `selected` updates with the smallest scores: of c members, a member's score is the sum of its
+    c - tolerate - 2 smallest squared distances to others.
+
+    Distances are exact: every coordinate is shown to be so small that no square wraps around, and a member that has a
+    larger one is beyond all others. Of equal distances, and of equal scores, that of the member with the lower number
+    counts as smaller.
+
+    Threat model: see `protocols.secure_robust`. Opened is the sum of the selected updates alone: neither distances nor
+    who is selected are, though with selected = 1 the result *is* one member's update. A coalition of at most t members
+    learns no more than that.
+
+    Guarantees:
+        The opened words equal the reference's, bit for bit.
+        While at most `tolerate` members are out of range, none of these is selected for selected <= c - tolerate.
+        The cost formula equals what the meter counts.
+    """
+
+    tolerate: int = 1
+    selected: int = 1
+    fraction_bits: int = 16
+    threshold: str = "c/2"
+
+    def __post_init__(self) -> None:
+        check.integer_at_least(0, tolerate=self.tolerate)
+        check.integer_at_least(1, selected=self.selected)
+        _ = self.ring, self.conditions  # refuse what does not fit
+
+    @property
+    def ring(self) -> FixedPoint:
+        """The fixed-point ring of the words."""
+        return FixedPoint.of_bits(64, fraction_bits=self.fraction_bits)
+
+    @property
+    def conditions(self) -> Conditions:
+        """See RobustStatistic.conditions."""
+        return passive_conditions("krum", self.threshold, self.breakdown)
+
+    def breakdown(self, parties: int) -> int:
+        """As many as it is told, where there are 2 tolerate + 3 members."""
+        return self.tolerate if parties >= 2 * self.tolerate + 3 else -1
+
+    def check_size(self, *, parties: int) -> None:
+        """See RobustStatistic.check_size; 2 tolerate + 3 members or more, and as many as are selected."""
+        access_for(self.threshold, parties)
+        if self.breakdown(parties) < 0 or self.selected > parties - self.tolerate:
+            raise CloisterError(
+                f"tolerate = {self.tolerate}, selected = {self.selected} do not fit {parties} members; allowed: "
+                f"2 tolerate + 3 members or more, and selected <= members - tolerate"
+            )
+
+    def contribute(self, party: Party, words: Tensor) -> None:
+        """See RobustStatistic.contribute."""
+        access = access_for(self.threshold, party.parties)
+        clusters, coordinates = words.shape
+        members = party.parties
+        bits, engine = engines_of(party, access)
+        draw = draw_of(party)
+        with party.link.meter.offline():
+            numbers = deal_for_distances(bits, draw, (clusters, members, coordinates))
+            coins = deal_bits(bits, draw, (clusters, 1, members))
+        values = engine.share_inputs(words)
+        scores = _scores(bits, neighbours(bits, values, numbers), self._nearest(members))
+        best = items_as_lanes(first_places(bits, scores, self.selected), 1)
+        chosen = as_words(bits, best.view(clusters, 1, *best.shape[1:]), coins, members)
+        sums = engine.reveal_products((chosen.view(clusters, members, 1), values), fold=1)
+        publish(party, sums, vouching=True)
+
+    def collect(self, board: Board) -> Opened:
+        """See RobustStatistic.collect."""
+        return Opened(sums=read_words(board), contributors=tuple(range(board.parties)))
+
+    def reference(self, words: Tensor) -> Opened:
+        """See RobustStatistic.reference."""
+        clusters, members, _ = words.shape
+        nearest = distances_of(words).sort(dim=2).values[:, :, : self._nearest(members)]
+        # Scores may have more than 63 bits: compare their upper parts first.
+        low = (nearest & _LOW).sum(dim=2)
+        high = (nearest >> 32).sum(dim=2) + (low >> 32)
+        by_low = (low & _LOW).argsort(dim=1, stable=True)
+        order = by_low.gather(1, high.gather(1, by_low).argsort(dim=1, stable=True))
+        chosen = order[:, : self.selected]
+        sums = words[torch.arange(clusters)[:, None], chosen].sum(dim=1)
+        return Opened(sums=sums, contributors=tuple(range(members)))
+
+    def decode(self, opened: Opened, *, parties: int) -> Tensor:  # noqa: ARG002
+        """See RobustStatistic.decode."""
+        return self.ring.decode(opened.sums) / self.selected
+
+    def cost(self, *, parties: int, clusters: int, coordinates: int) -> Traffic:
+        """A range check of each coordinate, one opening for all distances, comparisons that do not grow with d."""
+        access = access_for(self.threshold, parties)
+        offline, online = neighbours_cost(access, clusters=clusters, coordinates=coordinates)
+        shape, nearest = (clusters, 1, parties), self._nearest(parties)
+        mpc = share_words_cost(access, clusters=clusters, coordinates=coordinates).then(online)
+        mpc = mpc.then(_scores_cost(access, clusters, nearest))
+        planes = _score_planes(nearest)
+        mpc = mpc.then(first_places_cost(access, numbers=parties, planes=planes, words=clusters))
+        mpc = mpc.then(as_words_cost(access, shape)).then(opening_cost(parties=parties, words=clusters * coordinates))
+        upload = publishing_cost(parties=parties, clusters=clusters, coordinates=coordinates, vouching=True)
+        offline = agreement_cost(access).then(offline).then(deal_bits_cost(access, shape))
+        return Traffic(offline=offline, mpc=mpc, upload=upload)
+
+    def _nearest(self, parties: int) -> int:
+        return parties - self.tolerate - 2
+
+
+def _score_planes(nearest: int) -> int:
+    return DISTANCE_PLANES + (nearest - 1).bit_length()
+
+
+def _scores(bits: Engine, distances: Shared, nearest: int) -> Shared:
+    """Return the sums of each member's smallest distances, one item a member: (clusters, members, planes, 1)."""
+    clusters, others, planes, words = distances.shape
+    kept = bits.products((first_places(bits, distances, nearest), distances))
+    room = torch.zeros(clusters, others, _score_planes(nearest) - planes, words, dtype=torch.int64)
+    sums = lanes_as_items(total(bits, bits.join([kept, bits.public(room)], 2)), others + 1)
+    return Shared(parts=sums.parts.transpose(2, 3).contiguous())
+
+
+def _scores_cost(access: Access, clusters: int, nearest: int) -> Cost:
+    others, words = access.parties - 1, clusters * words_for(access.parties)
+    cost = first_places_cost(access, numbers=others, planes=DISTANCE_PLANES, words=words)
+    layers = [others * DISTANCE_PLANES, *total_layers(others, _score_planes(nearest))]
+    return cost.then(openings_cost(access, words, layers))

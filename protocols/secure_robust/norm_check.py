@@ -1,0 +1,121 @@
+"""The sum of the updates that are no longer than allowed; a member whose update is longer is excluded and named."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from protocols import check
+from protocols.ring import FixedPoint
+from protocols.secure_robust import robust_statistics
+from protocols.secure_robust._batch import access_for, passive_conditions
+from protocols.secure_robust._checked import Range, draw_of, engines_of, public_number, share_words_cost
+from protocols.secure_robust._circuits import greater_than_public, greater_than_public_layers, negated
+from protocols.secure_robust._norms import deal_for_lengths, lengths_cost, squared_lengths
+from protocols.secure_robust._opening import opening_cost, openings_cost
+from protocols.secure_robust._pads import agreement_cost
+from protocols.secure_robust._planes import WORD_BITS, from_planes, words_for
+from protocols.secure_robust._results import collect_kept, kept_cost, publish_kept
+from protocols.secure_sum import Board, Opened, Party
+from protocols.tolerance.conditions import Conditions
+from protocols.types import Traffic
+
+
+@robust_statistics.register(
+    source="Lycklama et al. 2023, IEEE S&P, RoFL (norm bounds in secure aggregation); here in the members' own MPC",
+    examples=({}, {"norm": 100.0}, {"norm": 0.5, "fraction_bits": 12}),
+)
+@dataclass(frozen=True, kw_only=True)
+class NormCheck:
+    """The sum of the updates whose L2 norm is at most `norm`; the members with longer ones are excluded and named.
+
+    Every coordinate is first shown to be so small that its square, and the sum of all squares, cannot wrap around.
+
+    Threat model: see `protocols.secure_robust`. Opened are who passes, and the sum of those who do. A coalition of at
+    most t members learns no more; of a sum of few it learns what it can subtract, so one passing member is seen.
+
+    Guarantees:
+        An update of norm at most `norm` always passes; one that passes has at most norm + (sqrt(d) / 2 + 1) units.
+        The opened sum is exact: that of the words of those who pass.
+        b members that pass move the mean of k by at most 2 b (norm + rounding) / k, wherever they are.
+        The cost formula equals what the meter counts.
+    """
+
+    norm: float = 10.0
+    fraction_bits: int = 16
+    threshold: str = "c/2"
+
+    def __post_init__(self) -> None:
+        check.positive(norm=self.norm)
+        _ = self.ring, self.conditions  # refuse what does not fit
+
+    @property
+    def ring(self) -> FixedPoint:
+        """The fixed-point ring of the words."""
+        return FixedPoint.of_bits(64, fraction_bits=self.fraction_bits)
+
+    @property
+    def conditions(self) -> Conditions:
+        """See RobustStatistic.conditions."""
+        return passive_conditions("norm_check", self.threshold, self.breakdown)
+
+    def breakdown(self, parties: int) -> int:  # noqa: ARG002
+        """Even one Byzantine update moves the mean, if by no more than the norm allows."""
+        return 0
+
+    def check_size(self, *, parties: int) -> None:
+        """See RobustStatistic.check_size; 3 members or more."""
+        access_for(self.threshold, parties)
+
+    def longest(self, coordinates: int) -> int:
+        """Return the longest allowed norm in units: rounding to words lengthens an update by at most sqrt(d) / 2."""
+        return math.ceil(self.norm * 2.0**self.fraction_bits + math.sqrt(coordinates) / 2)
+
+    def contribute(self, party: Party, words: Tensor) -> None:
+        """See RobustStatistic.contribute."""
+        access, limits = access_for(self.threshold, party.parties), self._limits(words.shape[1])
+        bits, engine = engines_of(party, access)
+        clusters, coordinates = words.shape
+        with party.link.meter.offline():
+            numbers = deal_for_lengths(bits, draw_of(party), (clusters, party.parties, coordinates))
+        values = engine.share_inputs(words)
+        lengths = squared_lengths(bits, values, numbers, limits)
+        too_long = greater_than_public(bits, lengths.squares, public_number(self.longest(coordinates) ** 2))
+        passes = bits.reveal_products((lengths.in_range, negated(bits, too_long)))
+        kept = from_planes(passes, party.parties)[:, 0] & 1
+        sums = engine.reveal(engine.sum(engine.scale(values, kept[:, :, None]), 1))
+        publish_kept(party, sums, kept)
+
+    def collect(self, board: Board) -> Opened:
+        """See RobustStatistic.collect."""
+        return collect_kept(board)
+
+    def reference(self, words: Tensor) -> Opened:
+        """See RobustStatistic.reference."""
+        _, parties, coordinates = words.shape
+        bound, longest = 1 << self._limits(coordinates).bits, self.longest(coordinates)
+        inside = ((words >= -bound) & (words < bound)).all(dim=2)
+        squares = torch.where(inside[:, :, None], words, 0).square().sum(dim=2)
+        kept = inside & (squares <= longest**2)
+        sums = torch.where(kept[:, :, None], words, 0).sum(dim=1)
+        return Opened(sums=sums, contributors=tuple(range(parties)), kept=kept)
+
+    def decode(self, opened: Opened, *, parties: int) -> Tensor:  # noqa: ARG002
+        """Return the means of those who pass; zero where nobody does."""
+        assert opened.kept is not None
+        return self.ring.decode(opened.sums) / opened.kept.sum(dim=1, keepdim=True).clamp(min=1)
+
+    def cost(self, *, parties: int, clusters: int, coordinates: int) -> Traffic:
+        """About 126 ANDs a member and coordinate for its range, one opening for all squares of a member."""
+        access = access_for(self.threshold, parties)
+        offline, online = lengths_cost(access, clusters=clusters, limits=self._limits(coordinates))
+        lanes = clusters * words_for(parties)
+        mpc = share_words_cost(access, clusters=clusters, coordinates=coordinates).then(online)
+        mpc = mpc.then(openings_cost(access, lanes, [*greater_than_public_layers(WORD_BITS), 1]))
+        mpc = mpc.then(opening_cost(parties=parties, words=clusters * coordinates))
+        upload = kept_cost(access, clusters=clusters, coordinates=coordinates)
+        return Traffic(offline=agreement_cost(access).then(offline), mpc=mpc, upload=upload)
+
+    def _limits(self, coordinates: int) -> Range:
+        return Range(bits=self.longest(coordinates).bit_length(), coordinates=coordinates)

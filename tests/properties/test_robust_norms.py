@@ -1,0 +1,210 @@
+"""Norm checks, clipping and Krum on shared values: what hostile numbers can and cannot do."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from protocols.check import CloisterError
+from protocols.in_process import InProcessParties
+from protocols.parties import OpenedSums
+from protocols.secure_robust import _norms, robust_statistics
+from protocols.secure_robust._checked import Range
+from protocols.secure_robust._engine import BITS, WORDS, Engine, Shared
+from protocols.secure_robust._lanes import items_as_lanes
+from protocols.secure_robust._neighbours import range_for
+from protocols.secure_robust.clip import Clip
+from protocols.secure_robust.krum import Krum
+from protocols.secure_robust.norm_check import NormCheck
+
+UNIT = 2**16
+
+
+def opened_by(name: str, words: Tensor, **parameters: float) -> OpenedSums:
+    spec = robust_statistics.resolve({"name": name, **parameters})
+    return InProcessParties(words.shape[1]).open_sums(spec, words)
+
+
+def one_hostile(word: int, *, coordinates: int = 3, members: int = 3) -> Tensor:
+    """All members send small words, but member 1 sends `word` in its last coordinate."""
+    words = torch.arange(members * coordinates).view(1, members, coordinates).clone()
+    words[0, 1, -1] = word
+    return words
+
+
+WRAPPING = [
+    *(sign * word for sign in (1, -1) for word in (2**47, 46_341 * UNIT, 65_536 * UNIT, 2**32, 3 * 2**31, 2**62)),
+    -(2**63),
+    2**63 - 1,
+]
+"""Some of these have squares that are 0 modulo 2^64, some squares that are negative."""
+
+
+class TestNormCheck:
+    @pytest.mark.parametrize("word", WRAPPING)
+    def test_a_word_whose_square_wraps_around_is_named_and_moves_nothing(self, word: int) -> None:
+        words = one_hostile(word)
+        opened = opened_by("norm_check", words, norm=1.0)
+        assert opened.kept is not None
+        assert opened.kept.tolist() == [[True, False, True]]
+        assert torch.equal(opened.sums, words[:, 0] + words[:, 2])
+
+    def test_the_longest_allowed_passes_and_one_unit_more_does_not(self) -> None:
+        statistic = NormCheck(norm=1.0)
+        longest = statistic.longest(1)
+        beyond = 1 << longest.bit_length()
+        tried = [longest, longest + 1, beyond - 1, beyond, -longest, -longest - 1, -beyond, -beyond - 1]
+        words = torch.tensor(tried).view(1, len(tried), 1)
+        opened = opened_by("norm_check", words[:, :5], norm=1.0)
+        assert opened.kept is not None
+        assert opened.kept.tolist() == [[True, False, False, False, True]]
+        opened = opened_by("norm_check", words[:, 4:], norm=1.0)
+        assert opened.kept is not None
+        assert opened.kept.tolist() == [[True, False, False, False]]
+
+    @given(seed=st.integers(0, 2**31), coordinates=st.integers(1, 40))
+    def test_an_update_of_norm_at_most_the_bound_always_passes_and_what_passes_is_not_longer(
+        self, seed: int, coordinates: int
+    ) -> None:
+        statistic = NormCheck(norm=2.0)
+        rng = torch.Generator().manual_seed(seed)
+        updates = torch.randn(1, 4, coordinates, generator=rng, dtype=torch.float64)
+        lengths = torch.tensor([0.5, 2.0, 2.0 - 1e-12, 2.0 + (math.sqrt(coordinates) + 3) / UNIT])[:, None]
+        updates *= (lengths / updates[0].norm(dim=1, keepdim=True)).double()
+        # Scaling in float64 may leave a norm above 2 by a few parts in 2^53: far below the unit of 2^-16 of slack.
+        words = statistic.ring.encode(updates, terms=4)
+        opened = statistic.reference(words)
+        assert opened.kept is not None
+        assert opened.kept.tolist() == [[True, True, True, False]]
+
+    def test_b_members_move_the_mean_by_at_most_what_the_norm_allows(self) -> None:
+        honest = torch.zeros(1, 3, 2, dtype=torch.int64)
+        statistic = NormCheck(norm=1.0)
+        longest = statistic.longest(2)
+        means = []
+        for word in (longest, -longest, 2**40):
+            words = honest.clone()
+            words[0, 2, 0] = word
+            opened = statistic.reference(words)
+            means.append(statistic.decode(opened, parties=3))
+        assert float((means[0] - means[1]).abs().max()) == pytest.approx(2 * longest / UNIT / 3)
+        assert not means[2].any()
+
+    def test_nobody_passes(self) -> None:
+        words = torch.full((1, 3, 2), 2**40)
+        opened = opened_by("norm_check", words, norm=1.0)
+        assert not opened.sums.any()
+        assert not NormCheck().decode(NormCheck(norm=1.0).reference(words), parties=3).any()
+
+    def test_a_norm_too_large_for_its_coordinates_is_refused(self) -> None:
+        with pytest.raises(CloisterError, match="squares of 1000000 words of 24 bits"):
+            NormCheck(norm=200.0).cost(parties=3, clusters=1, coordinates=10**6)
+
+
+class TestClip:
+    @pytest.mark.parametrize("word", WRAPPING)
+    def test_a_word_whose_square_wraps_around_counts_as_zero(self, word: int) -> None:
+        words = one_hostile(word)
+        limits = Range.widest(3)
+        honest = words.clone()
+        honest[0, 1] = 0
+        opened = opened_by("clip", words, norm=1.0)
+        assert (-(1 << limits.bits) <= word < 1 << limits.bits) or torch.equal(
+            opened.sums, Clip(norm=1.0).reference(honest).sums
+        )
+        moved = Clip(norm=1.0).decode(Clip(norm=1.0).reference(words), parties=3)
+        rest = Clip(norm=1.0).decode(Clip(norm=1.0).reference(honest), parties=3)
+        assert float((moved - rest).norm()) <= (1.0 + 2.0 / UNIT) / 3
+
+    @given(
+        length=st.floats(0.0, 2.0**12),
+        steps=st.sampled_from([1, 4, 8]),
+        coordinates=st.integers(1, 50),
+        seed=st.integers(0, 2**31),
+    )
+    def test_clipped_lengths_are_within_the_promised_bounds(
+        self, length: float, steps: int, coordinates: int, seed: int
+    ) -> None:
+        statistic = Clip(norm=3.0, steps=steps)
+        rng = torch.Generator().manual_seed(seed)
+        update = torch.randn(1, 1, coordinates, generator=rng, dtype=torch.float64)
+        words = statistic.ring.encode(update / update.norm() * length, terms=1)
+        own = float(words.double().norm()) / UNIT
+        clipped = float(statistic.decode(statistic.reference(words), parties=1).norm())
+        unit, most = 1 / UNIT, 3.0 + (math.sqrt(coordinates) / 2 + 1) / UNIT
+        rounding = 1e-9 * max(own, 1.0)  # of float64 sums of squares in this test
+        assert clipped <= most + rounding
+        if own <= 3.0:
+            assert clipped == pytest.approx(own, abs=rounding)
+        else:
+            assert clipped >= min(2 ** (-1 / steps) * 3.0, own) - 2.0**-20 * own - unit - rounding
+
+    def test_a_norm_beyond_the_range_is_refused(self) -> None:
+        with pytest.raises(CloisterError, match=r"norm = 1000000.0 is beyond the range of 100 coordinates"):
+            Clip(norm=1e6).cost(parties=3, clusters=1, coordinates=100)
+
+
+class TestKrum:
+    @pytest.mark.parametrize("word", WRAPPING)
+    def test_a_word_whose_square_wraps_around_is_never_selected(self, word: int) -> None:
+        words = one_hostile(word, members=5)
+        assert not -(1 << range_for(3).bits) <= word < 1 << range_for(3).bits or abs(word) > 2**20
+        opened = opened_by("krum", words)
+        assert any(torch.equal(opened.sums[0], words[0, member]) for member in (0, 2, 3, 4))
+
+    def test_of_equal_scores_the_member_with_the_lower_number_is_selected(self) -> None:
+        words = torch.zeros(1, 5, 2, dtype=torch.int64)
+        words[0, :, 0] = torch.tensor([7, 7, 7, 7, 7])
+        words[0, 3, 1] = 1
+        opened = opened_by("krum", words)
+        assert torch.equal(opened.sums[0], words[0, 0])
+        assert Krum(selected=3).reference(words).sums.tolist() == [[21, 0]]
+
+    def test_it_selects_what_a_slow_krum_of_python_integers_selects(self) -> None:
+        rng = torch.Generator().manual_seed(5)
+        words = torch.randint(-(2**26), 2**26, (20, 7, 3), generator=rng)
+        words[::2] >>= 23  # many equal distances
+        for tolerate, selected in ((1, 1), (2, 3)):
+            opened = Krum(tolerate=tolerate, selected=selected).reference(words)
+            for rows, sums in zip(words.tolist(), opened.sums.tolist(), strict=True):
+                apart = [[sum((x - y) ** 2 for x, y in zip(a, b, strict=True)) for b in rows] for a in rows]
+                scores = [sum(sorted(row[:i] + row[i + 1 :])[: 7 - tolerate - 2]) for i, row in enumerate(apart)]
+                best = sorted(range(7), key=lambda i: (scores[i], i))[:selected]
+                assert sums == [sum(rows[i][k] for i in best) for k in range(3)]
+
+    def test_too_few_members_are_refused(self) -> None:
+        with pytest.raises(CloisterError, match="tolerate = 1, selected = 1 do not fit 4 members"):
+            Krum().check_size(parties=4)
+
+
+class TestPlantedBugs:
+    def test_a_skipped_range_check_lets_a_wrapping_square_pass(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def all_in_range(bits: Engine, values: Shared, *_: object) -> Shared:
+            clusters, members, _ = values.shape
+            packed = items_as_lanes(bits.public(torch.ones(clusters, members, 1, dtype=torch.int64)), 1)
+            return packed.view(clusters, 1, 1, packed.shape[1])
+
+        monkeypatch.setattr(_norms, "in_range", all_in_range)
+        with pytest.raises(AssertionError):
+            TestNormCheck().test_a_word_whose_square_wraps_around_is_named_and_moves_nothing(2**32)
+
+    def test_a_range_check_that_looks_at_the_first_coordinate_only_is_seen(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        original: Callable[..., Shared] = _norms.in_range
+
+        def first(bits: Engine, values: Shared, dealt: object, limits: Range) -> Shared:
+            rest = values.take(2, [0] * values.shape[2])
+            return original(bits, rest, dealt, limits)
+
+        monkeypatch.setattr(_norms, "in_range", first)
+        with pytest.raises(AssertionError):
+            TestNormCheck().test_a_word_whose_square_wraps_around_is_named_and_moves_nothing(2**32)
+
+    def test_both_algebras_are_what_they_say(self) -> None:
+        assert BITS.multiply(torch.tensor(6), torch.tensor(3)) == 2
+        assert WORDS.multiply(torch.tensor(2**32), torch.tensor(2**32)) == 0

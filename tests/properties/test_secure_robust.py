@@ -1,0 +1,231 @@
+"""Robust statistics on shared values: exact words, exact costs, the honest hull, and nothing else opened."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from protocols.check import CloisterError
+from protocols.in_process import InProcessParties
+from protocols.network import BOARD
+from protocols.parties import OpenedSums
+from protocols.party_pool import PartyPool
+from protocols.playable import playable
+from protocols.registry import Spec
+from protocols.secure_robust import _batch, _middle, robust_statistics
+from protocols.secure_robust._engine import Engine, Shared
+from protocols.secure_robust.median import Median
+from protocols.secure_robust.trimmed_mean import TrimmedMean
+from protocols.secure_sum import secure_sums
+
+SPECS = [
+    robust_statistics.resolve({"name": entry.name, **dict(example)})
+    for entry in robust_statistics.entries().values()
+    for example in entry.examples
+]
+HOSTILE = (2**63 - 1, -(2**63), 2**47, -(2**47), 46_341 << 16, 65_536 << 16, 1, 0, -1)
+"""Words at which comparisons of differences, squares and sums wrap around."""
+
+
+def label(spec: Spec) -> str:
+    changed = {k: v for k, v in spec.parameters if v != robust_statistics.entry(spec.name).defaults[k]}
+    return str(Spec(name=spec.name, parameters=tuple(changed.items())))
+
+
+def sizes_of(spec: Spec, sizes: tuple[int, ...]) -> list[int]:
+    """The sizes of clusters that can run it."""
+    fitting = []
+    for parties in sizes:
+        try:
+            playable(spec).check_size(parties=parties)
+        except CloisterError:
+            continue
+        fitting.append(parties)
+    return fitting
+
+
+def words_of(spec: Spec, shape: tuple[int, int, int], seed: int) -> Tensor:
+    """Words of all sizes, some equal, of the statistic's ring; two members in three send none that is hostile."""
+    rng = torch.Generator().manual_seed(seed)
+    words = torch.randint(-(2**63), 2**63 - 1, shape, generator=rng) >> torch.randint(46, 62, shape, generator=rng)
+    hostile = torch.tensor(HOSTILE)[torch.randint(0, len(HOSTILE), shape, generator=rng)]
+    sent = (torch.rand(shape, generator=rng) < 0.2) & (torch.rand(*shape[:2], 1, generator=rng) < 1 / 3)
+    return robust_statistics.make(spec).ring.wrap(torch.where(sent, hostile, words))
+
+
+def opened_by_threads(spec: Spec, words: Tensor) -> OpenedSums:
+    return InProcessParties(words.shape[1]).open_sums(spec, words)
+
+
+def assert_is_the_reference(spec: Spec, words: Tensor, opened: OpenedSums) -> None:
+    expected = robust_statistics.make(spec).reference(words)
+    assert torch.equal(opened.sums, expected.sums), f"{spec} of {words.tolist()}"
+    assert opened.contributors == expected.contributors
+    assert (opened.kept is None) == (expected.kept is None)
+    assert opened.kept is None or (expected.kept is not None and torch.equal(opened.kept, expected.kept))
+
+
+def assert_costs_what_it_says(spec: Spec, words: Tensor, opened: OpenedSums) -> None:
+    clusters, parties, coordinates = words.shape
+    statistic = robust_statistics.make(spec)
+    assert opened.traffic == statistic.cost(parties=parties, clusters=clusters, coordinates=coordinates)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=label)
+@settings(max_examples=max(3, settings.default.max_examples // 4))
+@given(data=st.data())
+def test_the_opened_words_are_the_references_and_the_cost_is_the_meters(spec: Spec, data: st.DataObject) -> None:
+    parties = data.draw(st.sampled_from(sizes_of(spec, (3, 4, 5, 6))))
+    shape = (data.draw(st.integers(1, 2)), parties, data.draw(st.sampled_from([1, 2, 63, 64, 65, 130])))
+    words = words_of(spec, shape, data.draw(st.integers(0, 2**31)))
+    opened = opened_by_threads(spec, words)
+    assert_is_the_reference(spec, words, opened)
+    assert_costs_what_it_says(spec, words, opened)
+
+
+@pytest.mark.parametrize("name", robust_statistics.entries())
+def test_party_processes_open_the_same_words_at_the_same_cost(pool: PartyPool, name: str) -> None:
+    spec = robust_statistics.resolve(name)
+    words = words_of(spec, (2, 5, 70), 1)
+    opened = pool.open_sums(spec, words)
+    assert_is_the_reference(spec, words, opened)
+    assert_costs_what_it_says(spec, words, opened)
+
+
+def test_eight_members_open_the_same_words_at_the_same_cost() -> None:
+    spec = robust_statistics.resolve({"name": "median", "bits": 16, "fraction_bits": 8})
+    words = words_of(spec, (1, 8, 65), 2)
+    opened = opened_by_threads(spec, words)
+    assert_is_the_reference(spec, words, opened)
+    assert_costs_what_it_says(spec, words, opened)
+
+
+def test_waves_change_neither_the_words_nor_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = robust_statistics.resolve({"name": "trimmed_mean", "bits": 16, "fraction_bits": 8})
+    words = words_of(spec, (1, 5, 200), 3)
+    at_once = opened_by_threads(spec, words)
+    monkeypatch.setattr(_batch, "_WAVE_WORDS", 1)
+    opened = opened_by_threads(spec, words)
+    assert torch.equal(opened.sums, at_once.sums)
+    assert opened.traffic.rounds > 3 * at_once.traffic.rounds / 1.2
+    assert_costs_what_it_says(spec, words, opened)
+
+
+@pytest.mark.parametrize("name", robust_statistics.entries())
+def test_number_size_and_order_of_messages_do_not_depend_on_the_inputs(name: str) -> None:
+    spec = robust_statistics.resolve(name)
+
+    parties = sizes_of(spec, (3, 4, 5))[0]
+
+    def shapes(words: Tensor) -> dict[int, list[Any]]:
+        threads = InProcessParties(parties)
+        threads.open_sums(spec, words)
+        return {
+            rank: [(message.sender, message.header, tuple(message.payload.shape)) for message in received]
+            for rank, received in threads.transcripts.items()
+        }
+
+    assert shapes(words_of(spec, (1, parties, 3), 4)) == shapes(torch.zeros(1, parties, 3, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("name", robust_statistics.entries())
+def test_all_that_the_board_reads_is_the_result(name: str) -> None:
+    spec = robust_statistics.resolve(name)
+    parties = sizes_of(spec, (3, 4, 5))[0]
+    threads = InProcessParties(parties)
+    opened = threads.open_sums(spec, words_of(spec, (1, parties, 5), 5))
+    heard = [message for message in threads.transcripts[BOARD] if message.payload.dtype == torch.int64]
+    assert len(heard) == 1
+    assert torch.equal(heard[0].payload[:, :5], opened.sums)
+    kept = torch.zeros(1, 0) if opened.kept is None else opened.kept
+    assert heard[0].payload[:, 5:].tolist() == kept.long().tolist()
+
+
+HULLS: Mapping[str, Mapping[str, Any]] = {"median": {}, "trimmed_mean": {"trim": 2}}
+
+
+@pytest.mark.parametrize("name", HULLS)
+@settings(max_examples=max(3, settings.default.max_examples // 4))
+@given(seed=st.integers(0, 2**31))
+def test_each_coordinate_lies_between_honest_values_whatever_two_of_five_send(name: str, seed: int) -> None:
+    statistic = robust_statistics.make(robust_statistics.resolve({"name": name, **HULLS[name]}))
+    assert statistic.breakdown(5) == 2
+    words = words_of(robust_statistics.resolve(name), (1, 5, 64), seed)
+    words[:, :3] >>= 20  # honest values, far from the ends of the ring
+    opened = opened_by_threads(robust_statistics.resolve({"name": name, **HULLS[name]}), words)
+    decoded = robust_statistics.make(robust_statistics.resolve(name)).ring.decode(opened.sums)
+    honest = words[:, :3].double() * 2.0**-16
+    assert bool((decoded >= honest.amin(dim=1)).all())
+    assert bool((decoded <= honest.amax(dim=1)).all())
+
+
+def test_what_honest_members_agree_on_is_the_majority_sign() -> None:
+    words = torch.tensor([[[5, -5, 0]] * 3 + [[-(2**63), 2**63 - 1, 7]] * 2])
+    opened = opened_by_threads(robust_statistics.resolve("sign_majority"), words)
+    assert opened.sums.tolist() == [[1, -1, 1]]
+    assert opened_by_threads(robust_statistics.resolve("sign_majority"), words[:, 1:]).sums.tolist() == [[0, 0, 1]]
+
+
+def test_the_median_of_an_even_number_is_the_mean_of_the_middle_two() -> None:
+    statistic = Median()
+    opened = statistic.reference(torch.tensor([[[1 << 16], [4 << 16], [2 << 16], [100 << 16]]]))
+    assert statistic.decode(opened, parties=4).tolist() == [[3.0]]
+    assert TrimmedMean().decode(opened, parties=4).tolist() == [[3.0]]
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("name", robust_statistics.entries())
+    def test_two_members_have_no_honest_majority(self, name: str) -> None:
+        with pytest.raises(CloisterError, match=r"2 members has no honest majority.* allowed: 3 members or more"):
+            InProcessParties(2).open_sums(robust_statistics.resolve(name), torch.zeros(1, 2, 1, dtype=torch.int64))
+
+    def test_a_trim_that_leaves_nothing(self) -> None:
+        with pytest.raises(CloisterError, match=r"trim = 2 .* leaves nothing of 4 members; allowed: 1 to 1"):
+            TrimmedMean(trim=2).check_size(parties=4)
+        with pytest.raises(CloisterError, match="trim = 0"):
+            TrimmedMean(trim=0)
+
+    def test_a_name_of_both_kinds(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(secure_sums, "entries", lambda: {"median": None})
+        with pytest.raises(CloisterError, match="'median' is a protocol and a robust statistic"):
+            playable(robust_statistics.resolve("median"))
+
+    def test_a_threshold_of_half(self) -> None:
+        with pytest.raises(CloisterError, match="threshold = 2 of 4 parties is not allowed"):
+            Median(threshold="2").check_size(parties=4)
+
+
+class TestPlantedBugs:
+    """Each makes a test above fail."""
+
+    def test_unsigned_order(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_middle, "places_of", lambda engine, values: _places(engine, values, flip_back=True))
+        spec = robust_statistics.resolve("median")
+        words = words_of(spec, (1, 3, 64), 6)
+        with pytest.raises(AssertionError):
+            assert_is_the_reference(spec, words, opened_by_threads(spec, words))
+
+    def test_an_opening_that_the_formula_forgets(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        original = Engine.reveal_products
+
+        def twice(self: Engine, *pairs: tuple[Shared, Shared], fold: int | None = None) -> Tensor:
+            original(self, *pairs, fold=fold)
+            return original(self, *pairs, fold=fold)
+
+        monkeypatch.setattr(Engine, "reveal_products", twice)
+        spec = robust_statistics.resolve("median")
+        words = words_of(spec, (1, 3, 1), 7)
+        with pytest.raises(AssertionError):
+            assert_costs_what_it_says(spec, words, opened_by_threads(spec, words))
+
+
+def _places(engine: Engine, values: Shared, *, flip_back: bool) -> Shared:
+    from protocols.secure_robust._ranking import places_of
+
+    top = torch.zeros(values.shape[2], 1, dtype=torch.int64)
+    top[-1] = -1 if flip_back else 0
+    return places_of(engine, engine.add_public(values, top))

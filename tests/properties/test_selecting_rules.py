@@ -1,0 +1,432 @@
+"""The rules that select, weigh or cut cluster means, each against its definition written out slowly in float64."""
+
+import itertools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.cluster import HDBSCAN, MeanShift, estimate_bandwidth
+
+from protocols.aggregators import Aggregator, Bounded, Given, Selecting, aggregators
+from protocols.aggregators._mean_shift import bandwidth_of, largest_cluster
+from protocols.aggregators._pruning import FAR, near_rows
+from protocols.aggregators._spectral import deviations_along_widest, project_capped
+from protocols.aggregators._subsets import MOST_SUBSETS
+from protocols.check import CloisterError
+from protocols.randomness import public_stream
+from protocols.testing import aggregators as kit
+
+Rows = np.ndarray
+Oracle = Callable[[Rows, int, Given], Rows]
+
+# Numbers of about 1 and sums of at most a few hundred of them: rounding stays below 1e-12 in either computation.
+CLOSE = 1e-10
+
+
+def rule_of(name: str, **parameters: float) -> Aggregator:
+    return aggregators.make(aggregators.resolve({"name": name, **parameters}))
+
+
+def median_length(x: Rows) -> float:
+    return float(np.median(np.linalg.norm(x, axis=1)))
+
+
+def cut(x: Rows, length: float) -> Rows:
+    return np.array([row * min(1.0, length / np.linalg.norm(row)) if row.any() else row for row in x])
+
+
+def medoid(x: Rows, f: int, given: Given) -> Rows:
+    return x[np.argmin([sum(np.linalg.norm(a - b) for b in x) for a in x])]
+
+
+def mda(x: Rows, f: int, given: Given) -> Rows:
+    def spread(kept: tuple[int, ...]) -> tuple[float, float]:
+        pairs = [np.linalg.norm(x[i] - x[j]) for i, j in itertools.combinations(kept, 2)] or [0.0]
+        return max(pairs), sum(pair**2 for pair in pairs)
+
+    return x[list(min(itertools.combinations(range(len(x)), len(x) - f), key=spread))].mean(axis=0)
+
+
+def smea(x: Rows, f: int, given: Given) -> Rows:
+    def widest(kept: tuple[int, ...]) -> float:
+        own = x[list(kept)]
+        return np.linalg.eigvalsh((own - own.mean(axis=0)).T @ (own - own.mean(axis=0)) / len(own))[-1]
+
+    return x[list(min(itertools.combinations(range(len(x)), len(x) - f), key=widest))].mean(axis=0)
+
+
+def phocas(x: Rows, f: int, given: Given) -> Rows:
+    result = []
+    for column in x.T:
+        trimmed = np.sort(column)[f : len(column) - f].mean()
+        result.append(np.mean(sorted(column, key=lambda value: abs(value - trimmed))[: len(column) - f]))
+    return np.array(result)
+
+
+def bulyan(x: Rows, f: int, given: Given) -> Rows:
+    remaining, chosen = list(range(len(x))), []
+    while len(chosen) < len(x) - 2 * f:
+
+        def score(i: int) -> tuple[float, float]:
+            others = sorted(float(((x[i] - x[j]) ** 2).sum()) for j in remaining if j != i)
+            return sum(others[: max(1, len(remaining) - f - 2)]), sum(others)
+
+        # The closest two rows have equal scores with one neighbour, which two sums of squares may miss by rounding.
+        best = min(remaining, key=lambda i: (round(score(i)[0], 9), score(i)[1]))
+        remaining.remove(best)
+        chosen.append(best)
+    result = []
+    for column in x[chosen].T:
+        middle = np.median(column)
+        result.append(np.mean(sorted(column, key=lambda value: abs(value - middle))[: len(column) - 2 * f]))
+    return np.array(result)
+
+
+def norm_clipped_mean(x: Rows, f: int, given: Given) -> Rows:
+    return cut(x, 1.0).mean(axis=0)
+
+
+def sign_majority(x: Rows, f: int, given: Given) -> Rows:
+    return 0.01 * np.array([np.sign((column > 0).sum() - (column < 0).sum()) for column in x.T])
+
+
+def cge(x: Rows, f: int, given: Given) -> Rows:
+    return np.array(sorted(x, key=np.linalg.norm)[: len(x) - f]).mean(axis=0)
+
+
+def monna(x: Rows, f: int, given: Given) -> Rows:
+    own = given.reference.numpy()
+    everybody = [own, *x]
+    return np.mean(sorted(everybody, key=lambda row: np.linalg.norm(row - own))[: len(everybody) - f], axis=0)
+
+
+def fltrust(x: Rows, f: int, given: Given) -> Rows:
+    root = given.reference.numpy()
+    length = np.linalg.norm(root)
+    trust = [max(0.0, row @ root / np.linalg.norm(row) / length) for row in x]
+    scaled = [row * length / np.linalg.norm(row) for row in x]
+    return (
+        sum(t * row for t, row in zip(trust, scaled, strict=True)) / sum(trust) if sum(trust) else np.zeros(len(root))
+    )
+
+
+def foolsgold(x: Rows, f: int, given: Given) -> Rows:
+    past = given.history.numpy() + x
+    m = len(x)
+    alike = np.array([[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in past] for a in past])
+    largest = [max((alike[i, j] for j in range(m) if j != i), default=-math.inf) for i in range(m)]
+    for i, j in itertools.permutations(range(m), 2):
+        if largest[j] > max(largest[i], 0.0):
+            alike[i, j] *= largest[i] / largest[j]
+    rates = [1 - max((alike[i, j] for j in range(m) if j != i), default=-math.inf) for i in range(m)]
+    rates = [min(1.0, max(0.0, rate)) for rate in rates]
+    rates = [rate / max(rates) if max(rates) else 0.0 for rate in rates]
+    rates = [0.99 if rate == 1 else rate for rate in rates]
+    rates = [min(1.0, max(0.0, math.log(rate / (1 - rate)) + 0.5)) if rate else 0.0 for rate in rates]
+    return sum(rate * row for rate, row in zip(rates, x, strict=True)) / sum(rates) if sum(rates) else 0 * x[0]
+
+
+def zeno(x: Rows, f: int, given: Given) -> Rows:
+    here = float(given.loss(torch.zeros(1, x.shape[1], dtype=torch.float64))[0])
+    scores = [here - float(given.loss(torch.tensor(row)[None])[0]) - 0.05 * row @ row for row in x]
+    return x[np.argsort(scores)[f:]].mean(axis=0)
+
+
+def dnc(x: Rows, f: int, given: Given) -> Rows:
+    _, _, directions = np.linalg.svd(x - x.mean(axis=0))
+    scores = ((x - x.mean(axis=0)) @ directions[0]) ** 2
+    return x[np.argsort(scores)[: len(x) - f]].mean(axis=0)
+
+
+def filterl2(x: Rows, f: int, given: Given) -> Rows:
+    weights, found = np.ones(len(x)), []
+    while f and weights.sum() >= len(x) - 2 * f:
+        centre = np.average(x, axis=0, weights=weights)
+        values, vectors = np.linalg.eigh(np.cov(x.T, aweights=weights, ddof=0).reshape(x.shape[1], -1))
+        found.append((values[-1], centre))
+        deviations = ((x - centre) @ vectors[:, -1]) ** 2 * (weights > 0)
+        if deviations.max() < 1e-12:
+            break
+        weights = weights * (1 - deviations / deviations.max())
+    return min(found, key=lambda pair: pair[0])[1] if found else x.mean(axis=0)
+
+
+def no_regret(x: Rows, f: int, given: Given) -> Rows:
+    shares, found, best = np.full(len(x), 1 / len(x)), x.mean(axis=0), math.inf
+    for _ in range(20 if f else 0):
+        centre = shares @ x
+        values, vectors = np.linalg.eigh(((x - centre).T * shares) @ (x - centre))
+        if values[-1] < 0.999 * best:
+            best, found = values[-1], centre
+        deviations = ((x - centre) @ vectors[:, -1]) ** 2
+        shares = capped(shares * (1 - deviations / 2 / deviations.max()), 1 / (len(x) - f))
+    return found
+
+
+def capped(weights: Rows, cap: float) -> Rows:
+    """The t with sum of min(cap, t w) = 1, by bisection."""
+    low, high = 0.0, 1e6
+    for _ in range(200):
+        t = (low + high) / 2
+        low, high = (t, high) if np.minimum(cap, t * weights).sum() < 1 else (low, t)
+    return np.minimum(cap, high * weights)
+
+
+def signguard(x: Rows, f: int, given: Given) -> Rows:
+    lengths, length = np.linalg.norm(x, axis=1), median_length(x)
+    drawn = public_stream(0, "conformance", "rule").choice(x.shape[1], math.ceil(0.1 * x.shape[1]), replace=False)
+    signs = np.sign(x[:, drawn])
+    described = np.stack([(signs == sign).mean(axis=1) for sign in (1, 0, -1)], axis=1)
+    bandwidth = estimate_bandwidth(described, quantile=0.5)
+    labels = (
+        np.zeros(len(x)) if bandwidth == 0 else MeanShift(bandwidth=bandwidth, cluster_all=False).fit(described).labels_
+    )
+    names, counts = np.unique(labels[labels >= 0], return_counts=True)
+    usual = (lengths >= 0.1 * length) & (lengths <= 3 * length)
+    both = usual & (labels == names[counts.argmax()])
+    return cut(x[both if both.any() else usual], length).mean(axis=0)
+
+
+def flame(x: Rows, f: int, given: Given) -> Rows:
+    ways = x / np.linalg.norm(x, axis=1, keepdims=True)
+    distances = np.clip(1 - ways @ ways.T, 0, None)
+    np.fill_diagonal(distances, 0)
+    found = HDBSCAN(
+        metric="precomputed", min_cluster_size=len(x) // 2 + 1, min_samples=1, allow_single_cluster=True, copy=True
+    ).fit((distances + distances.T) / 2)
+    kept = x[found.labels_ >= 0] if (found.labels_ >= 0).any() else x
+    return cut(kept, median_length(x)).mean(axis=0)
+
+
+ORACLES: dict[str, Oracle] = {
+    rule.__name__: rule
+    for rule in (
+        *(medoid, mda, smea, phocas, bulyan, norm_clipped_mean, sign_majority, cge, monna, fltrust, foolsgold, zeno),
+        *(dnc, filterl2, no_regret, signguard, flame),
+    )
+}
+
+
+@pytest.mark.parametrize("name", sorted(ORACLES))
+def test_a_rule_is_its_definition_written_out(name: str) -> None:
+    """On random rows, some drawn far from the others but not so far that they would be pruned, and for every F."""
+    rule = rule_of(name)
+    tried = 0
+    for m, d in ((3, 2), (5, 3), (7, 20), (9, 4), (11, 6)):
+        for tolerate in range(rule.breakdown(m) + 1):
+            rng = public_stream(tolerate, "oracle", m, d)
+            x = rng.normal(size=(m, d))
+            x[:tolerate] += rng.normal(size=d)
+            means = torch.from_numpy(x)
+            assert bool(near_rows(means, tolerate).all())
+            facts = kit.make_given(means, history=torch.from_numpy(rng.normal(size=(m, d))))
+            found = rule(means, torch.full((m,), 2), tolerate, facts).numpy()
+            expected = ORACLES[name](x, tolerate, facts)
+            assert np.abs(found - expected).max() <= CLOSE, f"{name} for F = {tolerate} of {m}: {found}, not {expected}"
+            tried += 1
+    assert tried >= 5
+
+
+SELECTING = sorted(name for name in ORACLES if isinstance(rule_of(name), Selecting))
+
+
+@pytest.mark.parametrize("name", SELECTING)
+def test_what_is_excluded_has_no_part_in_the_result(name: str) -> None:
+    """Moving the excluded rows a little changes nothing; moving the others does."""
+    rule = rule_of(name)
+    assert isinstance(rule, Selecting)
+    means, sizes = kit.make_points(11, 6)
+    means[:2] += 4.0
+    facts = kit.make_given(means[2:], history=means)
+    tolerate = rule.breakdown(11)
+    excluded = rule.excluded(means, sizes, tolerate, facts)
+    assert bool(excluded.any())
+    moved = means.clone()
+    moved[excluded] *= 1.0 + 1e-9
+    assert torch.equal(rule.excluded(moved, sizes, tolerate, facts), excluded)
+    before, after = (rule(rows, sizes, tolerate, facts) for rows in (means, moved))
+    # A median length, or a filter's direction, may follow the excluded rows by as much as they moved.
+    assert float((before - after).abs().max()) <= 1e-7
+    influential = means.clone()
+    influential[~excluded, 0] += 0.1
+    assert not torch.allclose(rule(influential, sizes, tolerate, facts), before)
+
+
+@pytest.mark.parametrize("name", ["mda", "smea"])
+def test_more_subsets_than_can_be_tried_are_refused_in_one_line(name: str) -> None:
+    rule = rule_of(name)
+    assert isinstance(rule, Bounded)
+    assert rule.unfit(20, 7) is None
+    assert math.comb(20, 7) <= MOST_SUBSETS < math.comb(30, 10)
+    assert str(math.comb(30, 10)) in str(rule.unfit(30, 10))
+    means, sizes = kit.make_points(30, 2)
+    with pytest.raises(
+        CloisterError, match=r"^tolerate = 10 means 30045015 ways to leave 10 of 30 clusters out; allowed"
+    ):
+        rule(means, sizes, 10)
+
+
+def test_smea_stops_early_only_where_no_later_subset_can_be_better() -> None:
+    """One wide direction and many narrow ones: the subset with the least total variance is not the best one."""
+    found = 0
+    for seed in range(40):
+        rng = public_stream(seed, "smea")
+        x = rng.normal(size=(7, 4)) * rng.choice([0.3, 1.0, 3.0], size=(7, 1))
+        result = rule_of("smea")(torch.from_numpy(x), torch.ones(7, dtype=torch.int64), 2).numpy()
+        assert np.abs(result - smea(x, 2, Given())).max() <= CLOSE
+        least = min(itertools.combinations(range(7), 5), key=lambda kept: x[list(kept)].var(axis=0).sum())
+        found += bool(np.abs(x[list(least)].mean(axis=0) - result).max() > CLOSE)
+    assert found, "the first subset was always the best: the search was not tried"
+
+
+class TestTheSharedParts:
+    def test_pruning_takes_the_farthest_rows_and_never_more_than_it_may(self) -> None:
+        rows, _ = kit.make_points(9, 3)
+        rows[:4] += torch.tensor([1e2, 1e4, 1e8, 1e30])[:, None]
+        assert near_rows(rows, 4).tolist() == [False] * 4 + [True] * 5
+        assert near_rows(rows, 2).tolist() == [True, True, False, False] + [True] * 5
+        assert bool(near_rows(rows, 0).all())
+
+    def test_pruning_keeps_a_row_at_the_limit(self) -> None:
+        line = torch.tensor([0.0, 1.0, -1.0, 1.0, -1.0, FAR, -FAR - 1e-9], dtype=torch.float64)[:, None]
+        assert near_rows(line, 3).tolist() == [True] * 6 + [False]
+
+    @given(st.lists(st.floats(1e-6, 1.0), min_size=2, max_size=12), st.data())
+    def test_the_projection_is_the_capped_multiple_of_the_weights(
+        self, values: list[float], data: st.DataObject
+    ) -> None:
+        honest = data.draw(st.integers(1, len(values)))
+        weights = torch.tensor(values, dtype=torch.float64)
+        shares = project_capped(weights, 1.0 / honest).numpy()
+        assert abs(shares.sum() - 1.0) <= 1e-12
+        # Bisection ends within 1e6 / 2^200 of t; float64 sums are off by 12 roundings.
+        assert np.abs(shares - capped(np.array(values), 1.0 / honest)).max() <= 1e-11
+
+    def test_the_widest_direction_is_that_of_the_covariance(self) -> None:
+        rng = public_stream(0, "spectral")
+        x, weights = rng.normal(size=(8, 5)) + 3.0, rng.random(8)
+        weights[2] = 0.0
+        values, vectors = np.linalg.eigh(np.cov(x.T, aweights=weights, ddof=0))
+        widest, deviations = deviations_along_widest(torch.from_numpy(x @ x.T), torch.from_numpy(weights))
+        assert abs(widest - values[-1]) <= CLOSE
+        centred = x - np.average(x, axis=0, weights=weights)
+        assert np.abs(deviations.numpy() - (centred @ vectors[:, -1]) ** 2).max() <= CLOSE
+
+    @pytest.mark.parametrize("seed", range(10))
+    def test_mean_shift_is_scikit_learns(self, seed: int) -> None:
+        rng = public_stream(seed, "mean shift")
+        points = np.concatenate([rng.normal(size=(12, 3)), rng.normal(size=(8, 3)) + 3.0])
+        bandwidth = estimate_bandwidth(points, quantile=0.5)
+        assert abs(bandwidth - bandwidth_of(torch.from_numpy(points), 0.5)) <= CLOSE
+        for width in (bandwidth, 0.5 * bandwidth):
+            labels = MeanShift(bandwidth=width, cluster_all=False).fit(points).labels_
+            counts = np.bincount(labels[labels >= 0])
+            found = largest_cluster(torch.from_numpy(points), width).numpy()
+            assert any((found == (labels == name)).all() for name in np.flatnonzero(counts == counts.max()))
+
+
+class TestOneByOne:
+    def test_dnc_looks_at_the_drawn_coordinates_only(self) -> None:
+        """The attack is in one coordinate of 50; with 5 drawn it is found exactly where that one is among them."""
+        means, sizes = kit.make_points(8, 50)
+        means[0, 7] += 9.0  # not so far that pruning would take it
+        found = 0
+        for seed in range(40):
+            rule = rule_of("dnc", coordinates=5)
+            facts = Given(rng=public_stream(seed, "dnc"))
+            assert isinstance(rule, Selecting)
+            seen = 7 in public_stream(seed, "dnc").choice(50, size=5, replace=False)
+            gone = bool(rule.excluded(means, sizes, 1, facts)[0])
+            assert gone or not seen
+            found += seen
+        assert 0 < found < 20
+
+    def test_dnc_keeps_what_every_iteration_keeps(self) -> None:
+        means, sizes = kit.make_points(9, 6)
+        once, often = (rule_of("dnc", iterations=n, coordinates=2) for n in (1, 3))
+        assert isinstance(once, Selecting)
+        assert isinstance(often, Selecting)
+        rng = public_stream(0, "iterations")
+        first = once.excluded(means, sizes, 2, Given(rng=rng))
+        every = often.excluded(means, sizes, 2, Given(rng=rng))
+        assert bool((every | ~first).all())
+        assert 2 <= int(every.sum()) <= 6
+
+    def test_dnc_refuses_to_put_away_fewer_than_it_tolerates(self) -> None:
+        with pytest.raises(CloisterError, match=r"share = 0\.5 is not allowed; allowed: at least 1"):
+            rule_of("dnc", share=0.5)
+
+    @pytest.mark.parametrize("name", ["dnc", "filterl2", "no_regret"])
+    def test_two_huge_rows_at_a_right_angle_are_both_seen(self, name: str) -> None:
+        means, sizes = kit.make_points(9, 3)
+        means[0, 0], means[1, 1] = 1e30, 1e5
+        rule = rule_of(name)
+        assert isinstance(rule, Selecting)
+        assert rule.excluded(means, sizes, 2, kit.make_given(means))[:2].tolist() == [True, True]
+
+    def test_filterl2_takes_no_more_weight_than_it_says(self) -> None:
+        """Where nobody is tainted, an honest row keeps a part of its say."""
+        means, sizes = kit.make_points(10, 4)
+        rule = rule_of("filterl2")
+        assert isinstance(rule, Selecting)
+        for tolerate in range(1, 5):
+            assert int(rule.excluded(means, sizes, tolerate).sum()) <= 2 * tolerate
+
+    def test_flame_adds_noise_in_proportion_to_the_median_length(self) -> None:
+        means, sizes = kit.make_points(7, 4000)
+        plain, noisy = (rule_of("flame", noise=noise)(means, sizes, 2, kit.make_given(means)) for noise in (0.0, 0.01))
+        length = float(np.median(np.linalg.norm(means.numpy(), axis=1)))
+        noise = (noisy - plain) / (0.01 * length)
+        # The mean square of 4,000 standard normal numbers is within 6 sqrt(2 / 4000) of 1 but for 2e-9 of the seeds.
+        assert abs(float(noise.square().mean()) - 1.0) <= 6 * math.sqrt(2 / 4000)
+
+    def test_flame_puts_away_the_minority_that_points_another_way(self) -> None:
+        rng = public_stream(0, "flame")
+        means = torch.from_numpy(rng.normal(size=(9, 50)) * 0.1 + 1.0)
+        means[:3] *= -1
+        rule = rule_of("flame")
+        assert isinstance(rule, Selecting)
+        excluded = rule.excluded(means, torch.full((9,), 2), 3, kit.make_given(means))
+        assert bool(excluded[:3].all())
+        assert int(excluded.sum()) < 5
+
+    def test_foolsgold_silences_clusters_that_have_long_agreed(self) -> None:
+        means, sizes = kit.make_points(6, 40)
+        history = 10 * means.clone()
+        history[0] = history[1] = 10 * torch.ones(40)
+        means[0] = means[1] = torch.ones(40)
+        result = rule_of("foolsgold")(means, sizes, 0, Given(history=history))
+        others = rule_of("foolsgold")(means[2:], sizes[2:], 0, Given(history=history[2:]))
+        assert float((result - others).abs().max()) <= 0.2
+        assert float(result.mean()) < 0.3  # with all weights alike, the two would pull the mean to a third and more
+
+    def test_foolsgold_lets_a_lone_attacker_pass_and_says_so(self) -> None:
+        means, sizes = kit.make_points(6, 40)
+        means[0] *= 1e6
+        assert rule_of("foolsgold").breakdown(6) == 0
+        assert float(rule_of("foolsgold")(means, sizes, 0, Given(history=0 * means)).norm()) > 1e4
+
+    def test_fltrust_trusts_nobody_who_points_away(self) -> None:
+        means, sizes = kit.make_points(5, 3)
+        root = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+        away = means.clone()
+        away[:, 0] = -means[:, 0].abs()
+        assert rule_of("fltrust")(away, sizes, 0, Given(reference=root)).tolist() == [0.0, 0.0, 0.0]
+        assert rule_of("fltrust")(means, sizes, 0, Given(reference=0 * root)).tolist() == [0.0, 0.0, 0.0]
+
+    @pytest.mark.parametrize("bad", [torch.zeros(4), torch.full((3,), math.nan)])
+    def test_a_reference_that_does_not_fit_is_refused(self, bad: torch.Tensor) -> None:
+        means, sizes = kit.make_points(5, 3)
+        with pytest.raises(CloisterError, match=r"given\.reference of shape"):
+            rule_of("fltrust")(means, sizes, 0, Given(reference=bad))
+
+    def test_zeno_counts_a_loss_that_is_no_number_as_the_worst(self) -> None:
+        means, sizes = kit.make_points(5, 3)
+        rule = rule_of("zeno")
+        assert isinstance(rule, Selecting)
+        facts = Given(loss=lambda rows: torch.where(torch.arange(len(rows)) == 2, math.nan, 0.0))
+        assert rule.excluded(means, sizes, 1, facts).tolist() == [False, False, True, False, False]

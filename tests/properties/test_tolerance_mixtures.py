@@ -1,0 +1,375 @@
+"""Mixtures of Byzantine, crashed and curious processes under every law, against trying every placement."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, product
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols.aggregators import majority_breakdown
+from protocols.tolerance import kinds as kinds_module
+from protocols.tolerance.analysis import Faults, analyse
+from protocols.tolerance.conditions import conditions_of
+from protocols.tolerance.domains import Domains
+from protocols.tolerance.hierarchy import Tree, hierarchy_drawn, hierarchy_fails, leaves_to_break, tree_of
+from protocols.tolerance.kinds import MarkedEvent
+from protocols.tolerance.laws import Independent, Law, Mixture, Uniform, poisson_binomial
+from protocols.tolerance.parts import Groups, clusters_of, size_groups
+from protocols.tolerance.placed import packed, spread
+from protocols.tolerance.placements import Aimed
+from protocols.tolerance.policies import PLACEMENTS, POLICIES, Setting, law_of
+from protocols.tolerance.sides import at_will, hierarchical_sides, mixed_sides
+from protocols.tolerance.strata import Strata
+
+Clusters = Sequence[Sequence[int]]
+Marks = Mapping[int, int]
+"""Faulty process -> its kind: 0, 1, .. of the event's kinds; one beyond them is unseen."""
+
+
+def runs(groups: Groups) -> list[list[int]]:
+    ends = np.cumsum([size for size, count in groups for _ in range(count)]).tolist()
+    return [list(range(start, end)) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def happens(event: MarkedEvent, clusters: Clusters, marks: Marks) -> bool:
+    """The event, written out."""
+    bad = 0
+    for members in clusters:
+        held = Counter(marks[process] for process in members if process in marks)
+        cell = tuple(held[kind] for kind in range(len(event.kinds)))
+        if event.forbidden is not None and event.forbidden(len(members))[cell]:
+            return False
+        bad += bool(event.bad(len(members))[cell])
+    return bad > event.most
+
+
+def exactly(event: MarkedEvent, faulty: Sequence[int]) -> list[tuple[float, Marks]]:
+    """Every way to give exactly so many of the faulty each kind, all equally likely."""
+    wanted = (*event.kinds, event.unseen)
+    marks_of_all = product(range(len(wanted)), repeat=len(faulty))
+    ways = [marks for marks in marks_of_all if tuple(map(marks.count, range(len(wanted)))) == wanted]
+    return [(1 / len(ways), dict(zip(faulty, marks, strict=True))) for marks in ways]
+
+
+def each_by_itself(event: MarkedEvent, faulty: Sequence[int]) -> Iterator[tuple[float, Marks]]:
+    """Every way to give each of the faulty a kind, by the shares asked for."""
+    wanted = (*event.kinds, event.unseen)
+    for marks in product(range(len(wanted)), repeat=len(faulty)):
+        weight = math.prod(wanted[mark] / sum(wanted) for mark in marks)
+        if weight:
+            yield weight, dict(zip(faulty, marks, strict=True))
+
+
+@st.composite
+def events(draw: st.DrawFn, largest: int = 7, fewest: int = 2) -> tuple[int, Groups, MarkedEvent]:
+    """Any bad and forbidden sets of two kinds, and perhaps a third one that does not matter."""
+    n = draw(st.integers(fewest, largest))
+    groups = size_groups(n, draw(st.integers(1, n)))
+    total = draw(st.integers(1, min(4, n)))
+    first = draw(st.integers(0, total))
+    second = draw(st.integers(0, total - first))
+    kinds, unseen = ((first, second), total - first - second) if first + second else ((total, 0), 0)
+    tables: dict[int, np.ndarray] = {}
+    for size, _ in groups:
+        cells = [draw(st.sampled_from((0, 0, 1, 1, 2))) for _ in range((size + 1) ** 2)]
+        table = np.array(cells).reshape(size + 1, size + 1)
+        tables[size] = table[: size + 1 if kinds[0] else 1, : size + 1 if kinds[1] else 1]
+    some = draw(st.booleans())
+    event = MarkedEvent(
+        kinds=kinds,
+        bad=lambda c: tables[c] == 1,
+        most=draw(st.integers(0, clusters_of(groups) - 1)),
+        forbidden=(lambda c: tables[c] == 2) if some else None,
+        unseen=unseen,
+    )
+    return n, groups, event
+
+
+def total_of(event: MarkedEvent) -> int:
+    return sum(event.kinds) + event.unseen
+
+
+def agrees(law: Law, event: MarkedEvent, expected: float, *, exact: bool = True) -> None:
+    found = law.marked(event)
+    # Sums of at most 1e5 floats; engines promise 1e-9.
+    assert found.lower <= expected * (1 + 1e-9) + 1e-12
+    assert found.upper >= expected * (1 - 1e-9) - 1e-12
+    assert not exact or found.engine != "bounds"
+
+
+def share(event: MarkedEvent, clusters: Clusters, ways: list[tuple[float, Marks]]) -> float:
+    return math.fsum(weight for weight, marks in ways if happens(event, clusters, marks))
+
+
+FEW = settings(max_examples=max(10, settings.default.max_examples // 3))
+
+
+@FEW
+@given(events())
+def test_uniform_faults_are_all_choices_of_processes_and_kinds(drawn: tuple[int, Groups, MarkedEvent]) -> None:
+    n, groups, event = drawn
+    clusters = runs(groups)
+    shares = [share(event, clusters, exactly(event, s)) for s in combinations(range(n), total_of(event))]
+    agrees(Uniform(n=n, faulty=total_of(event), groups=groups), event, float(np.mean(shares)))
+
+
+@FEW
+@given(events())
+def test_packed_and_spread_faults_are_all_kinds_of_those(drawn: tuple[int, Groups, MarkedEvent]) -> None:
+    _, groups, event = drawn
+    clusters, total = runs(groups), total_of(event)
+    largest_first = [process for members in reversed(clusters) for process in members]
+    agrees(packed(groups, total), event, share(event, clusters, exactly(event, largest_first[:total])))
+    each, more = divmod(total, len(clusters))
+    even = []
+    for chosen in combinations(range(len(clusters)), more):
+        held = [each + (j in chosen) for j in range(len(clusters))]
+        if all(count <= len(members) for count, members in zip(held, clusters, strict=True)):
+            faulty = [p for members, count in zip(clusters, held, strict=True) for p in members[:count]]
+            even.append(share(event, clusters, exactly(event, faulty)))
+    agrees(spread(groups, total), event, float(np.mean(even)))
+
+
+@FEW
+@given(events(largest=5), st.data())
+def test_a_random_number_of_faults_has_each_kind_by_its_share(
+    drawn: tuple[int, Groups, MarkedEvent], data: st.DataObject
+) -> None:
+    n, groups, event = drawn
+    clusters = runs(groups)
+    shares = [data.draw(st.sampled_from((0.0, 0.2, 0.7, 1.0))) for _ in range(n)]
+    expected, by_total = 0.0, [list[float]() for _ in range(n + 1)]
+    for held in product((0, 1), repeat=n):
+        faulty = [process for process, x in enumerate(held) if x]
+        found = share(event, clusters, list(each_by_itself(event, faulty)))
+        by_total[len(faulty)].append(found)
+        expected += found * math.prod(p if x else 1 - p for p, x in zip(shares, held, strict=True))
+    laws = tuple((poisson_binomial([shares[i] for i in members]), 1) for members in clusters)
+    agrees(Independent(clusters=laws), event, expected)
+    # Clusters drawn uniformly: only the total counts, and every placement of it is as likely.
+    totals = poisson_binomial(shares)
+    mean = math.fsum(weight * float(np.mean(found)) for weight, found in zip(totals, by_total, strict=True))
+    agrees(Mixture(n=n, groups=groups, totals=totals), event, mean)
+    agrees_bounded(event, n, groups, totals, mean)
+
+
+def agrees_bounded(event: MarkedEvent, n: int, groups: Groups, totals: Sequence[float], expected: float) -> None:
+    with mock.patch.object(kinds_module, "_MOST_WORK", 0.0):
+        found = kinds_module.drawn(event, n, groups, totals)
+    assert found.engine == "bounds"
+    assert found.lower * (1 - 1e-9) <= expected <= found.upper * (1 + 1e-9) + 1e-12
+
+
+@FEW
+@given(events(largest=6), st.data())
+def test_domains_fail_as_a_whole_whatever_their_members_kinds(
+    drawn: tuple[int, Groups, MarkedEvent], data: st.DataObject
+) -> None:
+    n, groups, event = drawn
+    count = data.draw(st.integers(1, n))
+    domain = np.array([data.draw(st.integers(0, count - 1)) for _ in range(n)])
+    failing = data.draw(st.integers(0, count))
+    clusters = runs(groups)
+    shares = []
+    for chosen in combinations(range(count), failing):
+        faulty = np.flatnonzero(np.isin(domain, list(chosen))).tolist()
+        shares.append(share(event, clusters, list(each_by_itself(event, faulty))))
+    members = np.stack([np.bincount(domain[cluster], minlength=count) for cluster in clusters], axis=1)
+    law, expected = Domains(members=members, failing=failing), float(np.mean(shares))
+    agrees(law, event, expected)
+    sizes = members.sum(axis=0).tolist()
+    rough = law._marked_bounds(event, sizes, {size: event.given(size) for size in sizes})
+    assert rough.lower * (1 - 1e-9) <= expected <= rough.upper * (1 + 1e-9) + 1e-12
+
+
+@FEW
+@given(events(largest=6), st.data())
+def test_strata_put_one_member_in_each_cluster_whatever_their_kinds(
+    drawn: tuple[int, Groups, MarkedEvent], data: st.DataObject
+) -> None:
+    n, groups, event = drawn
+    m = clusters_of(groups)
+    full, last = divmod(n, m)
+    laws = [
+        poisson_binomial([data.draw(st.sampled_from((0.0, 0.3, 1.0))) for _ in range(width)])
+        for width in [m] * full + ([last] if last else [])
+    ]
+    # Larger clusters first: process (stratum, seat) sits in cluster `seat`.
+    clusters = [[stratum * m + j for stratum in range(len(laws)) if stratum * m + j < n] for j in range(m)]
+    expected = 0.0
+    for held in product(*(range(len(law)) for law in laws)):
+        weight = math.prod(law[k] for law, k in zip(laws, held, strict=True))
+        if weight:
+            seats = product(*(combinations(range(len(law) - 1), k) for law, k in zip(laws, held, strict=True)))
+            sitting = [[s * m + j for s, at in enumerate(seat) for j in at] for seat in seats]
+            found = [share(event, clusters, list(each_by_itself(event, faulty))) for faulty in sitting]
+            expected += weight * float(np.mean(found))
+    agrees(Strata(clusters=m, strata=tuple(laws), last=last), event, expected)
+
+
+@FEW
+@given(events(largest=5, fewest=3), st.integers(0, 2))
+def test_aimed_moves_of_any_kind_are_bounded(drawn: tuple[int, Groups, MarkedEvent], moves: int) -> None:
+    n, groups, event = drawn
+    clusters, hits = runs(groups), list[float]()
+    placed = [marks for s in combinations(range(n), total_of(event)) for _, marks in exactly(event, s)]
+    for before in placed:
+        within = (after for after in placed if sum(before.get(p) != kind for p, kind in after.items()) <= moves)
+        hits.append(float(any(happens(event, clusters, after) for after in within)))
+    agrees(Aimed(n=n, faulty=total_of(event), groups=groups, moves=moves), event, float(np.mean(hits)), exact=False)
+
+
+def leaves(tree: Tree, start: int = 0) -> object:
+    """The processes of each leaf, nested as the tree."""
+    if not tree.parts:
+        return list(range(start, start + tree.size))
+    nested = []
+    for part, count in tree.parts:
+        for _ in range(count):
+            nested.append(leaves(part, start))
+            start += part.size
+    return nested
+
+
+def root_is_bad(nested: list, bad: Mapping[int, bool], most) -> bool:
+    if isinstance(nested[0], int):
+        return bad[nested[0]]
+    return sum(root_is_bad(part, bad, most) for part in nested) > most(len(nested))
+
+
+def flat(nested: list) -> list[list[int]]:
+    return [nested] if isinstance(nested[0], int) else [leaf for part in nested for leaf in flat(part)]
+
+
+@FEW
+@given(events(largest=7), st.data())
+def test_a_tree_fails_as_often_as_over_all_placements_of_all_kinds(
+    drawn: tuple[int, Groups, MarkedEvent], data: st.DataObject
+) -> None:
+    n, groups, event = drawn
+    tree = tree_of(n, groups[0][0], [data.draw(st.integers(1, 3))])
+    slack = data.draw(st.sampled_from((majority_breakdown, lambda m: 0, lambda m: m - 1)))
+    nested = leaves(tree)
+    fewest, most = leaves_to_break(tree, slack)
+    total = total_of(event)
+
+    def fails(marks: Marks) -> bool:
+        bad = {}
+        for leaf in flat(nested):
+            held = Counter(marks[process] for process in leaf if process in marks)
+            bad[leaf[0]] = bool(event.bad(len(leaf))[tuple(held[kind] for kind in range(len(event.kinds)))])
+        found = root_is_bad(nested, bad, slack)
+        assert found or sum(bad.values()) <= most
+        assert not found or sum(bad.values()) >= fewest
+        return found
+
+    shares, by_itself = list[float](), list[float]()
+    for faulty in combinations(range(n), total):
+        shares.append(math.fsum(weight for weight, marks in exactly(event, faulty) if fails(marks)))
+        by_itself.append(math.fsum(weight for weight, marks in each_by_itself(event, faulty) if fails(marks)))
+    found = hierarchy_fails(tree, faulty=event.kinds, bad=event.bad, breakdown=slack)
+    assert found.value == pytest.approx(float(np.mean(shares)), rel=1e-9, abs=1e-12)
+    totals = (*[0.0] * total, 1.0)
+    loose = MarkedEvent(kinds=event.kinds, bad=event.bad, most=0, unseen=event.unseen)
+    drawn_ = hierarchy_drawn(tree, loose, totals, slack)
+    assert drawn_ is not None
+    assert drawn_.value == pytest.approx(float(np.mean(by_itself)), rel=1e-9, abs=1e-12)
+
+
+CASES = [
+    ("shamir", "passive", Faults(n=8, byzantine=1, crashed=2, curious=1), 4),
+    ("masked", "semi_honest", Faults(n=8, byzantine=0, crashed=2, curious=2), 4),
+    ("additive", "passive", Faults(n=6, byzantine=1, crashed=1, curious=1), 3),
+]
+
+
+@pytest.mark.parametrize(("protocol", "mode", "faults", "size"), CASES)
+def test_the_sides_under_the_uniform_law_are_those_of_the_analysis(
+    protocol: str, mode: str, faults: Faults, size: int
+) -> None:
+    groups, conditions = size_groups(faults.n, size), conditions_of(protocol, mode=mode)
+    found = mixed_sides(Uniform(n=faults.n, faulty=faults.total, groups=groups), faults, conditions, 0)
+    expected = analyse(faults, groups, conditions, 0)
+    for side in ("private", "correct", "live", "fail"):
+        assert getattr(found, side).value == pytest.approx(getattr(expected, side).value, rel=1e-9), side
+
+
+@pytest.mark.parametrize(("protocol", "mode", "faults", "size"), CASES)
+def test_an_adversary_at_will_takes_the_best_of_all_placements_of_all_kinds(
+    protocol: str, mode: str, faults: Faults, size: int
+) -> None:
+    groups, conditions = size_groups(faults.n, size), conditions_of(protocol, mode=mode)
+    pair, harm = (faults.colluding, faults.crashed), (faults.byzantine, faults.crashed)
+    events_ = [
+        MarkedEvent(kinds=pair, bad=lambda c: exposed(conditions, c), most=0),
+        MarkedEvent(kinds=harm, bad=lambda c: failed(conditions, c), most=0),
+    ]
+    clusters = runs(groups)
+
+    def best(event: MarkedEvent, counts: Sequence[int]) -> bool:
+        asked = MarkedEvent(kinds=tuple(counts), bad=event.bad, most=event.most)
+        # Up to so many: who is worth more elsewhere need not sit here.
+        smaller = product(*(range(count + 1) for count in counts))
+        return any(
+            happens(asked, clusters, marks)
+            for fewer in smaller
+            for s in combinations(range(faults.n), sum(fewer))
+            for _, marks in exactly(MarkedEvent(kinds=fewer, bad=event.bad, most=event.most), s)
+        )
+
+    fixed = at_will((*[0.0] * faults.total, 1.0), faults, groups, conditions, 0)
+    for event, side in zip(events_, (fixed.private, fixed.correct), strict=True):
+        assert side.value == float(best(event, event.kinds))
+    # A random total: each of a kind by itself.
+    totals = (0.0, 0.25, 0.5, 0.25)
+    shares = [faults.byzantine / faults.total, faults.crashed / faults.total, faults.curious / faults.total]
+    expected = [0.0, 0.0, 0.0]
+    for f, weight in enumerate(totals):
+        for b, k in product(range(f + 1), repeat=2):
+            if b + k <= f:
+                p = f - b - k
+                chance = weight * math.factorial(f) / math.factorial(b) / math.factorial(k) / math.factorial(p)
+                chance *= math.prod(s**x for s, x in zip(shares, (b, k, p), strict=True))
+                private, wrong = best(events_[0], (b + p, k)), best(events_[1], (b, k))
+                hits = (private, wrong, private or wrong)
+                expected = [before + chance * hit for before, hit in zip(expected, hits, strict=True)]
+    found = at_will(totals, faults, groups, conditions, 0)
+    got = [found.private.value, found.correct.value, found.fail.value]
+    assert got == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def exposed(conditions, c: int) -> np.ndarray:
+    return conditions.exposed(c, np.arange(c + 1)[:, None], np.arange(c + 1)[None, :])
+
+
+def failed(conditions, c: int) -> np.ndarray:
+    return conditions.failed(c, np.arange(c + 1)[:, None], np.arange(c + 1)[None, :])
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_no_policy_and_placement_refuses_a_mixture(policy: str) -> None:
+    conditions, faults = conditions_of("shamir"), Faults(n=24, byzantine=3, crashed=2, curious=1)
+    for placement in PLACEMENTS:
+        asked = Setting(n=24, faulty=6, groups=size_groups(24, 6), domains=6, moves=1)
+        law, room = law_of(policy, placement, asked), 1 + 1e-9
+        found = mixed_sides(law, faults, conditions, 1)
+        if POLICIES[policy].hierarchical:
+            found = hierarchical_sides(law, asked, faults, conditions, majority_breakdown)
+        assert found.live.lower <= found.correct.upper * room
+        assert max(found.private.lower, found.correct.lower) <= found.fail.upper * room
+        assert found.fail.upper <= found.union_bound * room
+
+
+def test_a_law_that_forgets_who_only_crashed_is_seen() -> None:
+    """Planted bug: all faulty processes taken for Byzantine ones."""
+    groups, faults = size_groups(8, 4), Faults(n=8, byzantine=1, crashed=1)
+    conditions = conditions_of("shamir", mode="passive")
+    law = packed(groups, 2)
+    right = mixed_sides(law, faults, conditions, 0).private.value
+    wrong = mixed_sides(law, Faults(n=8, byzantine=2), conditions, 0).private.value
+    assert right < wrong

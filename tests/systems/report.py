@@ -1,0 +1,121 @@
+"""Writes what the suite and the counterexamples say about other people's systems.
+
+    python -m tests.systems.report reports/systems
+
+makes `systems.json` and `systems.html` in that folder. All systems must be installed, by the extra `systems`.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+
+from protocols.check import CloisterError
+from protocols.secure_sum import secure_sums
+from protocols.testing import examples_of
+from protocols.testing.invariants import PROTOCOL, Effort, effort_named
+from protocols.testing.suite import claims_of, examine
+from tests.systems.under_test import SYSTEMS, on_the_bench
+from tests.systems.verdicts import COUNTEREXAMPLES, Counterexample, Verdict, installed, run_together
+
+__all__ = ["counterexample_rows", "main", "page", "system_row"]
+
+_JUDGED = ("holds", "violated as documented", "violated")
+_OURS = "A protocol of Cloister that runs CrypTen's sum as it comes, judged on every invariant."
+
+
+def system_row(name: str, effort: Effort) -> dict[str, Any]:
+    """Return what the suite says about one system: a row for each invariant that says anything about it."""
+    with on_the_bench(name):
+        entry = secure_sums.entry(name)
+        specs = [spec for spec in examples_of(secure_sums) if spec.name == name]
+        found = {each.name: [examine(spec, each, effort) for spec in specs] for each in PROTOCOL}
+        claims = claims_of(specs[0]) or {}
+    judged = {key: results for key, results in found.items() if any(each.status in _JUDGED for each in results)}
+    left = {each.text for key, results in found.items() if key not in judged for each in results}
+    return {
+        "name": name,
+        "package": SYSTEMS[name].package,
+        "summary": entry.summary,
+        "source": entry.source,
+        "scope": f"{entry.facts['scope'][:1].upper()}{entry.facts['scope'][1:]}." if "scope" in entry.facts else _OURS,
+        "claims": dict(claims),
+        "rows": [
+            {
+                "invariant": each.name,
+                "title": each.title,
+                "claim": claims.get(each.name, ""),
+                "found": [
+                    {
+                        "parameters": str(spec).partition("(")[2].removesuffix(")"),
+                        "status": result.status,
+                        "text": result.text,
+                        "cases": result.cases,
+                    }
+                    for spec, result in zip(specs, judged[each.name], strict=True)
+                ],
+            }
+            for each in PROTOCOL
+            if each.name in judged
+        ],
+        "left": "; ".join(sorted(left)),
+    }
+
+
+def counterexample_rows(directory: Path) -> Iterator[dict[str, str]]:
+    """Yield what each script says, with a link to it from the directory. Raises: CloisterError where one broke."""
+    for each in COUNTEREXAMPLES:
+        said = run_together(each.package)[each.name]
+        if said.word == "broke":
+            raise CloisterError(f"{each.path.name} broke: {said.text}")
+        yield _counterexample_row(each, said, directory)
+
+
+def _counterexample_row(each: Counterexample, said: Verdict, directory: Path) -> dict[str, str]:
+    return {
+        "name": each.name,
+        "link": os.path.relpath(each.path, directory.resolve()),
+        "title": each.title,
+        "claim": each.claim,
+        "word": said.word,
+        "text": said.text,
+    }
+
+
+def page(found: dict[str, Any]) -> str:
+    """Return the HTML of what was found."""
+    source = Path(__file__).with_name("report.html.j2").read_text("utf-8")
+    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source).render(found)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the report; return 1 where something is violated that is not known to be."""
+    parser = argparse.ArgumentParser(prog="tests.systems.report", description="Report on the systems under test.")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--effort", default="dev", help="how much to try: dev, ci or nightly")
+    given = parser.parse_args(arguments)
+    versions = {package: installed(package) for package in sorted({system.package for system in SYSTEMS.values()})}
+    for package, version in versions.items():
+        if version is None:
+            raise CloisterError(f"{package} is not installed; allowed: pip install 'cloister[systems]'")
+    found = {
+        "effort": given.effort,
+        "versions": versions,
+        "counterexamples": list(counterexample_rows(given.directory)),
+        "systems": [system_row(name, effort_named(given.effort)) for name in SYSTEMS],
+    }
+    given.directory.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+    (given.directory / "systems.json").write_text(text, "utf-8")
+    (given.directory / "systems.html").write_text(page(found), "utf-8")
+    rows = [row for system in found["systems"] for row in system["rows"]]
+    return int(any(each["status"] == "violated" for row in rows for each in row["found"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
