@@ -14,8 +14,10 @@ from attacks import attacks
 from attacks.api import World, look
 from attacks.plan import Part
 from bench.given import guessed
+from bench.inside import means_in_the_clear
 from bench.setting import Federation
 from protocols.check import CloisterError
+from protocols.playable import robust_of
 from protocols.randomness import public_stream
 from protocols.types import Clustering
 
@@ -119,11 +121,21 @@ def _aggregate(
     terms = 2 * max(clustering.sizes)
     given = cache(partial(guessed, federation, moment.model, clustering, moment.round_index))
 
+    def sums_of(rows: Tensor) -> tuple[Tensor, Tensor]:
+        others = torch.zeros(len(sizes), sent.shape[1], dtype=torch.float64).index_add_(0, home[~who], sent[~who])
+        return others.index_add_(0, home[who], rows) / sizes[:, None], sizes
+
+    def statistics_of(rows: Tensor) -> tuple[Tensor, Tensor]:
+        everybody = sent.clone()
+        everybody[who] = rows
+        words = federation.ring.encode(everybody, terms=terms)
+        return means_in_the_clear(federation.protocol, federation.ring, words, clustering)
+
+    opened = sums_of if robust_of(federation.protocol) is None else statistics_of
+
     def aggregate(rows: Tensor) -> Tensor:
         # An update that no honest sender could encode counts as the nearest one that can be.
-        others = torch.zeros(len(sizes), sent.shape[1], dtype=torch.float64).index_add_(0, home[~who], sent[~who])
-        sums = others.index_add_(0, home[who], federation.ring.saturate(rows, terms=terms))
-        combined = federation.combine(sums / sizes[:, None], sizes, given())
-        return torch.zeros_like(sums[0]) if combined is None else combined
+        combined = federation.combine(*opened(federation.ring.saturate(rows, terms=terms)), given())
+        return torch.zeros_like(sent[0]) if combined is None else combined
 
     return aggregate

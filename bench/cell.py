@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import attacks
 import bench
@@ -28,13 +28,34 @@ from protocols.clustering import clusterings
 from protocols.decentralised.graphs import topologies
 from protocols.decentralised.rules import exchanges
 from protocols.placements import placements
+from protocols.playable import cluster_protocols
 from protocols.privacy import mechanisms
-from protocols.registry import Registry, Spec
-from protocols.secure_sum import secure_sums
+from protocols.registry import Entry, Spec
 
 __all__ = ["NUMBERS", "PLUGINS", "Cell", "cell_key", "config_label", "resolve"]
 
-PLUGINS: Mapping[str, Registry[Any]] = MappingProxyType(
+
+class Plugins(Protocol):
+    """The plug-ins that an axis chooses from; see Registry."""
+
+    def entries(self) -> dict[str, Entry]:
+        """Return all plug-ins by name."""
+        ...
+
+    def entry(self, name: str) -> Entry:
+        """Return the plug-in of that name."""
+        ...
+
+    def resolve(self, config: object) -> Spec:
+        """Return the spec of a name, or of a name with parameters."""
+        ...
+
+    def make(self, spec: Spec) -> Any:
+        """Return the plug-in that the spec describes."""
+        ...
+
+
+PLUGINS: Mapping[str, Plugins] = MappingProxyType(
     {
         "dataset": datasets,
         "partition": partitions,
@@ -43,7 +64,7 @@ PLUGINS: Mapping[str, Registry[Any]] = MappingProxyType(
         "attack": attack_registry,
         "placement": placements,
         "clustering": clusterings,
-        "protocol": secure_sums,
+        "protocol": cluster_protocols,
         "pre": pre_aggregators,
         "aggregator": aggregators,
         "topology": topologies,
@@ -246,7 +267,7 @@ _VERDICTS = {
 }
 _PACKAGES = ("torch", "numpy", "crypten")
 _BENCH_CORE = (
-    *("attacking.py", "worker.py", "cell.py", "chain.py", "data.py", "federation.py", "given.py"),
+    *("attacking.py", "worker.py", "cell.py", "chain.py", "data.py", "federation.py", "given.py", "inside.py"),
     *("judging.py", "metrics.py", "noise.py", "observation.py", "opening.py", "poisoning.py", "population.py"),
     *("recall.py", "round.py", "rules.py", "setting.py", "training.py"),
     *("decentralised.py", "measures.py", "misconduct.py", "placing.py"),

@@ -357,6 +357,28 @@ def peers_hostile(
         raise typer.Exit(1)
 
 
+@peers_app.command("robust")
+def peers_robust(
+    turns: Annotated[int, typer.Option(help="Timed turns of each.")] = 3, as_json: JsonFlag = False
+) -> None:
+    """Every robust statistic of 3, 5 and 8 parties at d = 1,000 and 10,000; the median against stock CrypTen's."""
+    from bench.peers.robust import compare_robust_median, price_list
+
+    _check_turns(turns)
+    compared, prices = compare_robust_median(turns=turns), price_list(turns=turns)
+    if as_json:
+        print(json.dumps({"median": asdict(compared), "prices": [asdict(price) for price in prices]}, indent=1))
+        return
+    _print_comparisons([compared.time], as_json=False)
+    print(f"{compared.ours_bytes:,} bytes against {compared.peer_bytes:,}: {compared.bytes_ratio:.1f}x fewer")
+    table = Table("statistic", "parties", "d", "seconds", "offline MB", "MB in all", "offline rounds", "rounds in all")
+    for price in prices:
+        sizes = [str(price.parties), f"{price.coordinates:,}", f"{price.seconds:.3f}"]
+        traffic = [f"{price.offline_bytes / 1e6:.2f}", f"{price.wire_bytes / 1e6:.2f}"]
+        table.add_row(price.statistic, *sizes, *traffic, str(price.offline_rounds), str(price.rounds))
+    Console().print(table)
+
+
 def _check_turns(turns: int) -> None:
     from protocols import check
 

@@ -3,18 +3,21 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from bench.cell import Cell
 from bench.data import Dataset
+from bench.decentralised import score_models
 from bench.federation import build
+from bench.inside import in_the_clear
 from bench.metrics import score
 from bench.round import DivergedError, run_round
 from protocols.parties import OpenedSums
+from protocols.playable import playable
 from protocols.registry import Spec
-from protocols.secure_sum import secure_sums
 
 __all__ = ["estimate_s"]
 
@@ -32,9 +35,10 @@ class _PricedParties:
     def open_sums(self, protocol: Spec, words: Tensor) -> OpenedSums:
         """See Parties.open_sums."""
         clusters, members, coordinates = words.shape
-        traffic = secure_sums.make(protocol).cost(parties=members, clusters=clusters, coordinates=coordinates)
+        traffic = playable(protocol).cost(parties=members, clusters=clusters, coordinates=coordinates)
         self.priced_s += _BATCH_S + traffic.wire_bytes / _BYTES_PER_S
-        return OpenedSums(sums=words.sum(dim=1), contributors=tuple(range(members)), traffic=traffic)
+        opened = in_the_clear(protocol, words)
+        return OpenedSums(sums=opened.sums, contributors=opened.contributors, kept=opened.kept, traffic=traffic)
 
 
 def estimate_s(cells: Sequence[Cell], datasets: Sequence[Dataset]) -> float:
@@ -66,7 +70,7 @@ def _round_s(cell: Cell, dataset: Dataset) -> float:
         parties = _PricedParties()
         started = time.perf_counter()
         outcome = run_round(federation, model, 1, parties)
-        score(federation.network, outcome.model, dataset, None)
+        score_models(partial(score, federation.network, dataset=dataset, attack=None), outcome.model, outcome.exchange)
         return time.perf_counter() - started + parties.priced_s
     except DivergedError:
         return 0.0  # such a training ends in its first rounds

@@ -36,10 +36,10 @@ from protocols.decentralised.graphs import topologies
 from protocols.decentralised.rules import exchanges
 from protocols.parties import Parties
 from protocols.placements import PlacementView
+from protocols.playable import cluster_protocols
 from protocols.privacy import mechanisms
 from protocols.privacy.ledger import Ledger
 from protocols.randomness import SecretStreams, public_stream
-from protocols.secure_sum import secure_sums
 
 __all__ = ["CellResult", "build", "cluster_sizes", "largest_cluster", "move_faults", "run_cell"]
 
@@ -84,7 +84,7 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
     """
     parts = _deal(cell, dataset)
     population = make_population(cell, dataset.y_train.numpy(), parts, dataset.classes)
-    protocol = secure_sums.make(cell.protocol)
+    protocol = cluster_protocols.make(cell.protocol)
     network = models.make(cell.model).build(dataset.shape, dataset.classes)
     clean = make_client_data(dataset.x_train, dataset.y_train, parts)
     federation = Federation(

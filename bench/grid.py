@@ -14,6 +14,7 @@ from bench.placing import unfit_placing
 from bench.rules import unfit_rule
 from protocols.check import CloisterError
 from protocols.placements import knowledge
+from protocols.playable import robust_of
 
 __all__ = ["Skip", "expand", "skip_reason"]
 
@@ -86,6 +87,7 @@ def skip_reason(cell: Cell, dataset: Dataset) -> str | None:
     return (
         unfit_rule(cell, len(sizes))
         or _unfit_size(cell, sizes)
+        or _unfit_noise(cell)
         or _unfit_placement(cell)
         or _unfit_policy(cell)
         or _unfit_topology(cell, len(sizes))
@@ -180,6 +182,13 @@ def _unfit_policy(cell: Cell) -> str | None:
     if silent and "reports" in needs:
         return f"{cell.clustering.name} learns from opened sums, which {cell.privacy.name} protects by later noise only"
     return None
+
+
+def _unfit_noise(cell: Cell) -> str | None:
+    """Return why nothing is known of the noise: mechanisms are calibrated to sums of updates."""
+    if robust_of(cell.protocol) is None or cell.privacy.name == "none":
+        return None
+    return f"{cell.privacy.name} adds noise that is calibrated to sums, and {cell.protocol.name} opens none"
 
 
 def _unfit_size(cell: Cell, sizes: tuple[int, ...]) -> str | None:

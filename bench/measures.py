@@ -75,11 +75,11 @@ def excluded_clusters(
     opened: Opened,
     means: Tensor,
     *,
-    tolerate: int,
+    ran: bool,
     exchange: Exchange | None,
     given: Given = NOTHING,
 ) -> Excluded | None:
-    """Return who was excluded from means (opened, d); None where the rule excludes nobody by its nature.
+    """Return who was excluded from means (opened, d); None where the rule excludes nobody by nature, or never `ran`.
 
     Without a server a cluster is excluded where more than half of the clean clusters that asked it gave it less weight
     than others.
@@ -87,9 +87,9 @@ def excluded_clusters(
     if exchange is not None:
         numbers = np.flatnonzero(exchange.asked)
         mask = 2 * exchange.ignored[numbers] > exchange.asked[numbers]
-    elif isinstance(federation.rule, Selecting) and opened.numbers and tolerate >= 0:
+    elif ran and isinstance(federation.rule, Selecting):
         numbers = np.array(opened.numbers)
-        mask = federation.rule.excluded(means, opened.added, tolerate, given).numpy()
+        mask = federation.rule.excluded(means, opened.added, federation.told(len(numbers)), given).numpy()
     else:
         return None
     faulty = clustering.faulty_counts(federation.faulty)[numbers]

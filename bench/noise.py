@@ -50,11 +50,12 @@ def result_noise(federation: Federation, sensitivity: float | None, round_index:
 
 
 def multipliers_of(
-    federation: Federation, clustering: Clustering, sensitivity: float | None
+    federation: Federation, clustering: Clustering, sensitivity: float | None, left_out: frozenset[int] = frozenset()
 ) -> NDArray[np.float64] | None:
     """Return noise std over sensitivity for each process; colluding ones need no protection and get infinity.
 
-    Only the noise of honest members whose words are surely in the sum counts: not that of crashed ones.
+    Only the noise of honest members whose words are surely in the sum counts: not that of crashed ones, nor that of
+    members `left_out` of a sum that was opened.
 
     None where nothing is proved: no noise hides what an omniscient attacker sends, because it is computed from
     the honest updates before their noise.
@@ -66,7 +67,7 @@ def multipliers_of(
     colluding = federation.faulty | federation.curious
     for cluster in clustering.clusters:
         protected = [process for process in cluster if not colluding[process]]
-        adders = sum(not federation.crashed[process] for process in protected)
+        adders = sum(not federation.crashed[process] and process not in left_out for process in protected)
         multiplier = federation.mechanism.noise_multiplier_of(len(cluster), adders, sensitivity)
         if multiplier is None:
             return None

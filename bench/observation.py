@@ -26,13 +26,15 @@ def _not_replayed(parties: int, coalition: tuple[int, ...], crashed: tuple[int, 
 class OpenedCluster:
     """A cluster whose sum was opened: its number, whose words are in it, and whether it is exactly their sum.
 
-    `in_clear`: the protocol sends each input as it is.
+    `in_clear`: the protocol sends each input as it is. `withstands`: it may be as good as honest although Byzantine
+    members are in it, which is then for the verdict to say.
     """
 
     number: int
     contributors: tuple[int, ...]
     exact: bool
     in_clear: bool
+    withstands: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +100,11 @@ def observe(
     The result is before any noise is added to it. `numbers` are the processes' numbers, where they are not 0..n-1.
     `replay` says what coalitions learn from their shares.
     """
-    honest = [j for j, each in enumerate(opened) if not faulty.byzantine & set(each.contributors)]
+    honest = [
+        j
+        for j, each in enumerate(opened)
+        if not faulty.byzantine & set(each.contributors) or (each.withstands and said.clusters[each.number].correct)
+    ]
     lost = sorted(set(range(len(said.clusters))) - {each.number for each in opened})
     near = result is not None and bool(honest)
     if near and result is not None:

@@ -2,18 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
+from bench.inside import Inside, computed
 from bench.setting import Federation
 from protocols.faults import Crash
 from protocols.faulty_link import Fault
 from protocols.in_process import InProcessParties
 from protocols.network import CheatingDetectedError, NetworkError
-from protocols.parties import OpenedSums, Parties
+from protocols.parties import Parties
 from protocols.types import Clustering, Traffic
 
 __all__ = ["Opened", "open_sums"]
@@ -21,15 +22,15 @@ __all__ = ["Opened", "open_sums"]
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """The sums (m, d) of the clusters `numbers` (m,) that opened, whose words are in each, and what they cost.
+    """The means (m, d) of the clusters `numbers` (m,) that opened, whose words are in each, and what they cost.
 
-    `exact` (m,) says of each whether it is the ring's sum of its contributors' words. `named` are the processes that
-    were named as cheats; `lost` is the part of the traffic that opened nothing; `faulty` are the clusters, opened or
-    not, in which somebody crashed or misbehaved.
+    `exact` (m,) says of each whether the opened words are the ring's sum of its contributors' words, or the robust
+    statistic of its members' words. `named` are the processes that were named as cheats; `lost` is the part of the
+    traffic that opened nothing; `faulty` are the clusters, opened or not, in which somebody misbehaved.
     """
 
     numbers: list[int]
-    sums: Tensor
+    means: Tensor
     contributors: list[tuple[int, ...]]
     exact: list[bool]
     traffic: Traffic
@@ -39,15 +40,13 @@ class Opened:
 
     @property
     def added(self) -> Tensor:
-        """How many processes' words are in each sum, int64 (m,)."""
+        """How many processes' words are in each mean, int64 (m,)."""
         return torch.tensor([len(each) for each in self.contributors], dtype=torch.int64)
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Result:
-    sums: Tensor
-    contributors: tuple[int, ...]
-    exact: bool
+    def left_out(self, clustering: Clustering) -> frozenset[int]:
+        """Return the members of clusters that opened a sum without their words."""
+        members = frozenset(process for j in self.numbers for process in clustering.clusters[j])
+        return members - frozenset(process for each in self.contributors for process in each)
 
 
 def open_sums(
@@ -73,7 +72,7 @@ def open_sums(
     for j, size in enumerate(clustering.sizes):
         if j not in crashing:
             by_size[size].append(j)
-    results: dict[int, _Result] = {}
+    results: dict[int, Inside] = {}
     traffic, lost, failure = Traffic.none(), Traffic.none(), None
     named: set[int] = set()
     batches = [*by_size.values(), *([j] for j in crashing)]
@@ -92,20 +91,22 @@ def open_sums(
             continue
         if len(chosen) == 1:
             named |= {clustering.clusters[chosen[0]][place] for place in opened.suspects}
-        results |= _results(federation, clustering, chosen, members, opened)
+        for j, inside in zip(chosen, computed(federation.protocol, federation.ring, members, opened), strict=True):
+            if inside.contributors:  # nobody's update passed a check: nothing counts
+                results[j] = replace(inside, contributors=_processes(clustering, j, inside.contributors))
         traffic = traffic.beside(opened.traffic)
     if failure is not None and not results and not crashing:
         raise failure
     there = sorted(results)
     return Opened(
         numbers=there,
-        sums=torch.stack([results[j].sums for j in there]) if there else words[:0],
+        means=torch.stack([results[j].mean for j in there]) if there else words[:0].double(),
         contributors=[results[j].contributors for j in there],
         exact=[results[j].exact for j in there],
         traffic=traffic.beside(lost),
         named=frozenset(named),
         lost=lost,
-        faulty=frozenset(crashing),
+        faulty=frozenset(j for j in crashing if any(process in misconduct for process in clustering.clusters[j])),
     )
 
 
@@ -138,15 +139,5 @@ def _chosen_parties(
     return group
 
 
-def _results(
-    federation: Federation, clustering: Clustering, chosen: list[int], members: Tensor, opened: OpenedSums
-) -> dict[int, _Result]:
-    expected = federation.ring.wrap(members[:, list(opened.contributors)].sum(dim=1))
-    return {
-        j: _Result(
-            sums=sums,
-            contributors=tuple(clustering.clusters[j][place] for place in opened.contributors),
-            exact=torch.equal(sums, right),
-        )
-        for j, sums, right in zip(chosen, opened.sums, expected, strict=True)
-    }
+def _processes(clustering: Clustering, number: int, places: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(clustering.clusters[number][place] for place in places)

@@ -46,7 +46,7 @@ class RoundOutcome:
     opened sum, and `opened` the clusters with their means, by their numbers among all. `exchange` is how the clusters'
     exchange went, None where there is a server; `deviation` and `excluded` are what bench.measures makes columns of;
     `named` are the processes that a protocol named as cheats, `byzantine` those that are, and `lost_bytes` went into
-    sums that opened nothing. `sum_exact` is about the clusters in which nobody crashed or misbehaved.
+    sums that opened nothing. `sum_exact` is about the clusters in which nobody misbehaved.
     """
 
     model: Tensor
@@ -139,7 +139,7 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     opened_at = time.perf_counter()
 
     sizes, m = opened.added, len(opened.numbers)
-    means = (federation.ring.decode(opened.sums) + _rogue_sums(federation, sent, opened)) / sizes[:, None]
+    means = opened.means + _rogue_sums(federation, sent, opened) / sizes[:, None]
     tolerate = federation.told(m)
     exchange, combined, given = None, None, NOTHING
     if federation.graph is not None:
@@ -156,7 +156,7 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
         tolerated_clusters=tolerate,
         clusters=m,
         failed_clusters=len(clustering.clusters) - m,
-        multipliers=multipliers_of(federation, clustering, sensitivity),
+        multipliers=multipliers_of(federation, clustering, sensitivity, opened.left_out(clustering)),
         report=Report(
             round_index=round_index,
             clusters=clustering.clusters,
@@ -172,10 +172,8 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
         observed=_observed(federation, opened, means, combined, said=said, exchange=exchange),
         exchange=exchange,
         deviation=deviation(combined, updates[torch.from_numpy(~federation.faulty)]),
-        excluded=None
-        if combined is None and exchange is None
-        else excluded_clusters(
-            federation, clustering, opened, means, tolerate=tolerate, exchange=exchange, given=given
+        excluded=excluded_clusters(
+            federation, clustering, opened, means, ran=combined is not None, exchange=exchange, given=given
         ),
         named=frozenset(int(federation.numbers[process]) for process in opened.named),
         byzantine=frozenset(federation.numbers[federation.faulty].tolist()),
@@ -231,7 +229,13 @@ def _observed(
 ) -> Observation:
     in_clear = bool(federation.conditions.opens_inputs)
     clusters = [
-        OpenedCluster(number=number, contributors=contributors, exact=exact, in_clear=in_clear)
+        OpenedCluster(
+            number=number,
+            contributors=contributors,
+            exact=exact,
+            in_clear=in_clear,
+            withstands=federation.conditions.checked_inputs,
+        )
         for number, contributors, exact in zip(opened.numbers, opened.contributors, opened.exact, strict=True)
     ]
     observation = observe(

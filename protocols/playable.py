@@ -1,19 +1,33 @@
 """What a pool of parties can run: plug-ins of both kinds of cluster protocols, secure sums and robust statistics."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Protocol, cast
 
 from torch import Tensor
 
 from protocols.check import CloisterError
-from protocols.registry import Spec
-from protocols.secure_robust import robust_statistics
-from protocols.secure_sum import Board, Opened, Party, secure_sums
+from protocols.registry import Entry, Registry, Spec
+from protocols.ring import FixedPoint
+from protocols.secure_robust import RobustStatistic, robust_statistics
+from protocols.secure_sum import Board, Opened, Party, SecureSum, secure_sums
+from protocols.tolerance.conditions import Conditions
+from protocols.types import Traffic
 
-__all__ = ["Playable", "playable"]
+__all__ = ["ClusterProtocols", "Playable", "cluster_protocols", "playable", "robust_of"]
 
 
 class Playable(Protocol):
-    """One seat's part of a cluster protocol; see SecureSum and RobustStatistic for what the words mean."""
+    """What secure sums and robust statistics have in common; see there for what their words mean."""
+
+    @property
+    def ring(self) -> FixedPoint:
+        """The fixed-point numbers whose words it takes."""
+        ...
+
+    @property
+    def conditions(self) -> Conditions:
+        """What it tolerates in a cluster of any size."""
+        ...
 
     def check_size(self, *, parties: int) -> None:
         """Raise CloisterError where a cluster of `parties` members cannot run it; nothing has been sent yet."""
@@ -27,14 +41,57 @@ class Playable(Protocol):
         """Play the board: read or compute what is opened. Raises NetworkError when nothing can be opened."""
         ...
 
+    def cost(self, *, parties: int, clusters: int, coordinates: int) -> Traffic:
+        """Return the closed form of what one batch sends when all members follow the protocol."""
+        ...
+
+
+class ClusterProtocols:
+    """Both registries as one: what the axis `protocol` chooses from.
+
+    Guarantees:
+        A name that both kinds have is refused where it is asked for.
+    """
+
+    kind = "protocol"
+
+    def entries(self) -> dict[str, Entry]:
+        """Return all plug-ins of both kinds by name, in alphabetical order."""
+        return dict(sorted((secure_sums.entries() | robust_statistics.entries()).items()))
+
+    def entry(self, name: str) -> Entry:
+        """Return the plug-in of that name; CloisterError with the closest name otherwise."""
+        return self._of(name).entry(name)
+
+    def resolve(self, config: object) -> Spec:
+        """Return the spec of a name or of {name = ..., parameter = ...}, with every default filled in."""
+        name = cast(Mapping[str, object], config).get("name") if isinstance(config, Mapping) else config
+        return self._of(name).resolve(cast(object, config))
+
+    def make(self, spec: Spec) -> Playable:
+        """Return the plug-in that the spec describes."""
+        return self._of(spec.name).make(spec)
+
+    def _of(self, name: object) -> Registry[SecureSum] | Registry[RobustStatistic]:
+        """Return the registry that knows the name; the sums', whose error lists what there is, where none does."""
+        if name not in robust_statistics.entries():
+            return secure_sums
+        if name in secure_sums.entries():
+            raise CloisterError(f"{name!r} is a protocol and a robust statistic; rename the third-party one")
+        return robust_statistics
+
+
+cluster_protocols = ClusterProtocols()
+
 
 def playable(spec: Spec) -> Playable:
     """Return the plug-in that the spec describes, of the kind that knows its name.
 
     Raises: CloisterError for a name that neither or both kinds have.
     """
-    if spec.name not in robust_statistics.entries():
-        return secure_sums.make(spec)
-    if spec.name in secure_sums.entries():
-        raise CloisterError(f"{spec.name!r} is a protocol and a robust statistic; rename the third-party one")
-    return robust_statistics.make(spec)
+    return cluster_protocols.make(spec)
+
+
+def robust_of(spec: Spec) -> RobustStatistic | None:
+    """Return the robust statistic that the spec describes, or None where it describes a sum."""
+    return robust_statistics.make(spec) if spec.name in robust_statistics.entries() else None

@@ -7,11 +7,16 @@ from typing import cast
 import torch
 from torch import Tensor
 
-__all__ = ["DIRECTIONS", "length", "lengths", "mean_and_deviation"]
+__all__ = ["DIRECTIONS", "length", "lengths", "mean_and_deviation", "mean_of"]
 
 # So many numbers of a block stay in the cache while they are centred, squared and added, and its rows are still long
 # enough to be read at the speed of memory.
 _BLOCK_NUMBERS = 2**18
+
+
+def mean_of(rows: Tensor) -> Tensor:
+    """Return the mean (d,) of rows (k, d): a matrix product, several times faster than a reduction along that axis."""
+    return torch.mv(rows.T, rows.new_full((len(rows),), 1.0 / len(rows)))
 
 
 def mean_and_deviation(rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from attacks.api import HonestView, update_attack
-from attacks.update._statistics import length, lengths
+from attacks.update._statistics import length, lengths, mean_of
 from protocols.check import CloisterError
 
 
@@ -29,6 +29,6 @@ class AntiClip:
 
     def __call__(self, view: HonestView) -> Tensor:
         reach = lengths(view.honest).quantile(self.quantile)
-        mean = view.honest.mean(dim=0)
+        mean = mean_of(view.honest)
         size = length(mean)
         return (-reach / size * mean if size else mean).expand_as(view.own)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from attacks.api import HonestView, update_attack
+from attacks.update._statistics import mean_of
 from protocols import check
 
 
@@ -23,4 +24,4 @@ class Foe:
         check.positive(epsilon=self.epsilon)
 
     def __call__(self, view: HonestView) -> Tensor:
-        return ((1.0 - self.epsilon) * view.honest.mean(dim=0)).expand_as(view.own)
+        return ((1.0 - self.epsilon) * mean_of(view.honest)).expand_as(view.own)

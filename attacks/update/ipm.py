@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from attacks.api import HonestView, update_attack
+from attacks.update._statistics import mean_of
 from protocols import check
 
 
@@ -19,4 +20,4 @@ class Ipm:
         check.positive(tau=self.tau)
 
     def __call__(self, view: HonestView) -> Tensor:
-        return (-self.tau * view.honest.mean(dim=0)).expand_as(view.own)
+        return (-self.tau * mean_of(view.honest)).expand_as(view.own)

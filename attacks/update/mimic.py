@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from attacks.api import HonestView, update_attack
-from attacks.update._statistics import length
+from attacks.update._statistics import length, mean_of
 from protocols import check
 
 
@@ -44,7 +44,7 @@ class Mimic:
 
 def _learn(view: HonestView, seen: int) -> None:
     """Move the running mean and the direction in the memory by one round."""
-    mean = view.honest.mean(dim=0)
+    mean = mean_of(view.honest)
     start = torch.from_numpy(view.rng.normal(size=len(mean)))
     old = view.memory.get("direction", start)
     mean = mean if not seen else (seen * view.memory["mean"] + mean) / (1 + seen)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from attacks.api import DefenceView, update_attack
 from attacks.update._line_search import maximise
-from attacks.update._statistics import length
+from attacks.update._statistics import length, mean_of
 from protocols import check
 
 
@@ -28,7 +28,7 @@ class OptimalIpm:
         check.integer_at_least(2, evaluations=self.evaluations)
 
     def __call__(self, view: DefenceView) -> Tensor:
-        mean = view.honest.mean(dim=0)
+        mean = mean_of(view.honest)
 
         def moved(tau: float) -> float:
             return length(view.aggregate((-tau * mean).expand_as(view.own)) - mean)

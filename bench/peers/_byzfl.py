@@ -1,5 +1,6 @@
 """The one import of byzfl, which imports torchvision, whose compiled operators a CPU-only torch does not have."""
 
+import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import cache
@@ -19,7 +20,8 @@ PEER = "byzfl 0.0.11"
 def byzfl() -> ModuleType:
     """Return the module. Raises: CloisterError with the reason where it cannot be imported."""
     try:
-        with _without_torchvision_operators():
+        with _without_torchvision_operators(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what byzfl imports, and nobody here can mend
             import byzfl as module  # a test extra, heavy: only where it is compared with
     except (ImportError, RuntimeError, AttributeError) as error:
         raise CloisterError(

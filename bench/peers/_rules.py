@@ -21,8 +21,8 @@ Peer = Callable[[Any, int], Callable[[Any], Any]]  # from byzfl and f to one of 
 class Pair:
     """One of our rules beside byzfl's: `peer` makes theirs, as it is by default.
 
-    Where the two mean something else, `note` says what, and `agreeing_*` are settings in which they agree: ours as a
-    change of `tolerate` and parameters, theirs as another rule. `one_coordinate`: they agree for d = 1 only.
+    Where the two mean something else, `note` says what, and `agreeing_*` are settings in which they agree: ours as
+    another `tolerate` and other parameters, theirs as another rule. `one_coordinate`: they agree for d = 1 only.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Pair:
     is_pre: bool = False
     note: str = ""
     agreeing_peer: Peer | None = None
-    agreeing_change: int = 0
+    agreeing_tolerate: Callable[[int], int] = lambda f: f
     agreeing_parameters: Callable[[int], dict[str, Any]] = lambda honest: {}  # noqa: ARG005 - of n - f
     one_coordinate: bool = False
 
@@ -41,7 +41,7 @@ class Pair:
 
     def agreeing(self, n: int, f: int, byzfl: Any) -> tuple[Rule, Callable[[Any], Any]]:
         """Return both rules in settings in which they mean the same."""
-        ours = self._rule(f + self.agreeing_change, {**self.parameters, **self.agreeing_parameters(n - f)})
+        ours = self._rule(self.agreeing_tolerate(f), {**self.parameters, **self.agreeing_parameters(n - f)})
         return ours, (self.agreeing_peer or self.peer)(byzfl, f)
 
     def _rule(self, f: int, parameters: dict[str, Any]) -> Rule:
@@ -70,13 +70,13 @@ PAIRS: tuple[Pair, ...] = (
         name="krum",
         peer=lambda byzfl, f: byzfl.Krum(f),
         note="byzfl adds up n - f - 1 distances, Blanchard et al. 2017 n - f - 2; equal where ours is told f - 1",
-        agreeing_change=-1,
+        agreeing_tolerate=lambda f: f - 1,
     ),
     Pair(
         name="multi_krum",
         peer=lambda byzfl, f: byzfl.MultiKrum(f),
         note="as Krum: one neighbour more; equal where ours is told f - 1 and to select n - f",
-        agreeing_change=-1,
+        agreeing_tolerate=lambda f: f - 1,
         agreeing_parameters=lambda honest: {"selected": honest},
     ),
     Pair(
@@ -88,7 +88,10 @@ PAIRS: tuple[Pair, ...] = (
     Pair(
         name="caf",
         peer=lambda byzfl, f: byzfl.CAF(f),
-        note="byzfl's direction is one power step from a random vector, ours the eigenvector; equal for one coordinate",
+        note="byzfl's direction is one power step from a random vector, ours the eigenvector; its largest deviation is "
+        "that of all rows, ours of those with weight, without which it need not end; equal for d = 1 and one turn",
+        agreeing_peer=lambda byzfl, _: byzfl.CAF(1),
+        agreeing_tolerate=lambda _: 1,
         one_coordinate=True,
     ),
     Pair(

@@ -1,5 +1,6 @@
 """Attacks on updates against byzfl's, on the same honest updates; what both send is checked first."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -98,7 +99,7 @@ def _compared(name: str, world: World, turns: int) -> Comparison:
     if name in ("alie", "ipm"):
         _check_equal(name, world, ours(), theirs())
     kind = str(world.honest.dtype).removeprefix("torch.")
-    found = interleave(f"{name} ({kind})", PEER, ours, theirs, turns=turns)
+    found = interleave(f"{name} ({kind})", PEER, ours, theirs, turns=turns, clock=time.process_time)
     return replace(found, n=world.n, d=world.honest.shape[1])
 
 

@@ -15,9 +15,10 @@ from protocols.tolerance.design import distinct_sizes
 from protocols.tolerance.hierarchy import hierarchy_fails, hierarchy_tolerates, tree_of
 from protocols.tolerance.laws import Event, Law
 from protocols.tolerance.parts import Groups, Mask, clusters_of, size_groups
-from protocols.tolerance.placements import Setting
+from protocols.tolerance.placements import Chosen, Setting
 from protocols.tolerance.policies import POLICIES
 from protocols.tolerance.screen import screen
+from protocols.tolerance.sides import at_will, side_events
 
 __all__ = ["Curve", "Heat", "Survey", "domains_shown", "survey"]
 
@@ -119,15 +120,28 @@ def _failing(question: Question, law: Callable[[Setting], Law], side: str) -> Ca
 
     def at(size: int) -> float:
         groups = size_groups(faults.n, size)
-        asked = Setting(n=faults.n, faulty=faults.byzantine, groups=groups, domains=domains_shown(question))
+        asked = Setting(n=faults.n, faulty=faults.total, groups=groups, domains=domains_shown(question))
+        if question.mixed:
+            return _mixed(question, law(asked), groups, side)
         return law(asked).probability(_events(question, groups, question.conditions)[side]).upper
 
     return at
 
 
+def _mixed(question: Question, law: Law, groups: Groups, side: str) -> float:
+    tolerate, faults, conditions = question.tolerate(groups), question.faults, question.conditions
+    if isinstance(law, Chosen):
+        found = at_will(law.totals, faults, groups, conditions, tolerate)
+        return (found.private if side == "private" else found.correct).upper
+    if side == "correct" and tolerate < 0:
+        return 1.0
+    private, correct, *_ = side_events(faults, conditions, max(tolerate, 0))
+    return law.marked(private if side == "private" else correct).upper
+
+
 def domains_shown(question: Question) -> int:
     """Return as many failure domains as asked about, or more where not even one of them would fail."""
-    n, f = question.faults.n, question.faults.byzantine
+    n, f = question.faults.n, question.faults.total
     few = round(f / n * question.domains) < 1
     return min(n, -(-2 * n // f)) if few and f else question.domains
 

@@ -12,6 +12,7 @@ from protocols.norms import row_norms
 __all__ = ["cut_to", "distances_from", "lengths_of", "weighted_sum"]
 
 _BLOCK = 4096  # coordinates
+_TINY = 2.0**-90
 _FAINT = 2.0**-100  # weights that float32 holds with all of their digits are larger
 
 
@@ -57,7 +58,8 @@ def distances_from(centre: Tensor, means: Tensor) -> Tensor:
 
 def _roots(centre: Tensor | None, means: Tensor) -> Tensor:
     squares = _squares(centre, means, means.dtype)
-    if not bool(torch.isfinite(squares).all()):  # squares of 1e30 are beyond float32
+    # Squares of 1e30 are beyond float32, and those of 1e-30 below it.
+    if not bool(((squares >= _TINY) & torch.isfinite(squares)).all()):
         squares = _squares(centre, means, torch.float64)
     if not bool(torch.isfinite(squares).all()):
         raise NotFiniteError("distances between finite rows within LIMIT are finite")

@@ -21,11 +21,13 @@ class Caf:
     """The weighted average whose covariance has the smallest largest eigenvalue, of all that the filter passes.
 
     Each cluster starts with weight one. While the weights add up to more than m - 2 F, a cluster loses the part of its
-    weight that is its squared deviation along the largest principal direction over the largest of these. The direction
-    comes from the m x m Gram matrix of the weighted deviations, by an exact eigendecomposition: no random start.
+    weight that is its squared deviation along the largest principal direction over the largest of these, of clusters
+    that still have weight: one that was taken out far away would stretch the scale, so that the others lose next to
+    nothing in any number of turns. The direction comes from the m x m Gram matrix of the weighted deviations, by an
+    exact eigendecomposition: no random start.
 
     Guarantees:
-        The loop ends after at most 2 F + 1 turns.
+        The loop ends after at most 2 F turns.
         The result is a convex combination of the cluster means, and without tainted clusters their average.
     """
 
@@ -60,7 +62,7 @@ def _shares(points: Points) -> Tensor:
     m = products.shape[1]
     weights = products.new_ones(products.shape[:2])
     best, smallest = weights / m, products.new_full((len(products), 1), torch.inf)
-    for _ in range(2 * points.tolerate + 1):  # in each turn some weight becomes zero
+    for _ in range(2 * points.tolerate):  # in each turn a whole weight becomes zero
         total = weights.sum(dim=1, keepdim=True)
         going = total > m - 2 * points.tolerate
         if not bool(going.any()):
@@ -77,6 +79,8 @@ def _shares(points: Points) -> Tensor:
 def _principal(products: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
     """Return the covariance's largest eigenvalue (cells, 1), and squared deviations (cells, m) over their largest.
 
+    The largest is that of the rows that have a share; what the others are is of no consequence.
+
     With B the products of the rows relative to their average and s = sqrt(shares), the covariance has the eigenvalues
     of s B s, and along its first direction the rows deviate in proportion to B (s e), e being the eigenvector of that.
     """
@@ -89,6 +93,7 @@ def _principal(products: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
     usable = torch.where(scale > 0, scale, 1.0)
     values, vectors = _eigh(weighted / usable)
     deviations = (centred / usable @ (root * vectors[:, :, -1])[:, :, None])[:, :, 0].abs()
+    deviations = deviations.masked_fill(shares == 0, 0.0)
     relative = (deviations / deviations.amax(dim=1, keepdim=True).clamp(min=1e-300)).square()
     return (values[:, -1:] * scale[:, 0]).clamp(min=0), relative
 

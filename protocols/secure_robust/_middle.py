@@ -10,26 +10,30 @@ from protocols.ring import FixedPoint
 from protocols.secure_robust._access import Access
 from protocols.secure_robust._batch import bitwise, bitwise_cost
 from protocols.secure_robust._circuits import total, total_layers
-from protocols.secure_robust._engine import Engine
+from protocols.secure_robust._engine import Engine, Shared
 from protocols.secure_robust._ranking import at_places, at_places_layers, places_of, places_of_layers
 from protocols.secure_sum import Party
 from protocols.types import Traffic
 
-__all__ = ["middle_cost", "middle_sums", "middle_sums_of", "open_middle_sums"]
+__all__ = ["middle_cost", "middle_layers", "middle_of", "middle_sums", "open_middle_sums"]
 
 
 def open_middle_sums(party: Party, access: Access, words: Tensor, *, bits: int, trim: int) -> None:
     """Play one member: publish the sums of all members' words without `trim` at each end of every coordinate."""
-    evaluate = partial(middle_sums_of, trim=trim)
+    evaluate = partial(_middle_of_inputs, trim=trim)
     bitwise(party, access, words, evaluate, taken=bits, live=_live(access.parties, bits))
 
 
-def middle_sums_of(engine: Engine, planes: Tensor, *, trim: int) -> Tensor:
-    """Return the opened planes (clusters, planes, words) of the sums, modulo 2^planes, of all members' planes.
+def _middle_of_inputs(engine: Engine, planes: Tensor, *, trim: int) -> Tensor:
+    return middle_of(engine, engine.share_inputs(planes), trim=trim)
 
-    Whose value stands where in the order, and every single value, stays shared.
+
+def middle_of(engine: Engine, values: Shared, *, trim: int) -> Tensor:
+    """Return the opened planes (clusters, planes, words) of the sums, modulo 2^planes, of signed numbers.
+
+    `values` are (clusters, numbers, planes, words). Which number stands where in the order, and every single number,
+    stays shared.
     """
-    values = engine.share_inputs(planes)
     clusters, n, bits, words = values.shape
     top = torch.zeros(bits, 1, dtype=torch.int64)
     top[-1] = -1  # with their signs flipped, signed numbers are unsigned ones in the same order
@@ -41,7 +45,8 @@ def middle_sums_of(engine: Engine, planes: Tensor, *, trim: int) -> Tensor:
     return engine.reveal(total(engine, engine.products((chosen, spread), fold=2)))
 
 
-def _layers(parties: int, bits: int, trim: int) -> Iterator[int]:
+def middle_layers(parties: int, bits: int, trim: int) -> Iterator[int]:
+    """Yield the planes that each layer of the middle of so many numbers opens."""
     kept = parties - 2 * trim
     yield from places_of_layers(parties, bits)
     yield from at_places_layers(parties, kept)
@@ -53,7 +58,7 @@ def _layers(parties: int, bits: int, trim: int) -> Iterator[int]:
 
 def middle_cost(access: Access, *, clusters: int, coordinates: int, bits: int, trim: int) -> Traffic:
     """Return what one batch sends."""
-    layers = _layers(access.parties, bits, trim)
+    layers = middle_layers(access.parties, bits, trim)
     return bitwise_cost(access, clusters, coordinates, layers, taken=bits, live=_live(access.parties, bits))
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "first_places_cost",
     "neighbours",
     "neighbours_cost",
+    "others_of",
     "range_for",
 ]
 
@@ -84,15 +85,17 @@ def neighbours(bits: Engine, values: Shared, numbers: NumbersForDistances) -> Sh
     both = bits.products((items_as_lanes(each.take(3, low), 3), items_as_lanes(each.take(3, high), 3)))
     distances = lanes_as_items(bits.join([planes, negated(bits, both)], 2), len(pairs))
     # From one lane a pair to one lane a member, for each of the others in turn.
-    order = [pairs.index((min(i, j), max(i, j))) for j, i in _others(members)]
+    columns = zip(*others_of(members), strict=True)
+    laid_out = ((i, j) for column in columns for i, j in enumerate(column))
+    order = [pairs.index((min(i, j), max(i, j))) for i, j in laid_out]
     spread = distances.view(clusters, DISTANCE_PLANES, len(pairs), 1).take(2, order)
     laid = items_as_lanes(spread.view(clusters, DISTANCE_PLANES, members - 1, members, 1), 3)
     return Shared(parts=laid.parts.transpose(2, 3).contiguous())
 
 
-def _others(members: int) -> list[tuple[int, int]]:
-    """Return (other, member) in the order of the distances: the first other of each member, then the second, .."""
-    return [(place + (place >= member), member) for place in range(members - 1) for member in range(members)]
+def others_of(members: int) -> list[list[int]]:
+    """Return for each member the others in the order of its distances: by their numbers."""
+    return [[other for other in range(members) if other != member] for member in range(members)]
 
 
 def neighbours_cost(access: Access, *, clusters: int, coordinates: int) -> tuple[Cost, Cost]:
@@ -127,5 +130,4 @@ def distances_of(words: Tensor) -> Tensor:
     squares = [(words - words[:, member, None]).square().sum(dim=2) & (_BEYOND - 1) for member in range(members)]
     beyond = ~(inside[:, :, None] & inside[:, None, :])
     distances = torch.stack(squares, dim=1) + beyond * _BEYOND
-    others = torch.tensor([[place + (place >= member) for place in range(members - 1)] for member in range(members)])
-    return distances.gather(2, others.expand(clusters, members, members - 1))
+    return distances.gather(2, torch.tensor(others_of(members)).expand(clusters, members, members - 1))

@@ -24,13 +24,16 @@ from protocols.registry import Spec
 from protocols.testing import Check, check_documented, examples_of, refusal
 from protocols.types import balanced_sizes
 
-__all__ = ["HOSTILE", "conformance_checks", "example_specs", "make_given", "make_points"]
+__all__ = ["HOSTILE", "conformance_checks", "example_specs", "make_given", "make_points", "searched_violation"]
 
 # The points have a spread of about 1. Rounding alone is below 1e-12; a rule that iterates may stop a step earlier.
 _TOLERANCE = 1e-6
 _TYPES = (torch.float32, torch.float64)
 # In float32: numbers below 20 and at most 50 roundings of 2^-24 each.
 _SINGLE_TOLERANCE = 1e-4
+
+# The search for a violation: turns, candidates that are kept in each, and how often each is changed in either way.
+_GENERATIONS, _KEPT, _CHILDREN = 6, 3, 3
 
 HOSTILE = (math.nan, math.inf, -math.inf, 1e30, -1e30, 1e-40, LIMIT, 1e300)
 """Numbers that every rule must survive: not finite, far too large (in range and beyond), and denormal in float32."""
@@ -69,6 +72,7 @@ def conformance_checks(spec: Spec) -> list[Check]:
         says_whom_it_excludes,
         changes_by_no_more_than_its_sensitivity,
         stays_within_its_coefficient,
+        stays_within_its_coefficient_however_it_is_searched,
     ]
 
 
@@ -480,3 +484,57 @@ def _sent_by_tainted(honest: Tensor, tolerate: int) -> Iterator[Tensor]:
         torch.full_like(centre, -1e30),
     ):
         yield point.expand(tolerate, -1)
+
+
+def stays_within_its_coefficient_however_it_is_searched(spec: Spec) -> None:
+    """No search over what `tolerate` clusters could send takes the result beyond its coefficient.
+
+    The search starts from known attacks (far, a little is enough, inner product, mimic, 1e30, NaN), and changes the
+    worst ones at random, each tainted cluster on its own, in size and in direction, for some generations.
+    """
+    rule = _rule(spec)
+    for m, d in ((3, 2), (5, 1), (9, 3)):
+        means, sizes = make_points(m, d, seed=1)
+        for tolerate in {1, rule.breakdown(m)} - {0, -1} if rule.breakdown(m) > 0 else ():
+            if math.isfinite(rule.coefficient(sizes, tolerate)):
+                worst = searched_violation(rule, means[tolerate:], sizes, tolerate)
+                assert worst <= 1 + 1e-6, (
+                    f"{spec} is off by {worst:.4g} times what its coefficient {rule.coefficient(sizes, tolerate):.3g} "
+                    f"allows with {tolerate} of {m}"
+                )
+
+
+def searched_violation(rule: Aggregator, honest: Tensor, sizes: Tensor, tolerate: int, *, seed: int = 0) -> float:
+    """Return the largest squared error found, over what the rule's coefficient allows, for honest means (h, d).
+
+    Every candidate is a cell of a batch: what each of `tolerate` clusters sends (tolerate, d).
+    """
+    rng = public_stream(seed, "conformance", "search", *honest.shape)
+    centre, spread = honest.mean(dim=0), honest.std(dim=0, correction=0)
+    allowed = rule.coefficient(sizes, tolerate) * float((honest - centre).square().sum(dim=1).mean())
+    given = make_given(honest, history=torch.cat([honest[:1].expand(tolerate, -1), honest]))
+    sent = torch.stack([row.expand(tolerate, -1) for row in _known_attacks(honest)])
+    worst = 0.0
+    for _ in range(_GENERATIONS):
+        cells = torch.cat([sent, honest.expand(len(sent), -1, -1)], dim=1)
+        errors = (rule(cells, sizes, tolerate, given) - centre).square().sum(dim=1) / allowed
+        worst = max(worst, float(errors.max()))
+        best = sent[errors.argsort(descending=True)[:_KEPT]].nan_to_num(nan=0.0).clamp(-1e9, 1e9)
+        many = best.repeat(_CHILDREN, 1, 1)
+        moved = (
+            torch.from_numpy(rng.normal(size=many.shape))
+            * spread
+            * torch.from_numpy(10.0 ** rng.uniform(-2, 1, size=(len(many), 1, 1)))
+        )
+        stretched = centre + (many - centre) * torch.from_numpy(rng.uniform(0.5, 2.0, size=(len(many), tolerate, 1)))
+        sent = torch.cat([best, many + moved, stretched])
+    return worst
+
+
+def _known_attacks(honest: Tensor) -> list[Tensor]:
+    """Return what tainted clusters are known to send (d,) each; NaN as well, which must not matter."""
+    centre, spread = honest.mean(dim=0), honest.std(dim=0, correction=0)
+    little = [centre - z * spread for z in (0.3, 0.7, 1.0, 1.5, 3.0)]
+    inner = [-factor * centre for factor in (0.1, 1.0, 2.0, 10.0)]
+    far = [torch.full_like(centre, number) for number in (1e3, -1e9, 1e30, math.nan)]
+    return [*little, *inner, *far, *honest]

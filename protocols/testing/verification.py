@@ -120,10 +120,10 @@ def _page(results: Sequence[Mapping[str, Any]], house: Sequence[Row], stock: Seq
     counts = {status: sum(result["status"] == status for result in results) for status in _WORST_FIRST}
     return template.render(
         signs=_SIGNS,
-        columns=columns,
         counts=counts,
         specs=len({result["protocol"] for result in results}),
-        summary=[(name, [_worst(results, name, each) for each in columns]) for name in names],
+        names=names,
+        matrix=[(each, [_worst(results, name, each) for name in names]) for each in columns],
         details=[(name, _details(results, name, columns)) for name in names],
         broken=[result for result in results if result["status"] == "violated"],
         house=house,

@@ -1,18 +1,23 @@
 """The benchmarks against peers measure what they say, at sizes that take no time."""
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 import torch
 
 from attacks import attacks as registry
-from bench.peers import attacks, sums
+from bench.peers import attacks, robust, sums
 from bench.peers._byzfl import byzfl
+from bench.peers.robust import compare_robust_median, price_list
+from bench.peers.stock_median import StockRun
 from bench.peers.sums import compare_sums, move_bytes
 from protocols.check import CloisterError
+from protocols.in_process import InProcessParties
 from protocols.parties import OpenedSums
 from protocols.party_pool import PartyPool
 from protocols.registry import Spec
+from protocols.secure_robust import robust_statistics
 
 
 def test_the_sums_are_compared_with_stock_crypten_and_with_the_bytes_they_move() -> None:
@@ -65,3 +70,58 @@ def _byzfl_error() -> str:
     except CloisterError as error:
         return str(error)
     return ""
+
+
+class Threads:
+    """What the benchmarks ask of a pool, without its processes."""
+
+    def __init__(self, parties: int, **_: float) -> None:
+        self._parties = InProcessParties(parties)
+
+    def __enter__(self) -> InProcessParties:
+        return self._parties
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_the_price_list_has_every_statistic_at_every_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(robust, "PartyPool", Threads)
+    prices = price_list(parties=(3, 5), coordinates=(10,), turns=1)
+    names = list(robust_statistics.entries())
+    assert [(price.statistic, price.parties) for price in prices] == [(name, c) for c in (3, 5) for name in names]
+    for price in prices:
+        assert price.seconds > 0
+        assert 0 < price.offline_bytes < price.wire_bytes
+        assert 2 <= price.offline_rounds < price.rounds
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda opened: {"sums": opened.sums + 1}, "opened other words"),
+        (lambda opened: {"traffic": opened.traffic.beside(opened.traffic)}, "sent Traffic"),
+    ],
+)
+def test_a_statistic_that_opens_other_words_or_costs_more_has_no_price(
+    monkeypatch: pytest.MonkeyPatch, change: Callable[[OpenedSums], dict[str, object]], reason: str
+) -> None:
+    monkeypatch.setattr(robust, "PartyPool", Threads)
+    original = InProcessParties.open_sums
+
+    def planted(self: InProcessParties, protocol: Spec, words: torch.Tensor) -> OpenedSums:
+        opened = original(self, protocol, words)
+        return dataclasses.replace(opened, **change(opened))
+
+    monkeypatch.setattr(InProcessParties, "open_sums", planted)
+    with pytest.raises(AssertionError, match=reason):
+        price_list(names=["sign_majority"], parties=(3,), coordinates=(10,), turns=1)
+
+
+def test_the_median_is_compared_with_stock_crypten_in_time_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(robust, "PartyPool", Threads)
+    monkeypatch.setattr(robust, "run_stock_median", lambda _: StockRun(seconds=1e6, wire_bytes=10**9))
+    compared = compare_robust_median(coordinates=10, turns=1)
+    assert compared.time.peer_s == 1e6
+    assert compared.time.ratio > 1
+    assert compared.bytes_ratio == 10**9 / compared.ours_bytes

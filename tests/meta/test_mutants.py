@@ -38,19 +38,25 @@ LOST = dataclasses.replace(MUTANTS[0], name="killers that are not there", killer
 
 def run_hunt(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.meta.hunt", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3600, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=36000, check=False)
 
 
 @cache
 def sample() -> subprocess.CompletedProcess[str]:
-    """One process that hunts a few bugs, then what is none, then one whose killers cannot be run."""
+    """One process that hunts bugs and what is none, counts false alarms, and ends with killers that are lost."""
     lines = [
+        "import tempfile",
+        "from pathlib import Path",
         "from tests.meta import hunt",
         "from tests.meta.mutants import MUTANTS, Mutant",
         "hunt.warm_up()",
         f"survivors = hunt.hunt([mutant for mutant in MUTANTS if mutant.name in {FAST!r}])",
         "print('survivors:', survivors)",
         f"print('harmless:', hunt.killed({HARMLESS!r}))",
+        "print('clean:', hunt.false_alarms([('tests/units/test_ring.py',)], 20, under_s=0.01))",
+        "wrong = tempfile.mkdtemp() + '/test_wrong.py'",
+        "Path(wrong).write_text('def test_it():\\n    assert False\\n')",
+        "print('wrong:', hunt.false_alarms([(wrong,)], 3))",
         f"hunt.killed({LOST!r})",
     ]
     command = [sys.executable, "-c", "\n".join(lines)]
@@ -91,6 +97,10 @@ class TestASample:
     def test_a_change_that_is_no_bug_survives(self) -> None:
         assert "harmless: False" in sample().stdout, sample().stdout + sample().stderr
 
+    def test_the_correct_code_raises_no_alarm_in_twenty_runs_and_a_wrong_test_one_in_each(self) -> None:
+        assert "clean: 0" in sample().stdout, sample().stdout + sample().stderr
+        assert "wrong: 3" in sample().stdout
+
     def test_killers_that_cannot_be_run_are_an_error_and_no_success(self) -> None:
         assert sample().returncode != 0
         assert "the killers of 'killers that are not there' could not be run" in sample().stderr
@@ -99,4 +109,10 @@ class TestASample:
 @pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "nightly", reason="takes long: the nightly profile runs it")
 def test_the_suite_kills_every_planted_bug() -> None:
     done = run_hunt()
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "nightly", reason="takes long: the nightly profile runs it")
+def test_a_thousand_clean_runs_of_the_fast_killers_raise_no_alarm() -> None:
+    done = run_hunt("--clean", "1000", "--under", "0.02")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -149,6 +149,18 @@ class TestTheKitSeesPlantedBugs:
             ("sums, not means", lambda x, s, t: 3 * middle(x), kit.changes_by_no_more_than_its_sensitivity),
             ("the outer mean", lambda x, s, t: x.mean(dim=0), kit.stays_within_its_coefficient),
             ("an extreme honest point", lambda x, s, t: x.amax(dim=0), kit.stays_within_its_coefficient),
+            (
+                "trims one too few",
+                lambda x, s, t: (
+                    x.nan_to_num(1e9).sort(dim=0).values[max(t - 1, 0) : len(x) - max(t - 1, 0)].mean(dim=0)
+                ),
+                kit.stays_within_its_coefficient_however_it_is_searched,
+            ),
+            (
+                "collusion is seen by equal rows",
+                lambda x, s, t: middle(x.nan_to_num(1e9)) if len(x.unique(dim=0)) < len(x) else 9 * x.amax(dim=0),
+                kit.stays_within_its_coefficient_however_it_is_searched,
+            ),
             ("one bad row", lambda x, s, t: x.amax(dim=0) + x.amin(dim=0), kit.changes_by_no_more_than_its_sensitivity),
         ],
         ids=lambda given: given if isinstance(given, str) else getattr(given, "__name__", ""),

@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from protocols import zero_sharing
+from protocols.check import CloisterError
 from protocols.registry import Spec
 from protocols.secure_sum import _verified, secure_sums
 from protocols.testing import suite
 from protocols.testing.invariants import INVARIANTS, PROTOCOL
+from protocols.testing.invariants.contract import Evidence
+from protocols.testing.invariants.runs import sizes
 from protocols.testing.suite import ConformanceCheck, conformance_checks, default_effort, effort_named, examine
 
 # They take a minute, and have many tests of their own; every profile but `ci` tries them.
@@ -47,6 +50,18 @@ def test_every_invariant_is_checked_here_or_elsewhere_or_waits_for_an_issue() ->
     assert [each.number for each in INVARIANTS] == list(range(1, 46))
     for invariant in INVARIANTS:
         assert invariant.check is not None or invariant.tests or invariant.pending, invariant.name
+
+
+def test_a_check_that_has_tried_nothing_is_no_evidence() -> None:
+    with pytest.raises(CloisterError, match="cases = 0 is not allowed"):
+        Evidence(how="exact", cases=0, text="nothing")
+
+
+def test_a_protocol_of_large_clusters_only_is_tried_in_its_smallest() -> None:
+    spec = secure_sums.resolve("hierarchical")
+    assert sizes(spec, 4) == [6]
+    costs = next(each for each in PROTOCOL if each.number == 44)
+    assert examine(spec, costs, effort_named("dev")).cases > 0
 
 
 def status_of(spec: Spec, number: int) -> str:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from protocols.secure_robust._access import Access
 from protocols.secure_robust._circuits import greater
+from protocols.secure_robust._conversions import Draw, as_words, deal_bits
 from protocols.secure_robust._engine import BITS, WORDS, Engine, Shared
 from tests.robust import Program, TapedPads, leaking
 
@@ -33,6 +34,20 @@ def sum_of_products(engine: Engine, words: Tensor) -> Tensor:
     return engine.reveal_products((values.take(1, [0, 1, 2]), values.take(1, [1, 2, 0])), fold=1)
 
 
+def bit_as_word(engine: Engine, bits: Tensor) -> Tensor:
+    """Open x0 as a word, through a bit that dealers deal in both forms."""
+    dealt = deal_bits(engine, own_draw(engine), (len(bits), 1, 1))
+    value = engine.share_inputs(bits).take(1, [0]).view(len(bits), 1, 1, 1)
+    return engine.over(WORDS).reveal(as_words(engine, value, dealt, 1)) & 1
+
+
+def own_draw(engine: Engine) -> Draw:
+    """A dealer's own secrets, from the tape."""
+    pads = engine._pads
+    assert isinstance(pads, TapedPads)
+    return lambda shape: pads.tape.take(("own", (pads.rank,)), 1, shape)
+
+
 def inputs_of(parties: int, numbers: int, planes: int) -> list[list[list[list[int]]]]:
     """Every input of the first two parties; the others' are zero."""
     cases = product(range(numbers), repeat=2)
@@ -53,6 +68,13 @@ def test_products_modulo_a_small_ring_show_nobody_more_than_what_is_opened(progr
 def test_four_parties_of_whom_one_is_curious() -> None:
     cases = [[[[x]] for x in case] for case in product(range(2), repeat=4)]
     assert leaking(FOUR, BITS, sum_of_products, cases) == []
+
+
+def test_a_bit_becomes_a_word_without_showing_anybody_what_it_is() -> None:
+    """What parties 1 and 2 learn is x0, which is opened in the end, and nothing besides it."""
+    hidden = [[[[x]] for x in case] for case in product(range(2), repeat=3)]
+    assert leaking(THREE, BITS, lambda engine, bits: bit_as_word(engine, bits) * 0, hidden) == [1, 2]
+    assert leaking(THREE, BITS, bit_as_word, hidden) == []
 
 
 def reduced(program: Program, modulus: int) -> Program:

@@ -1,5 +1,6 @@
 """The whole suite against systems that nobody here wrote: they keep what their authors claim, or are known not to."""
 
+import importlib
 import os
 from collections.abc import Callable
 from typing import Any
@@ -116,7 +117,7 @@ class TestPlantedBugsInMpyc:
 
     def plant(self, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any]) -> None:
         with on_the_bench("mpyc_shamir"):
-            thresha = __import__("mpyc.thresha", fromlist=["random_split"])
+            thresha = importlib.import_module("mpyc.thresha")
         monkeypatch.setattr(thresha, "random_split", change(thresha.random_split))
 
     def test_a_polynomial_of_too_low_a_degree_is_no_secret(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,14 +145,14 @@ class TestPlantedMendingsOfFlwr:
 
         with on_the_bench("flwr_secaggplus"):
             assert self.status(19) == "violated as documented"
-            client = __import__("tests.systems.adapters._flwr", fromlist=["client"]).client
+            client = importlib.import_module("tests.systems.adapters._flwr").client
             monkeypatch.setattr(client, "_unmask", refuse)
             assert self.status(19) == "violated"
 
     def test_seeds_of_which_all_bits_count(self, monkeypatch: pytest.MonkeyPatch) -> None:
         need("flwr_secaggplus")
         with on_the_bench("flwr_secaggplus"):
-            checks = __import__("tests.systems.adapters._flwr_checks", fromlist=["pseudo_rand_gen"])
+            checks = importlib.import_module("tests.systems.adapters._flwr_checks")
             plain = checks.pseudo_rand_gen
             monkeypatch.setattr(checks, "pseudo_rand_gen", lambda seed, *rest: plain(seed[:4], *rest))
             assert self.status(15) == "violated"

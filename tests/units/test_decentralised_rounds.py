@@ -18,6 +18,7 @@ from bench.cell import Cell
 from bench.data import Dataset
 from bench.datasets import datasets
 from bench.decentralised import exchange_models, one_model
+from bench.estimate import estimate_s
 from bench.experiment import load_experiment, parse_experiment
 from bench.federation import build, run_cell
 from bench.grid import expand, skip_reason
@@ -133,7 +134,7 @@ def test_a_cluster_that_opened_nothing_exchanges_the_model_that_it_has(digits: D
     federation = build(one_cell(exchange="gossip"), digits)
     models = torch.arange(5.0)[:, None].expand(5, federation.network.dimension)
     ones = torch.ones(4, federation.network.dimension, dtype=torch.float64)
-    opened = Opened(numbers=[0, 1, 2, 4], sums=ones, contributors=[(0,)] * 4, exact=[True] * 4, traffic=Traffic.none())
+    opened = Opened(numbers=[0, 1, 2, 4], means=ones, contributors=[(0,)] * 4, exact=[True] * 4, traffic=Traffic.none())
     found = exchange_models(
         federation, models, opened, ones, clustering=form_clusters(federation, 0), round_index=0
     ).models
@@ -391,3 +392,7 @@ def test_a_cluster_with_few_neighbours_does_not_make_the_others_trust_everybody(
     outcome = run_round(federation, start(federation), 0, parties)
     assert outcome.tolerated_clusters == 0
     assert federation.exchange.heard[0][1] == 2
+
+
+def test_how_long_such_a_plan_takes_can_be_estimated(digits: Dataset) -> None:
+    assert estimate_s([one_cell(rounds=3)], [digits]) > 0

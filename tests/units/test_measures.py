@@ -257,3 +257,11 @@ def test_the_report_shows_what_was_measured_and_only_that() -> None:
 def test_every_heading_of_the_report_is_explained() -> None:
     for word in ("Worst class", "Moved", "Excluded clusters", "precision", "recall", "Lost and recovered", "worst of"):
         assert word in NOTE
+
+
+def test_a_rule_that_did_not_run_excluded_nobody(digits: Dataset, parties: InProcessParties) -> None:
+    """More rows of NaN than krum is told to withstand: the round has no result, and nothing to say of whom it chose."""
+    hostile = {"attack": {"name": "nan_inf_huge"}, "placement": "spread", "f": 9}
+    found = run_cell(one_cell(aggregator="krum", **hostile), digits, parties).metrics
+    assert found["excluded_clusters"] is None
+    assert found["honest_deviation"] is None

@@ -20,11 +20,14 @@ from bench.experiment import parse_experiment
 from bench.federation import build, run_cell
 from bench.grid import expand
 from bench.misconduct import MISCONDUCT, misconduct, misconduct_columns
+from bench.noise import multipliers_of
+from bench.opening import Opened
 from bench.round import form_clusters, run_round
 from protocols.faults import Combined, Crash, Equivocate, Tamper
 from protocols.in_process import InProcessParties
 from protocols.randomness import public_stream
 from protocols.secure_sum import secure_sums
+from protocols.types import Traffic
 
 ON_MESSAGES = [name for name, entry in attacks.entries().items() if entry.facts["surface"] == "message"]
 
@@ -66,7 +69,7 @@ def test_a_tampered_share_moves_the_sum_by_what_was_added(digits: Dataset, parti
     for j, count in enumerate(counts):
         found = set(shift[j].round().tolist())
         assert found == ({0.0, delta / 4} if count else {0.0})
-    assert moved.sum_exact  # it speaks of clusters in which nobody misbehaves, and an alarm would be false
+    assert moved.sum_exact  # it speaks of clusters in which nobody misbehaves; of this one an alarm would be false
     assert not moved.named
 
 
@@ -243,3 +246,27 @@ def test_what_the_parties_of_a_lost_batch_sent_is_known() -> None:
     assert parties.spent.wire_bytes > 0
     whole = InProcessParties(4)
     assert whole.open_sums(secure_sums.resolve("additive"), words).traffic == whole.spent
+
+
+def test_noise_of_members_that_a_sum_leaves_out_protects_nobody(digits: Dataset, parties: InProcessParties) -> None:
+    """Who is left out of a sum that opens, by whatever its fellows did, does not hide the others in it."""
+    private = {"name": "distributed", "noise_multiplier": 1.0}
+    federation = build(one_cell("none", privacy=private, protocol="shamir"), digits)
+    clustering = form_clusters(federation, 0)
+    members = clustering.clusters[0]
+    honest = [process for process in members if not federation.faulty[process]]
+    everybody = multipliers_of(federation, clustering, None)
+    fewer = multipliers_of(federation, clustering, None, frozenset(honest[:1]))
+    assert everybody is not None
+    assert fewer is not None
+    assert (fewer[honest] < everybody[honest]).all()
+    others = [process for cluster in clustering.clusters[1:] for process in cluster if not federation.faulty[process]]
+    assert (fewer[others] == everybody[others]).all()
+    opened = Opened(
+        numbers=[0],
+        means=torch.zeros(1, 1, dtype=torch.float64),
+        contributors=[tuple(members[1:])],
+        exact=[True],
+        traffic=Traffic.none(),
+    )
+    assert opened.left_out(clustering) == frozenset(members[:1])

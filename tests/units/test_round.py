@@ -405,14 +405,15 @@ def assert_leaves_the_failed_cluster_out(digits: Dataset) -> None:
 
 
 def all_added(opened: Any) -> Any:
-    return dataclasses.replace(opened, contributors=[(0, 1, 2)] * len(opened.numbers))
+    means = opened.means * opened.added[:, None] / 3
+    return dataclasses.replace(opened, means=means, contributors=[(0, 1, 2)] * len(opened.numbers))
 
 
 def zeros_added(opened: Any) -> Any:
     """A failed cluster as one that sent nothing but zeros."""
-    sums = torch.zeros(4, opened.sums.shape[1], dtype=torch.int64)
-    sums[opened.numbers] = opened.sums
-    return dataclasses.replace(opened, numbers=range(4), sums=sums, contributors=[(0, 1)] * 4, exact=[True] * 4)
+    means = torch.zeros(4, opened.means.shape[1], dtype=torch.float64)
+    means[opened.numbers] = opened.means
+    return dataclasses.replace(opened, numbers=range(4), means=means, contributors=[(0, 1)] * 4, exact=[True] * 4)
 
 
 class TestLosses:

@@ -2,9 +2,11 @@
 
 import csv
 import json
+import math
 import sys
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from bench.simulation.screening import tested_clusters as clusters_with_a_test
 from bench.simulation.seats import Seats
 from bench.simulation.standing import Standing
 from bench.simulation.world import World, owners_of
+from bench.tolerance.answer import judge
 from protocols.check import CloisterError
 from protocols.clustering.churn import join
 from protocols.clustering.hierarchical import Hierarchical
@@ -386,6 +389,34 @@ class TestAnEpoch:
         world.advance()
         assert np.count_nonzero(world.kinds == BYZANTINE) == 12
         assert 1 <= np.count_nonzero((world.kinds == BYZANTINE) & (before != BYZANTINE)) <= 2
+
+
+@pytest.mark.parametrize("placement", ["uniform", "packed", "spread", "iid"])
+def test_the_first_round_of_many_seeds_fails_as_often_as_the_law_says(placement: str) -> None:
+    """Each side within six standard deviations of 250 trials (2e-9), for all kinds of faults, in fixed clusters."""
+    trials = 250
+    given = {"n": 22, "faulty": "2", "crash": "2", "curious": "1", "cluster_size": 5, "policy": "round_robin"}
+    first = asked(**given, placement=placement, threshold="1")
+    groups = first.question.groups(5)
+    law, most = judge(first.question, groups), first.question.tolerate(groups)
+    failed = np.zeros(3)
+    for seed in range(trials):
+        world = World(replace(first, seed=seed))
+        world.advance()
+        found = verdict_of_counts(world.counts, first.question.conditions, most)
+        failed += (not found.private, not found.correct, not found.live)
+    for count, side in zip(failed.tolist(), (law.private, law.correct, law.live), strict=True):
+        assert side.engine != "bounds"
+        assert abs(count / trials - side.value) <= 6 * math.sqrt(side.value * (1 - side.value) / trials) + 1e-12
+
+
+def test_who_moves_keeps_its_kind_of_fault_among_the_faulty() -> None:
+    world = World(asked(placement="targeted", moves=2, faulty="6", crash="3", curious="3"))
+    world.advance()
+    for _ in range(4):
+        before = world.composition
+        world.advance()
+        assert world.composition == before
 
 
 def screened(rounds: int, noise: Noise, *, drop: bool = False) -> tuple[Screening, GroupTests, NDArray[np.bool_]]:

@@ -50,6 +50,9 @@ class Evidence:
     cases: int
     text: str
 
+    def __post_init__(self) -> None:
+        check.integer_at_least(1, cases=self.cases)  # a check that tried nothing says nothing
+
 
 @dataclass(frozen=True, kw_only=True)
 class NotApplicable:

@@ -24,6 +24,7 @@ from protocols.testing.invariants.runs import (
     observe,
     observe_pair,
     scenario_of,
+    size_with_an_absence,
     sizes,
     steps_of,
     suite_line,
@@ -200,7 +201,8 @@ def does_not_depend_on_places(spec: Spec, effort: Effort) -> Evidence:
 def any_subset_opens_the_same(spec: Spec, effort: Effort) -> Evidence | NotApplicable:
     """I8: whichever members are left at the end, enough of them open the sum that all of them would open."""
     cases = 0
-    for parties in sizes(spec, min(effort.members, 6), least=3):
+    small, absent = sizes(spec, min(effort.members, 6), least=3), size_with_an_absence(spec)
+    for parties in small if absent is None or absent in small else [*small, absent]:
         last = steps_of(spec, parties) - 1
         lose = max((k for k in range(parties) if tolerates(spec, parties, 0, k)[1]), default=0)
         for absent in combinations(range(parties), lose) if lose else ():

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 from unittest import mock
 
@@ -47,6 +48,7 @@ __all__ = [
 _DEADLINE_S = 60.0  # virtual
 CLUSTERS = 2
 COORDINATES = 3
+_LARGEST = 16
 _MOST_EXCHANGES = 2000
 
 
@@ -229,16 +231,18 @@ def watching(watched: Watched) -> Any:
 
 
 def sizes(spec: Spec, most: int, *, least: int = 1) -> list[int]:
-    """Return the sizes of clusters that the protocol accepts."""
+    """Return the sizes of clusters that the protocol accepts, else the smallest one beyond `most`."""
     protocol = secure_sums.make(spec)
-    accepted: list[int] = []
-    for parties in range(least, most + 1):
+
+    def accepts(parties: int) -> bool:
         try:
             protocol.check_size(parties=parties)
         except CloisterError:
-            continue
-        accepted.append(parties)
-    return accepted
+            return False
+        return True
+
+    accepted = list(filter(accepts, range(least, most + 1)))
+    return accepted or list(islice(filter(accepts, range(most + 1, _LARGEST + 1)), 1))
 
 
 def size_with_an_absence(spec: Spec) -> int | None:

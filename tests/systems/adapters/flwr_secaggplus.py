@@ -61,7 +61,12 @@ from tests.systems.adapters._flwr import (
     recorddict_compat,
     server,
 )
-from tests.systems.adapters._flwr_checks import masks_are_uniform, seeds_are_wide, unmasks_one_of_both
+from tests.systems.adapters._flwr_checks import (
+    masks_are_uniform,
+    needs_ideal_masks,
+    seeds_are_wide,
+    unmasks_one_of_both,
+)
 
 logging.getLogger("flwr").setLevel(logging.CRITICAL)  # it reports each stage of each round
 
@@ -120,7 +125,9 @@ def _violates(protocol: "FlwrSecaggplus") -> Mapping[str, str]:
 
 def _checks(protocol: "FlwrSecaggplus") -> Mapping[str, object]:
     checks: dict[str, object] = {"I19": unmasks_one_of_both}
-    return checks if protocol.generator == "ideal" else {**checks, "I14": masks_are_uniform, "I15": seeds_are_wide}
+    if protocol.generator == "numpy":
+        checks |= {"I12": needs_ideal_masks, "I14": masks_are_uniform, "I15": seeds_are_wide, "I20": needs_ideal_masks}
+    return checks
 
 
 @secure_sums.register(

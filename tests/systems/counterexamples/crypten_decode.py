@@ -1,6 +1,6 @@
 """Decoding is off by one for some negative numbers.
 
-Claim: `FixedPointEncoder.decode` gives back what `encode` encoded, to within its precision of 2^-16.
+Claim: decrypting gives back what was encrypted (CrypTen's README, its first example).
 """
 
 import importlib

@@ -1,6 +1,6 @@
 """One NaN turns an encrypted sum into a huge number, without an error.
 
-Claim: a `CrypTensor` behaves as a torch tensor does, in which NaN plus a number is NaN (CrypTen's README).
+Claim: a `CrypTensor` 'looks and feels exactly like a PyTorch `Tensor`' (CrypTen's README).
 """
 
 import importlib

@@ -25,5 +25,5 @@ def party():
 held = importlib.import_module("crypten.mpc.context").run_multiprocess(4)(party)()
 keys = [torch.Generator().manual_seed(held[rank][0][name]) for rank, name in ((0, "next"), (2, "prev"))]
 draw = importlib.import_module("crypten.common.rng").generate_random_ring_element
-update = held[1][1] - int(draw((1,), generator=keys[0])) + int(draw((1,), generator=keys[1]))
+update = (held[1][1] - int(draw((1,), generator=keys[0])) + int(draw((1,), generator=keys[1]))) % 2**64
 print(f"violated: with their own seeds 0 and 2 read {update} off party 1's share" if update == 12345 else "holds")

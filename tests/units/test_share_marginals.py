@@ -1,0 +1,37 @@
+"""Residues that the statistical checks of shares look at: modulo the protocol's ring, 2^32 or 2^64."""
+
+import numpy as np
+import pytest
+
+from protocols.testing.invariants.shares import _highest, _p_value, _unsigned
+
+SAMPLES = 4096
+ALPHA = 1e-12  # the false-positive rate of each uniform case below; what is not uniform gives less than 1e-300
+
+
+def drawn(least: int, most: int) -> np.ndarray:
+    return np.random.default_rng(5).integers(least, most, SAMPLES, dtype=np.int64)
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "modulus", "size"),
+    [
+        (-(2**21), 2**21, 2**22, 2**22),
+        (0, 5, 5, 5),
+        (0, 2**32, 2**22, 2**32),
+        (-(2**31), 2**31, 2**22, 2**32),
+        (-(2**63), 2**63 - 1, 2**22, 2**64),
+        (-(2**63), 2**63 - 1, 2**64, 2**64),
+        (0, 2**61 - 1, 2**61 - 1, 2**61 - 1),
+    ],
+)
+def test_words_that_are_uniform_in_their_ring_pass(least: int, most: int, modulus: int, size: int) -> None:
+    words, found = _unsigned(drawn(least, most), modulus)
+    assert found == size
+    if size > 32:  # of five residues the highest parts are not equally many
+        assert _p_value(_highest(words, size)) > ALPHA
+
+
+@pytest.mark.parametrize(("least", "most", "modulus"), [(0, 2**31, 2**22), (0, 2**40, 2**22), (0, 2**21, 2**22)])
+def test_words_that_fill_a_part_of_their_ring_do_not(least: int, most: int, modulus: int) -> None:
+    assert _p_value(_highest(*_unsigned(drawn(least, most), modulus))) < 1e-300
