@@ -21,7 +21,7 @@ __all__ = ["FAMILIES", "families", "is_long", "rule_map"]
 
 _MANY_ATTACKS = 16  # beyond, one block under the other is longer than anybody scrolls
 _MOST_COLUMNS = 16
-_COLUMN, _GAP, _TITLE, _HEAD = 0.7, 0.25, 0.3, 0.75
+_COLUMN, _GAP, _TITLE, _HEAD = 0.84, 0.25, 0.3, 0.75
 
 FAMILIES: Mapping[tuple[str, ...], str] = {
     ("own",): "updates, from what the senders have themselves",
@@ -50,7 +50,9 @@ def families(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 def _family(label: str) -> str:
     entries = attacks.entries()
-    names = [word for word in re.findall(r"[^\s()|+,=]+", label) if word in entries and word != CLEAN]
+    # A parameter's value may have an attack's name, as in free_rider(kind=constant).
+    words = re.findall(r"[^\s()|+,]+", re.sub(r"\w+=[^,()]*", "", label))
+    names = [word for word in words if word in entries and word != CLEAN]
     kinds = {str(entries[name].facts.get("knowledge", entries[name].facts["surface"])) for name in names}
     if len(names) > 1:
         return _MIXED
@@ -118,5 +120,6 @@ def _title(found: Study, privacy: str, clustering: str) -> str:
 
 
 def _rule(block: str) -> str:
-    """Return a block's title without the words that all have: "aggregator trimmed_mean · pre nnm" by its values."""
-    return "\n".join(part.removeprefix("aggregator ") for part in block.split(" · "))
+    """Return a block's title by its values: of "aggregator trimmed_mean · pre nnm" the two, of "pre none" nothing."""
+    parts = [part.removeprefix("aggregator ") for part in block.split(" · ")]
+    return "\n".join(part for part in parts if not part.endswith(f" {CLEAN}")) or block
