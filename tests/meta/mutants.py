@@ -181,7 +181,7 @@ LISTED: tuple[Mutant, ...] = (
         name="the aggregator gets faulty processes where it needs faulty clusters",
         listed=31,
         module="bench/setting.py",
-        old="        return min(self.declared_faulty, m, self.rule.breakdown(m))\n",
+        old="        return min(self.declared_faulty, m, self.withstands(m))\n",
         new="        return self.declared_faulty\n",
         killers=("tests/units/test_round.py",),
     ),
