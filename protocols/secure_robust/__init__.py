@@ -9,6 +9,9 @@ whose random numbers add up hides each number as long as one dealer is honest, b
 terms that no single dealer knows, so such a committee would itself have to compute securely. Here the members are
 the committee: any t members lack a part of each mask (`_access`), products of parts need no message, and the offline
 phase is an agreement on keys. With t >= c / 2 all this would need public-key work for every product.
+
+Memory: statistics of single coordinates run in waves of them and need 32 MiB a live layer, however many there are;
+those of whole updates keep a party's parts of all members' words and of as many planes, O(parts x members x d) words.
 """
 
 from typing import Protocol

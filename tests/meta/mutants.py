@@ -215,6 +215,28 @@ LISTED: tuple[Mutant, ...] = (
 
 OWN: tuple[Mutant, ...] = (
     Mutant(
+        name="shares of an opening that no pad blinds",
+        private=True,
+        module="protocols/secure_robust/_engine.py",
+        old="            blind = (self.algebra.add if self.rank < peer else self.algebra.subtract)(blind, words)\n",
+        new="            blind = self.algebra.add(blind, torch.zeros_like(words))\n",
+        killers=("tests/properties/test_robust_secrecy.py",),
+    ),
+    Mutant(
+        name="a range check that forgets its borrow",
+        module="protocols/secure_robust/_checked.py",
+        old="    inside = bits.add(plain, bits.products((borrow, bits.add(plain, less_one))))\n",
+        new="    inside = bits.add(plain, bits.products((borrow, bits.add(less_one, less_one))))\n",
+        killers=("tests/properties/test_robust_norms.py", "-k", "TestNormCheck"),
+    ),
+    Mutant(
+        name="of two values both come before the other",
+        module="protocols/secure_robust/_ranking.py",
+        old="    both = engine.join([later, negated(engine, later)], 1)\n",
+        new="    both = engine.join([later, later], 1)\n",
+        killers=("tests/units/test_robust_core.py", "-k", "places"),
+    ),
+    Mutant(
         name="tags without their masks",
         private=True,
         module=_VERIFIED,

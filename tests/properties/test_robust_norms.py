@@ -149,6 +149,8 @@ class TestKrum:
         opened = opened_by("krum", words)
         for sums, updates in zip(opened.sums, words, strict=True):
             assert any(torch.equal(sums, updates[member]) for member in (0, 2, 3, 4))
+        everybody_else = words[:, [0, 2, 3, 4]].sum(dim=1)
+        assert torch.equal(Krum(selected=4).reference(words).sums, everybody_else)
 
     def test_of_equal_scores_the_member_with_the_lower_number_is_selected(self) -> None:
         words = torch.zeros(1, 5, 2, dtype=torch.int64)
