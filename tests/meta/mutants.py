@@ -137,8 +137,8 @@ LISTED: tuple[Mutant, ...] = (
         name="the outer mean instead of the robust rule",
         listed=18,
         module="protocols/aggregators/median.py",
-        old="    return (ordered[:, (m - 1) // 2].double() + ordered[:, m // 2]) / 2\n",
-        new="    return ordered.mean(dim=1)\n",
+        old="    return in_order(points.means, middle)\n",
+        new="    return in_order(points.means, lambda ordered: ordered.mean(dim=-1))\n",
         killers=("tests/properties/test_aggregators.py", "-k", "median"),
     ),
     Mutant(
