@@ -10,8 +10,8 @@ from protocols.aggregators import NotFiniteError
 
 __all__ = ["in_order", "middle", "nearest_average"]
 
-# Numbers in a block: with its sorted copy it stays in a second-level cache of 1 MiB or more in float32.
-_BLOCK = 2**17
+# Numbers in a block: 1 MiB in float32, which a second-level cache holds; half and twice as many take as long.
+_BLOCK = 2**18
 
 
 def in_order(means: Tensor, inner: Callable[[Tensor], Tensor]) -> Tensor:
@@ -23,7 +23,8 @@ def in_order(means: Tensor, inner: Callable[[Tensor], Tensor]) -> Tensor:
     result = means.new_empty((means.shape[0], means.shape[2]), dtype=torch.float64)
     for cells, columns in _blocks(*means.shape):
         ordered = _sorted(means[cells, :, columns].mT)
-        if not bool(torch.isfinite(ordered[..., [0, -1]]).all()):
+        ends = ordered[..., :: max(1, ordered.shape[-1] - 1)]
+        if not bool(torch.isfinite(ends).all()):
             raise NotFiniteError("infinities and NaN are at the ends of the order")
         result[cells, columns] = inner(ordered).to(torch.float64)
     return result
@@ -67,7 +68,6 @@ def _sorted(block: Tensor) -> Tensor:
     """
     if block.device.type != "cpu":
         return block.sort(dim=-1).values
-    copy = np.ascontiguousarray(block.numpy())
-    copy = copy.copy() if np.shares_memory(copy, block.numpy()) else copy
+    copy = np.array(block.numpy(), order="C")
     copy.sort(axis=-1)
     return torch.from_numpy(copy)
