@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bench.peers import Comparison
 from bench.peers.stock_median import PARTIES, StockRun, run_stock_median
+from protocols.check import CloisterError
 from protocols.memory import keep_freed_memory
 from protocols.party_pool import PartyPool
 from protocols.randomness import public_stream
@@ -93,10 +94,21 @@ def compare_robust_median(*, coordinates: int = 10_000, turns: int = 3) -> Media
 
 
 def _specs(names: Sequence[str] | None, members: int) -> Iterable[Spec]:
-    """Each statistic with its defaults; Krum tolerates as many as a cluster of this size allows."""
+    """Each statistic with its defaults; one that is told how many to tolerate, as many as fit such a cluster."""
     for name in names or robust_statistics.entries():
-        fitted = {"tolerate": (members - 3) // 2} if "tolerate" in robust_statistics.entry(name).defaults else {}
-        yield robust_statistics.resolve({"name": name, **fitted})
+        told = "tolerate" in robust_statistics.entry(name).defaults
+        yield _told(name, members) if told else robust_statistics.resolve(name)
+
+
+def _told(name: str, members: int) -> Spec:
+    for tolerate in range(members // 2, -1, -1):
+        try:
+            spec = robust_statistics.resolve({"name": name, "tolerate": tolerate})
+            robust_statistics.make(spec).check_size(parties=members)
+        except CloisterError:
+            continue
+        return spec
+    raise CloisterError(f"{name} cannot run in a cluster of {members} members, whatever it tolerates")
 
 
 def _price(pool: PartyPool, spec: Spec, words: Tensor, turns: int) -> Price:
