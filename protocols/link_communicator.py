@@ -180,10 +180,14 @@ class LinkCommunicator:
         return [peer for peer in range(self._parties) if peer != self._link.rank]
 
     def _gathered(self, tensor: Tensor, outgoing: Mapping[int, Tensor]) -> Tensor:
-        """Return the tensors of all parties (parties, ...), while this one's goes out."""
+        """Return the tensors of all parties (parties, ...), while this one's goes out.
+
+        They are received in their shape: transcripts, and what checks make of them, tell clusters apart by it.
+        """
         rows = torch.empty(self._parties, *tensor.shape, dtype=tensor.dtype)
         rows[self._link.rank] = tensor
-        self._link.exchange(outgoing, {peer: rows[peer].view(-1) for peer in self._peers()})
+        received = rows if tensor.dim() else rows.view(-1, 1)
+        self._link.exchange(outgoing, {peer: received[peer] for peer in self._peers()})
         return rows
 
     def _reduce_scatter(self, parts: tuple[Tensor, ...], combine: Callable[[Tensor], Tensor]) -> Tensor:

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from protocols.testing.invariants.shares import _highest, _p_value, _unsigned
+from protocols.secure_sum import secure_sums
+from protocols.testing.invariants.secrecy import promises_secrecy
+from protocols.testing.invariants.shares import _equal_inputs, _highest, _marginal_tests, _p_value, _unsigned
 
 SAMPLES = 4096
 ALPHA = 1e-12  # the false-positive rate of each uniform case below; what is not uniform gives less than 1e-300
@@ -35,3 +37,14 @@ def test_words_that_are_uniform_in_their_ring_pass(least: int, most: int, modulu
 @pytest.mark.parametrize(("least", "most", "modulus"), [(0, 2**31, 2**22), (0, 2**40, 2**22), (0, 2**21, 2**22)])
 def test_words_that_fill_a_part_of_their_ring_do_not(least: int, most: int, modulus: int) -> None:
     assert _p_value(_highest(*_unsigned(drawn(least, most), modulus))) < 1e-300
+
+
+PROMISING = [name for name in secure_sums.entries() if promises_secrecy(secure_sums.resolve(name), 6)]
+
+
+@pytest.mark.parametrize("name", PROMISING)
+def test_every_protocol_that_promises_secrecy_shows_words_to_sample(name: str) -> None:
+    # Messages that lose the axis of the clusters leave nothing to look at, and everything would look uniform.
+    spec = secure_sums.resolve(name)
+    views = _equal_inputs(spec, 6, clusters=32, seed=1)
+    assert _marginal_tests(views, secure_sums.make(spec).ring.modulus)
