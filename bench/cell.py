@@ -267,9 +267,9 @@ _VERDICTS = {
 }
 _PACKAGES = ("torch", "numpy", "crypten")
 _BENCH_CORE = (
-    *("attacking.py", "worker.py", "cell.py", "chain.py", "data.py", "federation.py", "given.py", "inside.py"),
-    *("judging.py", "metrics.py", "noise.py", "observation.py", "opening.py", "poisoning.py", "population.py"),
-    *("recall.py", "round.py", "rules.py", "setting.py", "training.py"),
+    *("attacking.py", "worker.py", "cell.py", "chain.py", "columns.py", "data.py", "federation.py", "given.py"),
+    *("inside.py", "judging.py", "metrics.py", "noise.py", "observation.py", "opening.py", "outcome.py"),
+    *("poisoning.py", "population.py", "recall.py", "round.py", "rules.py", "setting.py", "training.py", "words.py"),
     *("decentralised.py", "measures.py", "misconduct.py", "placing.py"),
 )
 

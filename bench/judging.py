@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.round import RoundOutcome
+from bench.outcome import RoundOutcome
 from protocols.tolerance.disclosure import Disclosure
 
 __all__ = ["DISCLOSED", "JUDGED", "SIDES", "Epoch", "judged"]

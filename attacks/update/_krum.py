@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from attacks.update._statistics import lengths
+from protocols.gram import squared_from
 
 __all__ = ["Bait", "choice", "longest_chosen", "squared_distances", "supporters"]
 
@@ -58,10 +59,7 @@ class Bait:
 def squared_distances(rows: Tensor) -> Tensor:
     """Return the squared distances (k, k) of rows (k, d), with infinity on the diagonal; centred, then by Gram."""
     centred = rows - rows.mean(dim=0)
-    gram = centred @ centred.T
-    norms = gram.diagonal()
-    squared = (norms[:, None] + norms[None, :] - 2 * gram).clamp(min=0)
-    return squared.fill_diagonal_(torch.inf)
+    return squared_from(centred @ centred.T).fill_diagonal_(torch.inf)
 
 
 def choice(rows: Tensor, *, tolerate: int) -> Tensor:

@@ -5,7 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from protocols.aggregators import _ordered
 from protocols.aggregators._screening import Points
+from protocols.gram import own_products
 from protocols.norms import row_norms
 
 __all__ = ["centred", "cosines", "directions", "each_cell", "gram_of", "mean_of", "middle"]
@@ -27,9 +29,7 @@ def centred(rows: Tensor) -> Tensor:
 
 def gram_of(rows: Tensor) -> Tensor:
     """Return the products (m, m) of the rows around their median, exactly symmetric."""
-    around = centred(rows)
-    gram = around @ around.T
-    return (gram + gram.T) / 2
+    return own_products(centred(rows))
 
 
 def mean_of(rows: Tensor, chosen: Tensor) -> Tensor:
@@ -46,13 +46,9 @@ def directions(rows: Tensor) -> Tensor:
 
 def cosines(rows: Tensor) -> Tensor:
     """Return the cosines (m, m) between rows, exactly symmetric; 0 for a row of zeros, with itself as well."""
-    ways = directions(rows)
-    found = ways @ ways.T
-    return ((found + found.T) / 2).clamp(-1.0, 1.0)
+    return own_products(directions(rows)).clamp(-1.0, 1.0)
 
 
 def middle(values: Tensor) -> float:
     """Return the median of values (m,): of an even number, the mean of the middle two."""
-    ordered = values.sort().values
-    m = len(ordered)
-    return float(ordered[(m - 1) // 2] + ordered[m // 2]) / 2
+    return float(_ordered.middle(values.sort().values))

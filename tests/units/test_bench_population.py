@@ -21,8 +21,9 @@ from bench.datasets import datasets
 from bench.experiment import parse_experiment
 from bench.federation import _noise_name, build, move_faults, run_cell
 from bench.grid import expand, skip_reason
+from bench.outcome import _suspects
 from bench.population import label_shares, make_population, place, with_trust
-from bench.round import _suspects, form_clusters, run_round
+from bench.round import form_clusters, run_round
 from bench.setting import Federation
 from protocols.check import CloisterError
 from protocols.clustering import clusterings
