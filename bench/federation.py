@@ -14,7 +14,7 @@ from attacks.plan import assign
 from bench.cell import NUMBERS, Cell
 from bench.columns import columns_of, point_of
 from bench.data import Dataset
-from bench.decentralised import one_model, score_models
+from bench.decentralised import known_model, score_models
 from bench.judging import Epoch
 from bench.metrics import score
 from bench.models import models
@@ -236,7 +236,8 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
             break
         outcomes.append(outcome)
         epoch.add(outcome)
-        federation = replace(federation, past=Past(model=one_model(model), opened=outcome.opened))
+        known = known_model(federation, model, outcome.report.clusters)
+        federation = replace(federation, past=Past(model=known, opened=outcome.opened))
         model = outcome.model
         if learns:
             federation = replace(federation, population=federation.population.after(outcome.report))

@@ -219,6 +219,10 @@ class TestReports:
         assert _suspects(means, combined, 0) == []
         assert _suspects(torch.ones(4, 1, dtype=torch.float64), combined, 1) == []
 
+    def test_a_mean_that_is_no_number_is_suspected_and_hides_no_other_one(self) -> None:
+        means = torch.tensor([[0.0], [0.1], [math.nan], [9.0], [-0.1]], dtype=torch.float64)
+        assert sorted(_suspects(means, torch.zeros(1, dtype=torch.float64), 2)) == [2, 3]
+
     def test_reputation_packs_those_who_are_suspected_again_and_again(
         self, digits: Dataset, parties: InProcessParties
     ) -> None:
