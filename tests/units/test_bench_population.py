@@ -17,7 +17,6 @@ from bench import scaffold
 from bench.catalogue import describe
 from bench.cell import Cell, code_fingerprint
 from bench.data import Dataset
-from bench.datasets import datasets
 from bench.experiment import parse_experiment
 from bench.federation import _noise_name, build, move_faults, run_cell
 from bench.grid import expand, skip_reason
@@ -32,11 +31,6 @@ from protocols.placements import PlacementView, placements
 from protocols.population import Population
 from protocols.randomness import SecretStreams
 from protocols.testing import clusterings as kit
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return datasets.make(datasets.resolve("digits")).load(None)
 
 
 @pytest.fixture(scope="module")

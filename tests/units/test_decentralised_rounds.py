@@ -16,7 +16,6 @@ from attacks.exchange.two_faces import TwoFaces
 from attacks.testing._exchange import make_exchange_view
 from bench.cell import Cell
 from bench.data import Dataset
-from bench.datasets import datasets
 from bench.decentralised import exchange_models, known_model, one_model
 from bench.estimate import estimate_s
 from bench.experiment import load_experiment, parse_experiment
@@ -36,27 +35,12 @@ from protocols.in_process import InProcessParties
 from protocols.network import HEADER_BYTES
 from protocols.randomness import public_stream
 from protocols.types import Traffic
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return datasets.make(datasets.resolve("digits")).load(None)
-
-
-@pytest.fixture(scope="module")
-def parties() -> InProcessParties:
-    return InProcessParties(6)
+from tests.rounds import cell_with, start
 
 
 def one_cell(**axes: Any) -> Cell:
-    experiment = parse_experiment("[[grid]]\nrounds = 3\nlocal_steps = 1\nmodel = 'logistic'", name="test")
     settings = {"n": 15, "f": 2, "cluster_size": 3, "protocol": "plaintext", "topology": "ring", "exchange": "nna"}
-    (cell,) = expand(experiment.with_settings({axis: [value] for axis, value in {**settings, **axes}.items()}))
-    return cell
-
-
-def start(federation: Federation) -> Tensor:
-    return federation.network.initial(torch.Generator().manual_seed(0))
+    return cell_with(**{"rounds": 3, **settings, **axes})
 
 
 def two_rounds(federation: Federation, parties: InProcessParties) -> tuple[Tensor, RoundOutcome]:
