@@ -155,7 +155,7 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
         tainted_clusters=int((clustering.faulty_counts(federation.faulty)[opened.numbers] > 0).sum()),
         tolerated_clusters=tolerate,
         clusters=m,
-        failed_clusters=len(clustering.clusters) - m,
+        failed_clusters=len(clustering.clusters) - m - len(opened.empty),
         multipliers=multipliers_of(federation, clustering, sensitivity, opened.left_out(clustering)),
         report=Report(
             round_index=round_index,
@@ -249,6 +249,7 @@ def _observed(
         tolerate=federation.told(len(clusters)),
         numbers=federation.numbers.tolist(),
         replay=partial(learns, federation.protocol),
+        empty=opened.empty,
     )
     return observation if exchange is None else replace(observation, near_honest=exchange.near)
 
