@@ -104,7 +104,7 @@ def outcome_of(federation: Federation, played: Played) -> RoundOutcome:
         tainted_clusters=int((clustering.faulty_counts(federation.faulty)[opened.numbers] > 0).sum()),
         tolerated_clusters=federation.told(m),
         clusters=m,
-        failed_clusters=len(clustering.clusters) - m,
+        failed_clusters=len(clustering.clusters) - m - len(opened.empty),
         multipliers=multipliers_of(federation, clustering, decision.sensitivity, opened.left_out(clustering)),
         report=_report(federation, played),
         revealed=tuple(_named(federation, each) for each in opened.contributors),
@@ -197,5 +197,6 @@ def _observed(federation: Federation, played: Played) -> Observation:
         tolerate=federation.told(len(clusters)),
         numbers=federation.numbers.tolist(),
         replay=partial(learns, federation.protocol),
+        empty=played.opened.empty,
     )
     return observation if exchange is None else replace(observation, near_honest=exchange.near)

@@ -12,7 +12,7 @@ from protocols import check
 from protocols.check import CloisterError
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
-from protocols.secure_robust._batch import access_for, passive_conditions, read_words
+from protocols.secure_robust._batch import access_for, read_words
 from protocols.secure_robust._checked import Range, draw_of, engines_of, share_words_cost
 from protocols.secure_robust._circuits import greater_than_public, greater_than_public_layers
 from protocols.secure_robust._conversions import (
@@ -32,6 +32,7 @@ from protocols.secure_robust._norms import Lengths, deal_for_lengths, lengths_co
 from protocols.secure_robust._opening import opening_cost, openings_cost
 from protocols.secure_robust._pads import agreement_cost
 from protocols.secure_robust._planes import WORD_BITS, from_planes, to_planes, words_for
+from protocols.secure_robust._promises import inputs_conditions
 from protocols.secure_sum import Board, Opened, Party
 from protocols.secure_sum._publish import publish, publishing_cost
 from protocols.tolerance.conditions import Conditions
@@ -85,7 +86,7 @@ class Clip:
     @property
     def conditions(self) -> Conditions:
         """See RobustStatistic.conditions."""
-        return passive_conditions("clip", self.threshold, self.breakdown)
+        return inputs_conditions("clip", self.threshold, self)
 
     def breakdown(self, parties: int) -> int:  # noqa: ARG002
         """Even one Byzantine update moves the mean, if by no more than the norm allows."""
