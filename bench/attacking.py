@@ -21,7 +21,7 @@ from protocols.playable import robust_of
 from protocols.randomness import public_stream
 from protocols.types import Clustering
 
-__all__ = ["Sent", "attacked", "sees_honest_updates"]
+__all__ = ["Sent", "attacked", "sees_past_the_noise"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +43,20 @@ class _Moment:
     round_index: int
 
 
-def sees_honest_updates(federation: Federation) -> bool:
-    """Whether some Byzantine process computes what it sends from honest updates before their noise."""
-    return any(part.senders.any() and part.facts.get("knowledge") in ("honest", "defence") for part in federation.parts)
+def sees_past_the_noise(federation: Federation) -> bool:
+    """Whether what some Byzantine process does depends on numbers that no noise hides, so that it gives them away.
+
+    An omniscient one computes what it sends from honest updates before their noise. Where noise is added to the result
+    only, so do those who have seen what clusters opened, or are about to open: by what they send they move the result
+    farther than the noise is made for, and by whose sums they abort, which clusters are in it.
+    """
+    bare = federation.mechanism.clip_norm is not None and not federation.mechanism.member_std(federation.cluster_size)
+    telling = {"honest", "defence", *(("cluster",) if bare else ())}
+    return any(
+        part.senders.any()
+        and (part.facts.get("knowledge") in telling or (bare and part.facts.get("reads_mean", False)))
+        for part in federation.parts
+    )
 
 
 def attacked(federation: Federation, updates: Tensor, clustering: Clustering, model: Tensor, round_index: int) -> Sent:

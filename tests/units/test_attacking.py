@@ -270,6 +270,26 @@ def test_an_attack_that_sees_honest_updates_in_any_part_leaves_privacy_unproved(
         assert (metrics["epsilon"] != "unsupported") == proved
 
 
+@pytest.mark.parametrize(
+    ("attack", "central", "local"),
+    [
+        ("sign_flip", True, True),
+        ("crash", True, True),
+        ("collude_cluster", False, True),  # it has seen means to which nobody added noise
+        ("selective_abort", False, True),  # it is about to see them
+        (["sign_flip", {"split": ["mute", "selective_abort"]}], False, True),
+        ("ipm", False, False),
+    ],
+)
+def test_privacy_is_proved_only_of_attackers_who_see_nothing_before_its_noise(
+    digits: Dataset, parties: InProcessParties, attack: object, central: bool, local: bool
+) -> None:
+    for name, proved in (("central", central), ("local", local)):
+        privacy = {"name": name, "noise_multiplier": 1.0}
+        metrics = run_cell(one_cell(attack, privacy=privacy, aggregator="mean"), digits, parties).metrics
+        assert (metrics["epsilon"] != "unsupported") == proved, name
+
+
 class TestNumbersThatNoHonestSenderHas:
     """In the clear they reach the rule; in an encrypted sum there is no word for them."""
 
