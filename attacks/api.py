@@ -190,13 +190,18 @@ def exchange_attack(
 
 
 def message_attack(
-    *, source: str, examples: tuple[Mapping[str, Any], ...] = ({},), name: str | None = None
+    *,
+    source: str,
+    examples: tuple[Mapping[str, Any], ...] = ({},),
+    name: str | None = None,
+    reads_mean: bool = False,
 ) -> Callable[[Factory], Factory]:
     """Register a frozen dataclass as an attack on the messages of secure sums; its processes send honest updates.
 
-    Raises: CloisterError for a parameter with a schedule's name.
+    It is shown what its cluster is about to open only if it `reads_mean`. Raises: CloisterError for a parameter with
+    a schedule's name.
     """
-    facts = {"surface": "message", "adds_noise": True}
+    facts = {"surface": "message", "adds_noise": True, "reads_mean": reads_mean}
     return _registered(source=source, examples=examples, name=name, facts=facts)
 
 

@@ -144,14 +144,15 @@ class MessageView:
 
     `members` are the numbers of the cluster's members among all processes, `place` is the member's own place among
     them, and `colluding` are the places of all that use this attack. `mean` (d,) float64 is what the cluster is about
-    to open, which a rushing adversary sees before it sends its last message; `previous` (d,) is the last step of the
-    global model, None in the first round. `rng` is the member's own stream of this round.
+    to open, which a rushing adversary sees before it sends its last message: None where nothing would be opened, and
+    for an attack that is not registered with `reads_mean`. `previous` (d,) is the last step of the global model, None
+    in the first round. `rng` is the member's own stream of this round.
     """
 
     place: int
     members: tuple[int, ...]
     colluding: frozenset[int]
-    mean: Tensor
+    mean: Tensor | None
     previous: Tensor | None
     round_index: int
     rng: np.random.Generator

@@ -197,6 +197,6 @@ def _observed(federation: Federation, played: Played) -> Observation:
         tolerate=federation.told(len(clusters)),
         numbers=federation.numbers.tolist(),
         replay=partial(learns, federation.protocol),
-        empty=played.opened.empty,
+        empty=opened.empty,
     )
     return observation if exchange is None else replace(observation, near_honest=exchange.near)
