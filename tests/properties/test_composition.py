@@ -252,6 +252,29 @@ class TestComposed:
         far = together(torch.cat([-honest[:2], honest]), torch.full((7,), 2), 2, facts()) + 10.0
         assert not within_coefficient(together, far, honest, torch.full((7,), 2), 2)
 
+    @pytest.mark.parametrize("tolerate", [0, 1, 3])
+    @pytest.mark.parametrize("names", [*CHAINS, ("nnm", "clip"), ("nnm", "arc")], ids="+".join)
+    def test_no_steps_make_a_promise_of_a_rule_that_makes_none(self, names: tuple[str, ...], tolerate: int) -> None:
+        """Rules that are not the identity on equal rows keep an infinite coefficient, also where nothing is tainted."""
+        sizes = torch.full((12,), 2)
+        tried = 0
+        for name in aggregators.entries():
+            if math.isinf(rule_of(name).coefficient(sizes, tolerate)):
+                assert math.isinf(chain_of(names, name).coefficient(sizes, tolerate)), name
+                tried += 1
+        assert tried >= 6
+
+    @pytest.mark.parametrize("name", sorted(aggregators.entries()))
+    def test_what_is_promised_without_tainted_clusters_holds(self, name: str) -> None:
+        """Means of length 30 and spread 1; the twin is clipping, which is off by its length and may promise nothing."""
+        means, sizes = kit.make_points(9, 3)
+        honest = means + 17.0
+        for names in (names for names in CHAINS if "bucketing" not in names):  # which promises nothing, ever
+            together = chain_of(names, name)
+            if together.breakdown(9) >= 0:
+                result = together(honest, sizes, 0, kit.make_given(honest))
+                assert within_coefficient(together, result, honest, sizes, 0)
+
     @pytest.mark.parametrize(("names", "known"), [(("clip",), False), (("bucketing",), False), (("nnm",), True)])
     def test_what_is_not_proved_is_not_promised(self, names: tuple[str, ...], known: bool) -> None:
         together, sizes = chain_of(names, "median"), torch.full((12,), 2)
