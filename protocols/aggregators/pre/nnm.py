@@ -37,6 +37,11 @@ class Nnm:
         """Each new row is around the old one."""
         return True
 
+    @property
+    def row_by_row(self) -> bool:
+        """A new row is an average of several old ones."""
+        return False
+
     def clusters(self, m: int) -> int:
         """As many as before."""
         return m
