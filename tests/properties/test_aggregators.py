@@ -197,6 +197,14 @@ class TestTheKitSeesPlantedBugs:
         with pytest.raises(AssertionError, match="its sensitivity is"):
             kit.changes_by_no_more_than_its_sensitivity(spec)
 
+    @pytest.mark.parametrize("name", ["centered_clipping", "norm_clipped_mean"])
+    def test_in_a_sensitivity_that_forgets_the_rows_taken_out(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        """The average is over fewer rows, so each counts for more."""
+        original = aggregators.entry(name).factory.sensitivity
+        spec = self.plant(monkeypatch, name, sensitivity=lambda self, sizes, tolerate: original(self, sizes, 0))
+        with pytest.raises(AssertionError, match=r"with [1-9] hostile rows"):
+            kit.changes_by_no_more_than_its_sensitivity(spec)
+
     def test_in_a_rule_that_can_be_changed_or_says_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         entry = aggregators.entry("mean")
         monkeypatch.setitem(aggregators._entries, "mean", type(entry)(**{**entry.__dict__, "factory": Mutable}))
