@@ -94,6 +94,7 @@ def skip_reason(cell: Cell, dataset: Dataset) -> str | None:
         or _unfit_attack(cell)
         or unfit_placing(cell)
         or _unfit_data(cell, dataset)
+        or _unfit_coordinates(cell, dataset)
         or _unfit_worker(cell, dataset)
     )
 
@@ -189,6 +190,19 @@ def _unfit_noise(cell: Cell) -> str | None:
     if robust_of(cell.protocol) is None or cell.privacy.name == "none":
         return None
     return f"{cell.privacy.name} adds noise that is calibrated to sums, and {cell.protocol.name} opens none"
+
+
+def _unfit_coordinates(cell: Cell, dataset: Dataset) -> str | None:
+    """Return why the robust statistic cannot run on updates of the model."""
+    statistic = robust_of(cell.protocol)
+    if statistic is None:
+        return None
+    dimension = PLUGINS["model"].make(cell.model).build(dataset.shape, dataset.classes).dimension
+    try:
+        statistic.check_coordinates(coordinates=dimension)
+    except CloisterError as error:
+        return f"{cell.protocol.name}: {error}"
+    return None
 
 
 def _unfit_size(cell: Cell, sizes: tuple[int, ...]) -> str | None:

@@ -81,9 +81,13 @@ class ClusterProtocols:
         """Return the plug-in that the spec describes."""
         return self._of(spec.name).make(spec)
 
+    def is_robust(self, name: str) -> bool:
+        """Return whether the name is that of a robust statistic."""
+        return self._of(name) is robust_statistics
+
     def _of(self, name: object) -> Registry[SecureSum] | Registry[RobustStatistic]:
         """Return the registry that knows the name; the sums', whose error lists what there is, where none does."""
-        if name not in robust_statistics.entries():
+        if not isinstance(name, str) or name not in robust_statistics.entries():
             return secure_sums
         if name in secure_sums.entries():
             raise CloisterError(f"{name!r} is a protocol and a robust statistic; rename the third-party one")
@@ -116,5 +120,8 @@ def opens_sums(spec: Spec) -> bool:
 
 
 def robust_of(spec: Spec) -> RobustStatistic | None:
-    """Return the robust statistic that the spec describes, or None where it describes a sum."""
-    return robust_statistics.make(spec) if spec.name in robust_statistics.entries() else None
+    """Return the robust statistic that the spec describes, or None where it describes a sum.
+
+    Raises: CloisterError for a name that both kinds have.
+    """
+    return robust_statistics.make(spec) if cluster_protocols.is_robust(spec.name) else None

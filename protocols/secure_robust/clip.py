@@ -13,7 +13,7 @@ from protocols.check import CloisterError
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
 from protocols.secure_robust._batch import access_for, read_words
-from protocols.secure_robust._checked import Range, draw_of, engines_of, share_words_cost
+from protocols.secure_robust._checked import Range, check_norm, draw_of, engines_of, share_words_cost
 from protocols.secure_robust._circuits import greater_than_public, greater_than_public_layers
 from protocols.secure_robust._conversions import (
     Dealt,
@@ -74,7 +74,7 @@ class Clip:
     threshold: str = "c/2"
 
     def __post_init__(self) -> None:
-        check.positive(norm=self.norm)
+        check_norm(self.norm, self.fraction_bits)
         check.integer_at_least(1, steps=self.steps)
         _ = self.ring, self.conditions  # refuse what does not fit
 
@@ -95,6 +95,10 @@ class Clip:
     def check_size(self, *, parties: int) -> None:
         """See RobustStatistic.check_size; 3 members or more."""
         access_for(self.threshold, parties)
+
+    def check_coordinates(self, *, coordinates: int) -> None:
+        """See RobustStatistic.check_coordinates; as many as leave a range that holds the norm."""
+        self._table(coordinates)
 
     def contribute(self, party: Party, words: Tensor) -> None:
         """See RobustStatistic.contribute."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from protocols import check
 from protocols.aggregators import majority_breakdown
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
@@ -29,7 +30,8 @@ class Median:
 
     Guarantees:
         The opened words equal the reference's, bit for bit, for inputs of any `bits`-bit words.
-        While fewer than half of the members are Byzantine, each coordinate lies between honest members' values.
+        While fewer than half of the members are Byzantine, each coordinate lies between honest members' values, if
+        these are below 2^(bits - 1) / kept as words: kept = 1 value of an odd number of members, 2 of an even one.
         The cost formula equals what the meter counts.
     """
 
@@ -57,6 +59,10 @@ class Median:
     def check_size(self, *, parties: int) -> None:
         """See RobustStatistic.check_size; 3 members or more."""
         access_for(self.threshold, parties)
+
+    def check_coordinates(self, *, coordinates: int) -> None:
+        """See RobustStatistic.check_coordinates; any number."""
+        check.integer_at_least(1, coordinates=coordinates)
 
     def contribute(self, party: Party, words: Tensor) -> None:
         """See RobustStatistic.contribute."""

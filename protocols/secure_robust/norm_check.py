@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from protocols import check
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
 from protocols.secure_robust._batch import access_for
-from protocols.secure_robust._checked import Range, draw_of, engines_of, public_number, share_words_cost
+from protocols.secure_robust._checked import Range, check_norm, draw_of, engines_of, public_number, share_words_cost
 from protocols.secure_robust._circuits import greater_than_public, greater_than_public_layers, negated
 from protocols.secure_robust._norms import deal_for_lengths, lengths_cost, squared_lengths
 from protocols.secure_robust._opening import opening_cost, openings_cost
@@ -50,7 +49,7 @@ class NormCheck:
     threshold: str = "c/2"
 
     def __post_init__(self) -> None:
-        check.positive(norm=self.norm)
+        check_norm(self.norm, self.fraction_bits)
         _ = self.ring, self.conditions  # refuse what does not fit
 
     @property
@@ -74,6 +73,10 @@ class NormCheck:
     def longest(self, coordinates: int) -> int:
         """Return the longest allowed norm in units: rounding to words lengthens an update by at most sqrt(d) / 2."""
         return math.ceil(self.norm * 2.0**self.fraction_bits + math.sqrt(coordinates) / 2)
+
+    def check_coordinates(self, *, coordinates: int) -> None:
+        """See RobustStatistic.check_coordinates; as many as leave a range that holds the norm."""
+        self._limits(coordinates)
 
     def contribute(self, party: Party, words: Tensor) -> None:
         """See RobustStatistic.contribute."""

@@ -29,7 +29,8 @@ class TrimmedMean:
 
     Guarantees:
         The opened words equal the reference's, bit for bit, for inputs of any `bits`-bit words.
-        While at most `trim` members are Byzantine, each coordinate lies between honest members' values.
+        While at most `trim` members are Byzantine, each coordinate lies between honest members' values, if these are
+        below 2^(bits - 1) / kept as words, of which kept = c - 2 trim are added.
         The cost formula equals what the meter counts.
     """
 
@@ -64,6 +65,10 @@ class TrimmedMean:
                 f"trim = {self.trim} at each end leaves nothing of {parties} members; "
                 f"allowed: 1 to {(parties - 1) // 2}"
             )
+
+    def check_coordinates(self, *, coordinates: int) -> None:
+        """See RobustStatistic.check_coordinates; any number."""
+        check.integer_at_least(1, coordinates=coordinates)
 
     def contribute(self, party: Party, words: Tensor) -> None:
         """See RobustStatistic.contribute."""
