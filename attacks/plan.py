@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.api import SCHEDULE_KEYS, attacks
+from attacks.api import SCHEDULE_KEYS, Claiming, Placing, attacks
 from protocols import check
 from protocols.check import CloisterError, suggestion
 from protocols.randomness import public_stream
@@ -194,7 +194,10 @@ def _combination(config: object, read: Callable[[object], StageT]) -> tuple[Stag
 
 
 def _check_order(stages: Sequence[Step | Split]) -> None:
-    """Refuse `none` in a combination, and an attack on data behind one on updates."""
+    """Refuse `none` in a combination, and an attack on data behind one on updates.
+
+    Attacks that only say where processes are or what they claim, or act on messages, may stand anywhere.
+    """
     earlier = ""
     for stage in stages if len(stages) > 1 else ():
         specs = _specs(stage)
@@ -206,14 +209,20 @@ def _check_order(stages: Sequence[Step | Split]) -> None:
                 f"attack {specs[on_data.index(True)].name!r} after {earlier!r} is not allowed: data are changed before "
                 f"an update is made of them; put it first"
             )
-        if not all(on_data):
-            earlier = earlier or specs[on_data.index(False)].name
+        earlier = earlier or next((spec.name for spec in specs if _changes_updates(spec)), "")
+
+
+def _changes_updates(spec: Spec) -> bool:
+    placed = isinstance(attacks.make(spec), Placing | Claiming)
+    return attacks.entry(spec.name).facts["surface"] == "update" and not placed
 
 
 def _stage(config: object) -> Step | Split:
     given = dict(cast(Mapping[str, Any], config)) if isinstance(config, Mapping) else {}
     if "split" not in given:
         return _step(cast(object, config))
+    if "name" in given:
+        raise CloisterError(f"name = {given['name']!r} beside split is not allowed; its attacks have the names")
     branches, schedule = given.pop("split"), _schedule(given)
     _refuse_unknown("a split attack", given, SCHEDULE_KEYS)
     if not isinstance(branches, list | tuple) or len(cast(Sequence[object], branches)) < 2:
@@ -234,6 +243,9 @@ def _step(config: object) -> Step:
         own = attacks.entry(name).defaults
         _refuse_unknown(f"attack {name!r}", given, (*own, *SCHEDULE_KEYS), own=own)
     schedule = _schedule(given)
+    if name == "none" and schedule != ALWAYS:
+        keys = ", ".join(schedule.as_config())
+        raise CloisterError(f"attack 'none' with a schedule is the same as without one; leave out {keys}")
     return Step(spec=attacks.resolve(given), schedule=schedule)
 
 

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from attacks.plan import Plan, Split, specs_of
+import numpy as np
+
+from attacks.plan import Plan, Split, assign, specs_of
 from bench.cell import NUMBERS, PLUGINS, Cell, resolve
 from bench.data import Dataset
 from bench.experiment import Experiment
 from bench.federation import cluster_sizes
+from bench.misconduct import unfit_misconduct
 from bench.placing import unfit_placing
 from bench.rules import unfit_rule
 from protocols.check import CloisterError
@@ -92,6 +95,7 @@ def skip_reason(cell: Cell, dataset: Dataset) -> str | None:
         or _unfit_policy(cell)
         or _unfit_topology(cell, len(sizes))
         or _unfit_attack(cell)
+        or unfit_misconduct(cell, sizes)
         or unfit_placing(cell)
         or _unfit_data(cell, dataset)
         or _unfit_coordinates(cell, dataset)
@@ -101,11 +105,14 @@ def skip_reason(cell: Cell, dataset: Dataset) -> str | None:
 
 def _unfit_attack(cell: Cell) -> str | None:
     """Return why the plan of attack makes no sense with the rest of the cell."""
-    for stage in cell.attack.stages if isinstance(cell.attack, Plan) else ():
-        if stage.schedule.from_round > cell.rounds:
-            return f"an attack starts in round {stage.schedule.from_round}, and training ends with round {cell.rounds}"
-        if isinstance(stage, Split) and len(stage.branches) > cell.f:
-            return f"f = {cell.f} faulty processes cannot be split among {len(stage.branches)} attacks"
+    if not isinstance(cell.attack, Plan):
+        return None
+    split = any(isinstance(stage, Split) for stage in cell.attack.stages)
+    for part in assign(cell.attack, np.arange(cell.n) < cell.f, cell.seed):
+        if (cell.f or split) and not part.senders.any():
+            return f"f = {cell.f} faulty processes are too few for all attacks: nobody is left for {part.spec.name}"
+        if not any(part.strength(round_index) for round_index in range(cell.rounds)):
+            return f"{part.spec.name} is at work in no round: training ends with round {cell.rounds}"
     return None
 
 

@@ -2,21 +2,27 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from attacks import attacks
 from attacks.api import MessageView
+from attacks.plan import specs_of
+from bench.cell import Cell
 from bench.inside import means_in_the_clear
 from bench.setting import Federation
 from protocols.faults import Combined
-from protocols.faulty_link import Fault
+from protocols.faulty_link import Batches, Fault, Kind, Messages
+from protocols.in_process import InProcessParties
 from protocols.randomness import public_stream
+from protocols.registry import Spec
 from protocols.types import Clustering
 
-__all__ = ["MISCONDUCT", "misconduct", "misconduct_columns"]
+__all__ = ["MISCONDUCT", "misconduct", "misconduct_columns", "unfit_misconduct"]
 
 MISCONDUCT = ("identified_culprits", "framed_processes", "bytes_aborted")
 """The columns: how many Byzantine processes were named as cheats, in the whole run, and how many honest ones, which
@@ -82,6 +88,40 @@ def _mean(federation: Federation, members: Sequence[int], words: Tensor) -> Tens
     alone = Clustering(clusters=(tuple(range(len(there))),))
     means, _ = means_in_the_clear(federation.protocol, federation.ring, words[there], alone)
     return means[0] if len(means) else None
+
+
+def unfit_misconduct(cell: Cell, sizes: Sequence[int]) -> str | None:
+    """Return why an attack on messages would do nothing in clusters of these sizes: its exchange never comes."""
+    for spec in specs_of(cell.attack):
+        step = dict(spec.parameters).get("step")
+        if attacks.entry(spec.name).facts["surface"] != "message" or not isinstance(step, int):
+            continue
+        last = max(_exchanges(cell.protocol, size) for size in set(sizes)) - 1
+        if step > last:
+            return f"{spec.name} acts in exchange {step}, and the last one of {cell.protocol.name} is exchange {last}"
+    return None
+
+
+@dataclass(kw_only=True)
+class _Counting:
+    """A fault that changes nothing, and counts the exchanges of its party."""
+
+    kind: ClassVar[Kind] = "crash"
+    step: int = 0
+    count: int = 0
+
+    def __call__(self, step: int, outgoing: Messages, batches: Batches) -> Sequence[Messages]:  # noqa: ARG002
+        self.count = step + 1
+        return [outgoing]
+
+
+@lru_cache(maxsize=256)
+def _exchanges(protocol: Spec, size: int) -> int:
+    """Return in how many exchanges of a cluster's batch its busiest member takes part; their number is public."""
+    counting = {rank: _Counting() for rank in range(size)}
+    words = torch.zeros(1, size, size, dtype=torch.int64)
+    InProcessParties(size, faults=dict(counting)).open_sums(protocol, words)
+    return max(each.count for each in counting.values())
 
 
 def misconduct_columns(

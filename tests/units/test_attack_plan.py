@@ -53,6 +53,22 @@ def test_a_plan_has_a_short_label_and_reads_back_from_its_configuration_and_its_
     assert len({cell, *expand(experiment)}) == 1
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        ["crash", "label_flip"],
+        ["dissensus", "label_flip"],
+        ["spread_taint", "backdoor_trigger", "model_replacement"],
+        ["isolate", "label_flip", "ipm"],
+        [{"split": ["crash", "mute"]}, "label_flip"],
+    ],
+)
+def test_attacks_that_do_not_change_updates_may_stand_before_attacks_on_data(config: list[object]) -> None:
+    plan = resolve_attack(config)
+    assert isinstance(plan, Plan)
+    assert len(plan.stages) == len(config)
+
+
 def test_a_nested_list_is_a_combination_and_a_flat_one_two_cells() -> None:
     assert [len(specs_of(cell.attack)) for cell in cells_of('["none", ["label_flip", "ipm"]]')] == [1, 2]
     assert parse_setting('attack=none,["label_flip","ipm"]') == ("attack", ["none", ["label_flip", "ipm"]])
@@ -91,7 +107,13 @@ def test_every_parameter_and_schedule_of_every_part_changes_the_key() -> None:
         ({"name": "ipm", "share": 1.1}, r"share = 1\.1 is not allowed; allowed: a number > 0 and <= 1"),
         ({"name": "ipm", "share": "half"}, "share = 'half' is not allowed"),
         ({"split": ["ipm"]}, "allowed: a list of two attacks or more"),
-        ({"split": ["ipm", "alie"], "name": "none", "evry": 2}, r"no parameter 'evry' \(did you mean 'every'\?\)"),
+        ({"split": ["ipm", "alie"], "evry": 2}, r"no parameter 'evry' \(did you mean 'every'\?\)"),
+        ({"split": ["ipm", "alie"], "name": "foe"}, "name = 'foe' beside split is not allowed"),
+        ({"name": "none", "from_round": 2}, "'none' with a schedule is the same as without one; leave out from_round"),
+        ({"split": ["ipm", {"name": "none", "share": 0.5}]}, "'none' with a schedule.*leave out share"),
+        (["spread_taint", "ipm", "label_flip"], "'label_flip' after 'ipm' is not allowed"),
+        (["score_gaming", "label_flip"], "'label_flip' after 'score_gaming' is not allowed"),
+        (["omit_noise", "label_flip"], "'label_flip' after 'omit_noise' is not allowed"),
         ({"split": ["ipm", {"split": ["ipm", "alie"]}]}, "a split inside a split is not allowed"),
         ([], r"attack = \[\] is not allowed"),
         (["ipm", ["alie"]], r"attack = \['alie'\] inside a combination is not allowed; allowed: one flat list"),

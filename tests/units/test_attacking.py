@@ -281,8 +281,12 @@ class TestDataInARound:
 @pytest.mark.parametrize(
     ("attack", "axes", "reason"),
     [
-        ({"name": "ipm", "from_round": 3}, {}, "an attack starts in round 3, and training ends with round 2"),
-        ({"split": ["ipm", "alie"]}, {"f": 1}, "f = 1 faulty processes cannot be split among 2 attacks"),
+        ({"name": "ipm", "from_round": 3}, {}, "ipm is at work in no round: training ends with round 2"),
+        ({"split": [{"name": "ipm", "from_round": 3}, "alie"]}, {}, "ipm is at work in no round"),
+        ({"split": ["alie", {"name": "ipm", "from_round": 2, "every": 9}], "until_round": 1}, {}, "ipm is at work in"),
+        ({"split": ["ipm", "alie"]}, {"f": 1}, "f = 1 faulty processes are too few for all attacks"),
+        ({"split": ["ipm", "alie"]}, {"f": 0}, "f = 0 faulty processes are too few for all attacks"),
+        ({"split": ["alie", "backdoor_trigger"], "share": 0.5}, {"f": 2}, "nobody is left for backdoor_trigger"),
         (["label_flip", "ipm"], {"placement": "targeted"}, "label_flip poisons data before the first"),
     ],
 )
@@ -292,6 +296,18 @@ def test_a_plan_that_cannot_be_run_is_skipped_with_its_reason(
     said = skip_reason(one_cell(attack, **axes), digits)
     assert said is not None
     assert reason in said
+
+
+@pytest.mark.parametrize(
+    ("attack", "f"),
+    [
+        ({"split": ["alie", "backdoor_trigger"], "share": 0.5}, 4),
+        ({"split": [{"name": "ipm", "from_round": 2}, "alie"]}, 2),
+        (["label_flip", "ipm"], 0),  # without faulty processes no attack has any
+    ],
+)
+def test_a_plan_of_which_every_attack_works_is_run(digits: Dataset, attack: object, f: int) -> None:
+    assert skip_reason(one_cell(attack, f=f), digits) is None
 
 
 def test_an_attack_that_sees_honest_updates_in_any_part_leaves_privacy_unproved(

@@ -18,6 +18,7 @@ from bench import opening
 from bench.cell import Cell
 from bench.data import Dataset
 from bench.federation import build, run_cell
+from bench.grid import skip_reason
 from bench.misconduct import MISCONDUCT, misconduct, misconduct_columns
 from bench.noise import multipliers_of
 from bench.opening import Opened, open_sums
@@ -255,6 +256,27 @@ def test_an_attack_that_reads_the_mean_without_saying_so_fails_its_check() -> No
     a_mean_that_it_does_not_read_is_not_needed(spec)
     with mock.patch.object(CrashInSum, "__call__", peeking), pytest.raises(AssertionError, match="reads the mean"):
         a_mean_that_it_does_not_read_is_not_needed(spec)
+
+
+@pytest.mark.parametrize("protocol", ["additive", "shamir", "authenticated", "committee", "plaintext"])
+def test_an_attack_in_an_exchange_that_never_comes_is_skipped_with_its_reason(
+    digits: Dataset, parties: InProcessParties, protocol: str
+) -> None:
+    """And in the last one that comes it acts: whether it does, a crash shows in the traffic."""
+    beyond = skip_reason(one_cell({"name": "crash", "step": 40}, protocol=protocol), digits)
+    assert beyond is not None
+    last = int(beyond.rpartition(" ")[2])
+    assert beyond == f"crash acts in exchange 40, and the last one of {protocol} is exchange {last}"
+    assert skip_reason(one_cell({"name": "crash", "step": last + 1}, protocol=protocol), digits) is not None
+    assert skip_reason(one_cell({"name": "crash", "step": last}, protocol=protocol), digits) is None
+    federation = build(one_cell("none", protocol=protocol), digits)
+    words = torch.ones(12, 9, dtype=torch.int64)
+    clustering = form_clusters(federation, 0)
+    spent: list[Traffic] = []
+    for step in (last, last + 1):
+        crashes = {process: Crash(step=step) for process in clustering.clusters[0]}
+        spent.append(open_sums(federation, words, clustering, parties, crashes).traffic)
+    assert spent[0] != spent[1]
 
 
 # ---- columns
