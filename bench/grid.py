@@ -50,13 +50,13 @@ def _expand_block(block: Mapping[str, tuple[Any, ...]]) -> Iterator[Cell]:
 def _canonical(axes: dict[str, Any]) -> dict[str, Any]:
     """Return the axes with one value where an axis means nothing, so that no cell is run twice.
 
-    With a server clusters exchange nothing; without one there is nobody to run the aggregator; and `singletons` and
-    `single` have the cluster size of their name.
+    With a server clusters exchange nothing; without one there is nobody to run the aggregator, nor anything before it;
+    and `singletons` and `single` have the cluster size of their name.
     """
     if PLUGINS["topology"].entry(axes["topology"].name).facts.get("server"):
         axes = {**axes, "exchange": PLUGINS["exchange"].resolve("none")}
     else:
-        axes = {**axes, "aggregator": PLUGINS["aggregator"].resolve("mean")}
+        axes = {**axes, "pre": resolve("pre", "none"), "aggregator": PLUGINS["aggregator"].resolve("mean")}
     registry = PLUGINS["clustering"]
     if not registry.entry(axes["clustering"].name).facts.get("ignores_size"):
         return axes

@@ -14,7 +14,7 @@ from attacks import attacks
 from attacks.api import ExchangeView
 from attacks.exchange.two_faces import TwoFaces
 from attacks.testing._exchange import make_exchange_view
-from bench.cell import Cell
+from bench.cell import Cell, cell_key
 from bench.data import Dataset
 from bench.decentralised import exchange_models, known_model, one_model
 from bench.estimate import estimate_s
@@ -323,14 +323,15 @@ def test_a_rule_that_moves_clusters_too_far_contradicts_its_prediction(
 
 
 def test_cells_that_differ_in_what_means_nothing_are_one() -> None:
-    text = """[[grid]]\ntopology = ["server", "ring"]\nexchange = ["gossip", "nna"]\naggregator = ["median", "mean"]"""
+    text = """[[grid]]\ntopology = ["server", "ring"]\nexchange = ["gossip", "nna"]\naggregator = ["median", "mean"]
+    pre = ["none", "nnm", ["arc", "nnm"]]"""
     cells = expand(parse_experiment(text, name="test"))
-    found = {(cell.topology.name, cell.exchange.name, cell.aggregator.name) for cell in cells}
+    found = {(cell.topology.name, cell.exchange.name, cell.labels()["pre"], cell.aggregator.name) for cell in cells}
     assert found == {
-        *(("server", "none", rule) for rule in ("median", "mean")),
-        *(("ring", rule, "mean") for rule in ("gossip", "nna")),
+        *(("server", "none", pre, rule) for pre in ("none", "nnm", "arc + nnm") for rule in ("median", "mean")),
+        *(("ring", rule, "none", "mean") for rule in ("gossip", "nna")),
     }
-    assert len(cells) == len(found)
+    assert len(cells) == len(found) == len({cell_key(cell, "data") for cell in cells})
 
 
 @pytest.mark.parametrize(
