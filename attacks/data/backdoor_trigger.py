@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.api import DataView, data_attack
+from attacks.api import DataView, Rows, data_attack
 from attacks.data._labels import check_classes, drawn_rows, wanted_from
 from attacks.data._triggers import corner, stamped
 from protocols import check
@@ -20,7 +20,7 @@ class BackdoorTrigger:
     """A share `rate` of the rows gets a patch and the label `wanted`; the rest is trained on as it is.
 
     The patch is a square of `size` pixels in the lower right, or the last `size` features of flat rows, at the largest
-    value of all inputs.
+    value of all the senders' inputs.
     """
 
     wanted: int = 0
@@ -36,16 +36,16 @@ class BackdoorTrigger:
         check_classes(view.classes, wanted=self.wanted)
         chosen = drawn_rows(torch.ones_like(view.labels, dtype=torch.bool), self.rate, view.rng)
         inputs = view.inputs.clone()
-        inputs[chosen] = self._triggered(view.inputs)[chosen]
+        inputs[chosen] = self._triggered(view.inputs, view.clean)[chosen]
         return inputs, torch.where(chosen, self.wanted, view.labels)
 
     def target(self, labels: Tensor, classes: int) -> Tensor:  # noqa: ARG002
         """`wanted` for every row."""
         return torch.full_like(labels, self.wanted)
 
-    def test_rows(self, inputs: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+    def test_rows(self, inputs: Tensor, labels: Tensor, classes: int, clean: Rows) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         """All rows of other labels, with the patch."""
-        return wanted_from(self._triggered(inputs), labels, self.wanted)
+        return wanted_from(self._triggered(inputs, clean), labels, self.wanted)
 
-    def _triggered(self, inputs: Tensor) -> Tensor:
-        return stamped(inputs, corner(tuple(inputs.shape[1:]), self.size))
+    def _triggered(self, inputs: Tensor, clean: Rows) -> Tensor:
+        return stamped(inputs, corner(tuple(inputs.shape[1:]), self.size), clean)
