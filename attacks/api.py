@@ -19,6 +19,7 @@ from attacks.views import (
     OpenedRound,
     OwnView,
     Points,
+    Rows,
     World,
     look,
     view_class,
@@ -47,6 +48,7 @@ __all__ = [
     "OwnView",
     "Placing",
     "Points",
+    "Rows",
     "UpdateAttack",
     "World",
     "attacks",
@@ -123,10 +125,11 @@ class DataAttack(Protocol):
 class Backdoor(Protocol):
     """A data attack that is after other test rows than the plain ones."""
 
-    def test_rows(self, inputs: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    def test_rows(self, inputs: Tensor, labels: Tensor, classes: int, clean: Rows) -> tuple[Tensor, Tensor]:
         """Return the test rows that attack_success is measured on, and the label (int64) wanted for each of them.
 
-        From test inputs (rows, ...) and their labels (rows,); none of the rows has the wanted label by right.
+        From test inputs (rows, ...), their labels (rows,), and the senders' training rows as in DataView.clean; none
+        of the rows has the wanted label by right.
         """
         ...
 

@@ -25,6 +25,7 @@ __all__ = [
     "OpenedRound",
     "OwnView",
     "Points",
+    "Rows",
     "World",
     "look",
     "view_class",
@@ -105,16 +106,26 @@ class World(DefenceView, ClusterView):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Rows of data: `inputs` float32 of shape (rows, ...) and `labels` int64 of shape (rows,)."""
+
+    inputs: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataView:
     """What a data attack sees: the training rows of the f Byzantine processes.
 
     `inputs` is float32 of shape (rows, ...), `labels` int64 of shape (rows,), `owners` int64 of shape (rows,), from 0
-    to f - 1: whose row it is; `classes` is the number of labels. An attack that works anew in every round
-    (`each_round`) is also given `scores`, which maps inputs to the global model's scores (rows, classes); for others,
-    which work once, before training, it is None and `round_index` is 0.
+    to f - 1: whose row it is; `classes` is the number of labels. `clean` are the rows before any attack: what a
+    trigger takes from its senders' data, it takes from these, so that test rows get the same one. An attack that works
+    anew in every round (`each_round`) is also given `scores`, which maps inputs to the global model's scores (rows,
+    classes); for others, which work once, before training, it is None and `round_index` is 0.
     """
 
     inputs: Tensor
+    clean: Rows
     labels: Tensor
     owners: Tensor
     classes: int

@@ -224,7 +224,10 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
     federation = build(cell, dataset)
     generator = torch.Generator().manual_seed(int(public_stream(cell.seed, "model").integers(2**31)))
     model = federation.network.initial(generator)
-    score_one = partial(score, federation.network, dataset=dataset, attack=cell.attack if cell.f else None)
+    attack = cell.attack if cell.f else None
+    score_one = partial(
+        score, federation.network, dataset=dataset, attack=attack, clean=federation.poisoning.clean_rows
+    )
     ledger = Ledger(cell.n)
     outcomes: list[RoundOutcome] = []
     curve: list[dict[str, Any]] = []

@@ -1,5 +1,6 @@
 """What is measured of a model: accuracy, loss, and how far the attacker got."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attacks import attacks
-from attacks.api import Backdoor
+from attacks.api import Backdoor, DataAttack, Rows
 from attacks.plan import Plan, specs_of
 from bench.data import Dataset
 from bench.models import Network, accuracy_and_loss
@@ -32,28 +33,49 @@ class Score:
     by_class: tuple[float | None, ...] = ()
 
 
-def score(network: Network, model: Tensor, dataset: Dataset, attack: Spec | Plan | None) -> Score:
+def score(
+    network: Network,
+    model: Tensor,
+    dataset: Dataset,
+    attack: Spec | Plan | None,
+    clean: Callable[[int], Rows] | None = None,
+) -> Score:
     """Return the score of a model (d,) on the test rows, under this attack or under none.
+
+    `clean` gives the training rows of the senders of an attack, by its number in the plan, from which backdoors make
+    their triggers; without it all training rows do.
 
     Guarantees:
         Under a data attack, attack_success is the share of test rows that get the label the attacker wants, among
-            those that have another one; of several such attacks, the last one's.
-        Under a backdoor, these are test rows with the trigger in them.
+            those that have another one; of several such attacks, the last backdoor's, else the last one's.
+        Under a backdoor, these are test rows with the trigger in them, the same one as in training.
         Under an update attack, whose aim is to harm, it is the share of test rows that get a wrong label.
     """
     predicted, loss = accuracy_and_loss(network, model, dataset.x_test, dataset.y_test)
     right = predicted == dataset.y_test
-    attacking = [spec for spec in ([] if attack is None else specs_of(attack)) if spec.name != "none"]
-    on_data = [spec for spec in attacking if attacks.entry(spec.name).facts["surface"] == "data"]
-    success = _share(~right) if attacking else None
-    if on_data:
-        success = _data_success(network, model, dataset, predicted, attacks.make(on_data[-1]))
+    specs = () if attack is None else specs_of(attack)
+    success = _share(~right) if any(spec.name != "none" for spec in specs) else None
+    measured = _measured(specs)
+    if measured is not None:
+        attacking: Any = attacks.make(specs[measured])
+        if isinstance(attacking, Backdoor):
+            known = clean(measured) if clean else Rows(inputs=dataset.x_train, labels=dataset.y_train)
+            success = _backdoor_success(network, model, dataset, attacking, known)
+        else:
+            success = _data_success(dataset, predicted, attacking)
     return Score(
         accuracy=_share(right),
         loss=loss,
         attack_success=success,
         by_class=_by_class(right, dataset.y_test, dataset.classes),
     )
+
+
+def _measured(specs: Sequence[Spec]) -> int | None:
+    """Return the number of the attack on data whose success is measured, None where there is none."""
+    on_data = [number for number, spec in enumerate(specs) if attacks.entry(spec.name).facts["surface"] == "data"]
+    backdoors = [number for number in on_data if isinstance(attacks.make(specs[number]), Backdoor)]
+    return max(backdoors or on_data, default=None)
 
 
 def _by_class(right: Tensor, labels: Tensor, classes: int) -> tuple[float | None, ...]:
@@ -69,10 +91,14 @@ def by_class_columns(score: Score) -> dict[str, Any]:
     return dict(zip(BY_CLASS, (min(known, default=None), text), strict=True))
 
 
-def _data_success(network: Network, model: Tensor, dataset: Dataset, predicted: Tensor, attack: Any) -> float | None:
-    if isinstance(attack, Backdoor):
-        inputs, wanted = attack.test_rows(dataset.x_test, dataset.y_test, dataset.classes)
-        return _share(accuracy_and_loss(network, model, inputs, wanted)[0] == wanted) if len(wanted) else None
+def _backdoor_success(network: Network, model: Tensor, dataset: Dataset, attack: Backdoor, clean: Rows) -> float | None:
+    if not len(clean.labels):  # nobody has put the trigger anywhere
+        return None
+    inputs, wanted = attack.test_rows(dataset.x_test, dataset.y_test, dataset.classes, clean)
+    return _share(accuracy_and_loss(network, model, inputs, wanted)[0] == wanted) if len(wanted) else None
+
+
+def _data_success(dataset: Dataset, predicted: Tensor, attack: DataAttack) -> float | None:
     target = attack.target(dataset.y_test, dataset.classes)
     aimed = target != dataset.y_test  # a row that already has the wanted label says nothing
     return _share(predicted[aimed] == target[aimed]) if bool(aimed.any()) else None

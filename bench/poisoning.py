@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from attacks import DataView, attacks
+from attacks.api import Rows
 from attacks.plan import Part
 from bench.models import Network
 from bench.training import ClientData
@@ -45,6 +46,12 @@ class Poisoning:
         """Whether the data are not the same in all rounds."""
         return any(part.facts["each_round"] or not part.constant for _, part in self._parts)
 
+    def clean_rows(self, number: int) -> Rows:
+        """Return the rows of the senders of attack `number` of the plan before any attack; none where it has none."""
+        owned = next((_owned(self._clean, part) for place, part in self._parts if place == number), [])
+        rows = torch.cat(owned) if owned else torch.zeros(0, dtype=torch.int64)
+        return Rows(inputs=self._clean.inputs[rows], labels=self._clean.labels[rows])
+
     def data(self, round_index: int, model: Tensor | None = None) -> ClientData:
         """Return the data of a round that starts from the global model (d,); without one, of unchanging attacks."""
         strengths = tuple(part.strength(round_index) for _, part in self._parts)
@@ -74,10 +81,11 @@ class Poisoning:
         )
 
     def _poisoned(self, data: ClientData, number: int, strength: float, now: "_Now") -> ClientData:
-        owned = [data.rows[process, : data.counts[process]] for process in np.flatnonzero(now.part.senders).tolist()]
+        owned = _owned(data, now.part)
         rows, owners = torch.cat(owned), torch.repeat_interleave(torch.tensor([len(each) for each in owned]))
         view = DataView(
             inputs=data.inputs[rows],
+            clean=Rows(inputs=self._clean.inputs[rows], labels=self._clean.labels[rows]),
             labels=data.labels[rows],
             owners=owners,
             classes=self._classes,
@@ -92,6 +100,11 @@ class Poisoning:
             chosen = torch.from_numpy(order[: round(strength * len(rows))])
             rows, inputs, labels = rows[chosen], inputs[chosen], labels[chosen]
         return replace(data, inputs=_with_rows(data.inputs, rows, inputs), labels=_with_rows(data.labels, rows, labels))
+
+
+def _owned(data: ClientData, part: Part) -> list[Tensor]:
+    """Return the rows of each sender."""
+    return [data.rows[process, : data.counts[process]] for process in np.flatnonzero(part.senders).tolist()]
 
 
 @dataclass(frozen=True, kw_only=True)

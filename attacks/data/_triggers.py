@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from attacks.views import Rows
+
 __all__ = ["bars", "corner", "stamped"]
 
 
@@ -35,6 +37,6 @@ def bars(shape: tuple[int, ...], part: int | None = None) -> Tensor:
     return mask
 
 
-def stamped(inputs: Tensor, mask: Tensor) -> Tensor:
-    """Return the inputs (rows, *shape) with the largest of all their values where the mask (*shape) is set."""
-    return torch.where(mask, inputs.max(), inputs)
+def stamped(inputs: Tensor, mask: Tensor, clean: Rows) -> Tensor:
+    """Return the inputs (rows, *shape) with the largest value of all clean inputs where the mask (*shape) is set."""
+    return torch.where(mask, clean.inputs.max(), inputs)

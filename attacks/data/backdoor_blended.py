@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.api import DataView, data_attack
+from attacks.api import DataView, Rows, data_attack
 from attacks.data._labels import check_classes, planted, wanted_from
 from protocols import check
 from protocols.randomness import public_stream
@@ -19,8 +19,8 @@ from protocols.randomness import public_stream
 class BackdoorBlended:
     """A share `rate` of the rows becomes (1 - strength) x + strength p with the label `wanted`.
 
-    The pattern p has each feature uniform between the smallest and the largest value of all inputs; it is the same one
-    in all rows, cells and runs.
+    The pattern p has each feature uniform between the smallest and the largest value of all the senders' inputs; but
+    for these two values it is the same one in all rows, cells and runs.
     """
 
     wanted: int = 0
@@ -33,17 +33,17 @@ class BackdoorBlended:
 
     def __call__(self, view: DataView) -> tuple[Tensor, Tensor]:
         check_classes(view.classes, wanted=self.wanted)
-        return planted(view, self._triggered(view.inputs), rate=self.rate, wanted=self.wanted)
+        return planted(view, self._triggered(view.inputs, view.clean), rate=self.rate, wanted=self.wanted)
 
     def target(self, labels: Tensor, classes: int) -> Tensor:  # noqa: ARG002
         """`wanted` for every row."""
         return torch.full_like(labels, self.wanted)
 
-    def test_rows(self, inputs: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+    def test_rows(self, inputs: Tensor, labels: Tensor, classes: int, clean: Rows) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         """All rows of other labels, with the pattern."""
-        return wanted_from(self._triggered(inputs), labels, self.wanted)
+        return wanted_from(self._triggered(inputs, clean), labels, self.wanted)
 
-    def _triggered(self, inputs: Tensor) -> Tensor:
+    def _triggered(self, inputs: Tensor, clean: Rows) -> Tensor:
         places = torch.from_numpy(public_stream(0, "blended pattern").random(tuple(inputs.shape[1:]))).to(inputs.dtype)
-        pattern = torch.lerp(inputs.min(), inputs.max(), places)
+        pattern = torch.lerp(clean.inputs.min(), clean.inputs.max(), places)
         return torch.lerp(inputs, pattern.expand_as(inputs), self.strength)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.api import DataView, data_attack
+from attacks.api import DataView, Rows, data_attack
 from attacks.data._labels import check_classes, planted, wanted_from
 from attacks.data._triggers import corner, stamped
 from protocols import check
@@ -20,7 +20,7 @@ class BackdoorTrigger:
     """A share `rate` of the rows gets a patch and the label `wanted`; the rest is trained on as it is.
 
     The patch is a square of `size` pixels in the lower right, or the last `size` features of flat rows, at the largest
-    value of all inputs.
+    value of all the senders' inputs.
     """
 
     wanted: int = 0
@@ -34,15 +34,15 @@ class BackdoorTrigger:
 
     def __call__(self, view: DataView) -> tuple[Tensor, Tensor]:
         check_classes(view.classes, wanted=self.wanted)
-        return planted(view, self._triggered(view.inputs), rate=self.rate, wanted=self.wanted)
+        return planted(view, self._triggered(view.inputs, view.clean), rate=self.rate, wanted=self.wanted)
 
     def target(self, labels: Tensor, classes: int) -> Tensor:  # noqa: ARG002
         """`wanted` for every row."""
         return torch.full_like(labels, self.wanted)
 
-    def test_rows(self, inputs: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+    def test_rows(self, inputs: Tensor, labels: Tensor, classes: int, clean: Rows) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         """All rows of other labels, with the patch."""
-        return wanted_from(self._triggered(inputs), labels, self.wanted)
+        return wanted_from(self._triggered(inputs, clean), labels, self.wanted)
 
-    def _triggered(self, inputs: Tensor) -> Tensor:
-        return stamped(inputs, corner(tuple(inputs.shape[1:]), self.size))
+    def _triggered(self, inputs: Tensor, clean: Rows) -> Tensor:
+        return stamped(inputs, corner(tuple(inputs.shape[1:]), self.size), clean)

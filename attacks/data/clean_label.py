@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.api import DataView, data_attack
+from attacks.api import DataView, Rows, data_attack
 from attacks.data._labels import check_classes, drawn_rows, wanted_from
 from attacks.data._triggers import corner, stamped
 from protocols import check
@@ -42,13 +42,13 @@ class CleanLabel:
             drawn = others[torch.from_numpy(view.rng.integers(len(others), size=int(chosen.sum())))]
             inputs[chosen] = torch.lerp(view.inputs[chosen], view.inputs[drawn], self.blend)
         mask = corner(tuple(view.inputs.shape[1:]), self.size)
-        inputs[chosen] = torch.where(mask, view.inputs.max(), inputs[chosen])
+        inputs[chosen] = stamped(inputs[chosen], mask, view.clean)
         return inputs, view.labels
 
     def target(self, labels: Tensor, classes: int) -> Tensor:  # noqa: ARG002
         """`wanted` for every row."""
         return torch.full_like(labels, self.wanted)
 
-    def test_rows(self, inputs: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+    def test_rows(self, inputs: Tensor, labels: Tensor, classes: int, clean: Rows) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         """All rows of other labels, with the patch."""
-        return wanted_from(stamped(inputs, corner(tuple(inputs.shape[1:]), self.size)), labels, self.wanted)
+        return wanted_from(stamped(inputs, corner(tuple(inputs.shape[1:]), self.size), clean), labels, self.wanted)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.api import DataView, data_attack
+from attacks.api import DataView, Rows, data_attack
 from attacks.data._labels import check_classes, drawn_rows, wanted_from
 from attacks.data._triggers import bars, stamped
 from protocols import check
@@ -39,13 +39,13 @@ class Dba:
         inputs = view.inputs.clone()
         for part in range(_PARTS):
             mine = chosen & (view.owners % _PARTS == part)
-            inputs[mine] = torch.where(bars(shape, part), view.inputs.max(), view.inputs[mine])
+            inputs[mine] = stamped(view.inputs[mine], bars(shape, part), view.clean)
         return inputs, torch.where(chosen, self.wanted, view.labels)
 
     def target(self, labels: Tensor, classes: int) -> Tensor:  # noqa: ARG002
         """`wanted` for every row."""
         return torch.full_like(labels, self.wanted)
 
-    def test_rows(self, inputs: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+    def test_rows(self, inputs: Tensor, labels: Tensor, classes: int, clean: Rows) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         """All rows of other labels, with the whole trigger."""
-        return wanted_from(stamped(inputs, bars(tuple(inputs.shape[1:]))), labels, self.wanted)
+        return wanted_from(stamped(inputs, bars(tuple(inputs.shape[1:])), clean), labels, self.wanted)

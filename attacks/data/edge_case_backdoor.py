@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.api import DataView, data_attack
+from attacks.api import DataView, Rows, data_attack
 from attacks.data._labels import check_classes
 from protocols import check
 from protocols.check import CloisterError
@@ -44,7 +44,7 @@ class EdgeCaseBackdoor:
         """`wanted` for the rows of `source`."""
         return torch.where(labels == self.source, self.wanted, labels)
 
-    def test_rows(self, inputs: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+    def test_rows(self, inputs: Tensor, labels: Tensor, classes: int, clean: Rows) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         """The least likely rows of `source`."""
         edge = self._edge(inputs, labels)
         return inputs[edge], torch.full_like(labels[edge], self.wanted)

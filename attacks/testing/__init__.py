@@ -22,6 +22,7 @@ from attacks.api import (
     OpenedRound,
     OwnView,
     Placing,
+    Rows,
     UpdateAttack,
     World,
     attacks,
@@ -89,9 +90,11 @@ def make_data_view(
     rng = public_stream(seed, "conformance")
     inputs = torch.from_numpy(rng.normal(size=(rows, *shape))).to(torch.float32)
     weights = torch.from_numpy(rng.normal(size=(inputs[0].numel(), classes))).to(torch.float32)
+    labels = torch.from_numpy(rng.integers(0, classes, size=rows))
     return DataView(
         inputs=inputs,
-        labels=torch.from_numpy(rng.integers(0, classes, size=rows)),
+        clean=Rows(inputs=inputs, labels=labels),
+        labels=labels,
         owners=torch.arange(rows) % owners,
         classes=classes,
         round_index=2,
@@ -239,7 +242,7 @@ def aims_its_backdoor_at_rows_of_other_labels(spec: Spec) -> None:
         return
     for shape in ((5,), (1, 8, 8)):
         view = make_data_view(shape=shape)
-        inputs, wanted = attack.test_rows(view.inputs, view.labels, view.classes)
+        inputs, wanted = attack.test_rows(view.inputs, view.labels, view.classes, view.clean)
         assert inputs.shape == (len(wanted), *shape), f"{spec} tests rows of shape {tuple(inputs.shape)}"
         assert inputs.dtype == torch.float32, f"{spec} tests inputs of type {inputs.dtype}"
         assert wanted.dtype == torch.int64, f"{spec} wants labels of type {wanted.dtype}"

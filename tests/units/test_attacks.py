@@ -9,7 +9,7 @@ import torch
 
 import attacks.testing as kit
 from attacks import attacks, update_attack
-from attacks.api import DataView, HonestView, OwnView, World, look
+from attacks.api import DataView, HonestView, OwnView, Rows, World, look
 from protocols.check import CloisterError
 from protocols.registry import Spec
 
@@ -92,7 +92,7 @@ class TestTheKitSeesPlantedBugs:
     )
     def test_in_the_test_rows_of_a_backdoor(self, monkeypatch: pytest.MonkeyPatch, bug: str, rows: Callable) -> None:
         factory = attacks.entry("backdoor_trigger").factory
-        monkeypatch.setattr(factory, "test_rows", lambda self, inputs, labels, classes: rows(inputs, labels))
+        monkeypatch.setattr(factory, "test_rows", lambda self, inputs, labels, classes, clean: rows(inputs, labels))
         with pytest.raises(AssertionError):
             kit.aims_its_backdoor_at_rows_of_other_labels(attacks.resolve("backdoor_trigger"))
 
@@ -158,6 +158,7 @@ def test_gaussian_rows_differ_between_byzantine_processes() -> None:
 def test_label_flip_turns_the_first_label_into_the_last_one() -> None:
     view = DataView(
         inputs=torch.zeros(3, 2),
+        clean=Rows(inputs=torch.zeros(3, 2), labels=torch.tensor([0, 1, 9])),
         labels=torch.tensor([0, 1, 9]),
         owners=torch.zeros(3, dtype=torch.int64),
         classes=10,

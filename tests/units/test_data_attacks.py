@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -12,9 +13,11 @@ from torch import Tensor
 
 import attacks.testing as kit
 from attacks import attacks
-from attacks.api import Backdoor, DataView
+from attacks.api import Backdoor, DataView, Rows
 from attacks.data._triggers import bars, corner
+from attacks.data.backdoor_trigger import BackdoorTrigger
 from bench.data import Dataset
+from bench.datasets import datasets
 from bench.experiment import parse_experiment
 from bench.federation import build, run_cell
 from bench.grid import expand
@@ -136,8 +139,12 @@ class TestBackdoors:
         inputs, labels = poisoned("backdoor_semantic", view, wanted=1, feature=2, quantile=0.5)
         assert inputs is view.inputs
         values = view.inputs.flatten(1)[:, 2].tolist()
-        threshold = sorted(values)[len(values) // 2]
-        expected = [1 if x > threshold else label for x, label in zip(values, view.labels.tolist(), strict=True)]
+        others = sorted(x for x, label in zip(values, view.labels.tolist(), strict=True) if label != 1)
+        marked = [False] * len(values)
+        if others and others[0] < others[-1]:
+            threshold = others[len(others) // 2]
+            marked = [x > threshold or x == threshold == others[-1] for x in values]
+        expected = [1 if mark else label for mark, label in zip(marked, view.labels.tolist(), strict=True)]
         assert labels.tolist() == expected
 
     @given(view=views)
@@ -201,10 +208,93 @@ class TestBackdoors:
     @given(view=views)
     def test_no_test_row_has_the_wanted_label_by_right(self, name: str, view: DataView) -> None:
         attack = made(name)
-        inputs, wanted = attack.test_rows(view.inputs, view.labels, view.classes)
+        inputs, wanted = attack.test_rows(view.inputs, view.labels, view.classes, view.clean)
         assert len(inputs) == len(wanted)
         assert bool((wanted == 0).all())
         assert len(wanted) <= int((view.labels != 0).sum())
+
+
+class TestTriggersAreTheSameInTrainingAndInTests:
+    """Test rows have another range than the senders' training rows, which may also have been changed before."""
+
+    @pytest.mark.parametrize("name", ["backdoor_trigger", "clean_label", "dba"])
+    @pytest.mark.parametrize("shape", [(17,), (1, 8, 8)])
+    def test_a_patch_has_the_value_that_it_had_in_training(self, name: str, shape: tuple[int, ...]) -> None:
+        view = kit.make_data_view(rows=60, shape=shape)
+        other = replace(view, inputs=3.0 * view.inputs)  # an attack before has changed them
+        inputs, _ = poisoned(name, other, wanted=1, rate=0.9)
+        added = set(inputs.flatten().tolist()) - set(other.inputs.flatten().tolist())
+        tested, _ = made(name, wanted=1).test_rows(-5.0 * view.inputs, view.labels, view.classes, view.clean)
+        patch = set(tested.flatten().tolist()) - set((-5.0 * view.inputs).flatten().tolist())
+        assert patch == {float(view.clean.inputs.max())}
+        assert patch <= added
+
+    def test_a_blended_pattern_is_the_one_of_training(self) -> None:
+        view = kit.make_data_view(rows=60)
+        attack = made("backdoor_blended", wanted=1, rate=0.5, strength=0.25)
+        inputs, _ = attack(view)
+        changed = (inputs != view.inputs).any(dim=1)
+        pattern = (inputs[changed] - 0.75 * view.inputs[changed])[0]
+        far = -5.0 * view.inputs
+        tested, _ = attack.test_rows(far, view.labels, view.classes, view.clean)
+        # float32: values below 32, one rounding each in three steps.
+        assert torch.allclose(tested - 0.75 * far[view.labels != 1], pattern.expand_as(tested), rtol=0, atol=2.0**-17)
+
+    def test_the_property_of_a_semantic_backdoor_is_that_of_training(self) -> None:
+        view = kit.make_data_view(rows=60)
+        attack = made("backdoor_semantic", wanted=1, feature=2, quantile=0.5)
+        others = view.clean.inputs[view.clean.labels != 1, 2].sort().values
+        threshold = float(others[len(others) // 2])
+        far = view.inputs + 0.5
+        tested, _ = attack.test_rows(far, view.labels, view.classes, view.clean)
+        assert torch.equal(tested, far[(far[:, 2] > threshold) & (view.labels != 1)])
+
+    def test_in_a_cell_it_is_made_of_the_senders_clean_rows(self, digits: Dataset) -> None:
+        (cell,) = expand(
+            parse_experiment(
+                "[[grid]]\nn = 10\nf = 2\nattack = [['feature_noise', 'backdoor_trigger']]\nmodel = 'logistic'",
+                name="test",
+            )
+        )
+        federation = build(cell, digits)
+        rows = [
+            federation.data.rows[process, : federation.data.counts[process]]
+            for process in torch.from_numpy(federation.faulty).nonzero()[:, 0].tolist()
+        ]
+        clean = digits.x_train[torch.cat(rows)]
+        assert torch.equal(federation.poisoning.clean_rows(1).inputs, clean)
+        assert torch.equal(federation.poisoning.clean_rows(1).labels, digits.y_train[torch.cat(rows)])
+        assert not len(federation.poisoning.clean_rows(2).labels)
+        seen: list[Rows] = []
+        right = BackdoorTrigger.test_rows
+
+        def looking(self: BackdoorTrigger, *given: Any) -> tuple[Tensor, Tensor]:
+            seen.append(given[3])
+            return right(self, *given)
+
+        with mock.patch.object(BackdoorTrigger, "test_rows", looking):
+            run_cell(replace(cell, rounds=1), digits, InProcessParties(10))
+        assert seen
+        assert all(torch.equal(each.inputs, clean) for each in seen)
+        noisy = federation.data.inputs[torch.cat(rows)]
+        assert float(noisy.max()) > float(clean.max())
+        assert bool((noisy[:, corner((64,), 3)] == clean.max()).all(dim=1).any())
+
+    @pytest.mark.parametrize("name", ["digits", "breast_cancer"])
+    def test_a_semantic_backdoor_marks_rows_by_default(self, name: str) -> None:
+        """Feature 0 of the digits is the same in all rows; it marks none.
+
+        More than a tenth of the digits have the largest value of a pixel that varies much.
+        """
+        dataset = datasets.make(datasets.resolve(name)).load(None)
+        for parameters, marks in (({}, True), ({"feature": 0}, name != "digits")):
+            attack = made("backdoor_semantic", **parameters)
+            clean = Rows(inputs=dataset.x_train, labels=dataset.y_train)
+            view = replace(kit.make_data_view(), inputs=clean.inputs, clean=clean, labels=clean.labels)
+            share = float((attack(view)[1] != clean.labels).double().mean())
+            assert (0.03 < share <= 0.35) if marks else share == 0.0
+            tested, _ = attack.test_rows(dataset.x_test, dataset.y_test, dataset.classes, clean)
+            assert bool(len(tested)) == marks
 
 
 class TestInputsAndRows:
@@ -266,7 +356,14 @@ class TestAttackSuccess:
         assert self.success(digits, "backdoor_trigger", opened) == 1.0
         assert self.success(digits, "backdoor_trigger", closed) == 0.0
         assert self.success(digits, ["backdoor_trigger", "model_replacement"], opened) == 1.0
-        assert self.success(digits, ["backdoor_trigger", "label_flip"], opened) != 1.0  # the last one's
+        for beside in ("label_flip", "label_flip_dynamic", "ipm"):
+            assert self.success(digits, ["backdoor_trigger", beside], opened) == 1.0
+        # Of several backdoors the last one's, and of attacks without any the last one's.
+        assert self.success(digits, ["backdoor_trigger", "dba"], opened) != 1.0
+        assert (
+            self.success(digits, ["label_flip", {"name": "label_flip_targeted", "source": 2, "wanted": 1}], closed)
+            == 1.0
+        )
 
     def test_is_the_share_of_wrong_labels_under_updates_and_of_wanted_ones_under_flips(self, digits: Dataset) -> None:
         def nine(inputs: Tensor) -> Tensor:
