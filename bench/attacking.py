@@ -1,6 +1,6 @@
 """What the Byzantine processes send in a round: the attacks of the plan in order, each with its own view."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -21,7 +21,10 @@ from protocols.playable import robust_of
 from protocols.randomness import public_stream
 from protocols.types import Clustering
 
-__all__ = ["Sent", "attacked", "sees_honest_updates"]
+__all__ = ["Sent", "attacked", "sees_past_the_noise"]
+
+# The knowledge of those who are shown honest updates.
+_OMNISCIENT = ("honest", "defence")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +46,28 @@ class _Moment:
     round_index: int
 
 
-def sees_honest_updates(federation: Federation) -> bool:
-    """Whether some Byzantine process computes what it sends from honest updates before their noise."""
-    return any(part.senders.any() and part.facts.get("knowledge") in ("honest", "defence") for part in federation.parts)
+def sees_past_the_noise(federation: Federation) -> bool:
+    """Whether what some Byzantine process does depends on numbers that no noise hides, so that it gives them away.
+
+    An omniscient one computes what it sends from honest updates before their noise. Where noise is added to the result
+    only, so do those who have seen what clusters opened, or are about to open: by what they send they move the result
+    farther than the noise is made for, and by whose sums they abort, which clusters are in it.
+    """
+    bare = federation.mechanism.clip_norm is not None and not federation.mechanism.member_std(federation.cluster_size)
+    telling = (*_OMNISCIENT, "cluster") if bare else _OMNISCIENT
+    return any(
+        part.senders.any()
+        and (part.facts.get("knowledge") in telling or (bare and part.facts.get("reads_mean", False)))
+        for part in federation.parts
+    )
 
 
 def attacked(federation: Federation, updates: Tensor, clustering: Clustering, model: Tensor, round_index: int) -> Sent:
     """Return what is sent when each process would honestly send its row of the updates, float64 (n, d).
+
+    Attacks act in the order of the plan, but one that searches against the defence waits for attacks of other senders.
+    Of two that search, the first takes the other's senders for honest. An attack that reads honest updates is not at
+    work in a round in which nobody honest takes part.
 
     Guarantees:
         What an honest process sends is its own update.
@@ -57,9 +75,11 @@ def attacked(federation: Federation, updates: Tensor, clustering: Clustering, mo
     """
     sent = Sent(rows=updates, silent=np.zeros(len(updates), np.bool_), raw=np.zeros(len(updates), np.bool_))
     moment = _Moment(clustering=clustering, model=model.to(torch.float64), round_index=round_index)
-    for number, part in enumerate(federation.parts):
+    for number in _order(federation.parts):
+        part = federation.parts[number]
         strength = part.strength(round_index)
-        if part.facts["surface"] != "update" or not part.senders.any() or not strength:
+        blind = bool(federation.faulty.all()) and part.facts["knowledge"] in _OMNISCIENT
+        if not part.senders.any() or not strength or blind:
             continue
         world = _world(federation, sent.rows, number, moment)
         rows = _moved(world.own, _rows(part, world), strength)
@@ -68,6 +88,22 @@ def attacked(federation: Federation, updates: Tensor, clustering: Clustering, mo
         silent = sent.silent if part.facts["adds_noise"] else sent.silent | part.senders
         sent = Sent(rows=everybody, silent=silent, raw=sent.raw | part.senders if part.facts.get("raw") else sent.raw)
     return sent
+
+
+def _order(parts: Sequence[Part]) -> list[int]:
+    """Return the numbers of the attacks on updates as they act; of one sender always in the order of the plan."""
+    left = [number for number, part in enumerate(parts) if part.facts["surface"] == "update"]
+    order: list[int] = []
+    while left:
+        ready = [
+            number
+            for place, number in enumerate(left)
+            if not any(bool((parts[number].senders & parts[other].senders).any()) for other in left[:place])
+        ]
+        chosen = next((number for number in ready if parts[number].facts["knowledge"] != "defence"), ready[0])
+        left.remove(chosen)
+        order.append(chosen)
+    return order
 
 
 def _moved(own: Tensor, rows: Tensor, strength: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""The command `bench`: run, report, compare, list, new, peers; tolerance and simulate are in `cli_tolerance`.
+"""The command `bench`: run, report, compare, list, new; `cli_peers` and `cli_tolerance` hold the others.
 
 Exit codes: 0 all well; 1 a cell failed, or broke where its verdict said safe; 2 a mistake in what was asked, said in
 one line; 130 interrupted.
@@ -15,9 +15,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from bench import cli_tolerance
+from bench.cli_peers import peers_app
 from protocols.check import CloisterError
 
 __all__ = ["app", "main"]
@@ -30,7 +30,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 new_app = typer.Typer(help="Write a working plug-in to start from.", no_args_is_help=True)
-peers_app = typer.Typer(help="Time ours against a peer's code, in turns, in one process.", no_args_is_help=True)
 app.add_typer(new_app, name="new")
 app.add_typer(peers_app, name="peers")
 
@@ -274,127 +273,6 @@ def new_system(
     from bench import scaffold
 
     print(f"system: {scaffold.new_system(name, directory)}")
-
-
-@peers_app.command("training")
-def peers_training(
-    turns: Annotated[int, typer.Option(help="Timed turns of each.")] = 15, as_json: JsonFlag = False
-) -> None:
-    """Local training of 100 clients at once against a plain loop over clients: one thread, equal gradients."""
-    from bench.peers.training import compare_training
-
-    _check_turns(turns)
-    _print_comparisons(compare_training(turns=turns), as_json)
-
-
-@peers_app.command("sums")
-def peers_sums(turns: Annotated[int, typer.Option(help="Timed turns of each.")] = 7, as_json: JsonFlag = False) -> None:
-    """One encrypted sum of 5 parties, d = 1,000,000, against CrypTen as it comes and against moving its bytes."""
-    from bench.peers.sums import compare_sums
-
-    _check_turns(turns)
-    _print_comparisons(compare_sums(turns=turns), as_json)
-
-
-@peers_app.command("attacks")
-def peers_attacks(
-    turns: Annotated[int, typer.Option(help="Timed turns of each.")] = 7, as_json: JsonFlag = False
-) -> None:
-    """Attacks on updates, n = 100, f = 20, d = 100,000, one thread, against byzfl; equal results are checked."""
-    from bench.peers.attacks import compare_attacks
-
-    _check_turns(turns)
-    _print_comparisons(compare_attacks(turns=turns), as_json)
-
-
-@peers_app.command("tolerance")
-def peers_tolerance(
-    turns: Annotated[int, typer.Option(help="Timed turns of each.")] = 5, as_json: JsonFlag = False
-) -> None:
-    """Exact failure probabilities, a sweep at n = 1,000 and one at n = 1,000,000, against drawing placements."""
-    from bench.peers.tolerance import compare_tolerance
-
-    _check_turns(turns)
-    _print_comparisons(compare_tolerance(turns=turns), as_json)
-
-
-@peers_app.command("aggregators")
-def peers_aggregators(
-    n: Annotated[int, typer.Option(help="Rows.")] = 100,
-    f: Annotated[int, typer.Option(help="Tainted rows that the rules are told of.")] = 20,
-    d: Annotated[int, typer.Option(help="Coordinates.")] = 100_000,
-    turns: Annotated[int, typer.Option(help="Timed turns of each.")] = 5,
-    as_json: JsonFlag = False,
-) -> None:
-    """Robust rules against byzfl's, its torch and its numpy form: one thread, equal results, processor time."""
-    from bench.peers.aggregators import compare_aggregators, notes
-
-    _check_turns(turns)
-    _print_comparisons(compare_aggregators(n=n, f=f, d=d, turns=turns), as_json)
-    if not as_json:
-        print("\n".join(notes()))
-
-
-@peers_app.command("hostile")
-def peers_hostile(
-    n: Annotated[int, typer.Option(help="Rows.")] = 11,
-    f: Annotated[int, typer.Option(help="Rows of hostile numbers.")] = 3,
-    as_json: JsonFlag = False,
-) -> None:
-    """Rows of NaN, infinities, 1e30 and 1e-40: what each rule returns, and byzfl's beside it; exit 1 if ours breaks."""
-    from bench.peers.hostile import hostile_table
-
-    table = hostile_table(n=n, f=f)
-    if as_json:
-        print(json.dumps([{**asdict(row), "survived": row.survived} for row in table], indent=1))
-    else:
-        shown = Table("rule", "rows of", "ours", "byzfl")
-        for row in table:
-            colour = "green" if row.survived else "red"
-            shown.add_row(row.name, row.poison, f"[{colour}]{row.ours}[/]", row.peer or "-")
-        Console().print(shown)
-    if not all(row.survived for row in table):
-        raise typer.Exit(1)
-
-
-@peers_app.command("robust")
-def peers_robust(
-    turns: Annotated[int, typer.Option(help="Timed turns of each.")] = 3, as_json: JsonFlag = False
-) -> None:
-    """Every robust statistic of 3, 5 and 8 parties at d = 1,000 and 10,000; the median against stock CrypTen's."""
-    from bench.peers.robust import compare_robust_median, price_list
-
-    _check_turns(turns)
-    compared, prices = compare_robust_median(turns=turns), price_list(turns=turns)
-    if as_json:
-        print(json.dumps({"median": asdict(compared), "prices": [asdict(price) for price in prices]}, indent=1))
-        return
-    _print_comparisons([compared.time], as_json=False)
-    print(f"{compared.ours_bytes:,} bytes against {compared.peer_bytes:,}: {compared.bytes_ratio:.1f}x fewer")
-    table = Table("statistic", "parties", "d", "seconds", "offline MB", "MB in all", "offline rounds", "rounds in all")
-    for price in prices:
-        sizes = [str(price.parties), f"{price.coordinates:,}", f"{price.seconds:.3f}"]
-        traffic = [f"{price.offline_bytes / 1e6:.2f}", f"{price.wire_bytes / 1e6:.2f}"]
-        table.add_row(price.statistic, *sizes, *traffic, str(price.offline_rounds), str(price.rounds))
-    Console().print(table)
-
-
-def _check_turns(turns: int) -> None:
-    from protocols import check
-
-    check.integer_at_least(1, turns=turns)
-
-
-def _print_comparisons(comparisons: list[Any], as_json: bool) -> None:
-    rows = [asdict(comparison) for comparison in comparisons]
-    if as_json:
-        print(json.dumps(rows, indent=1))
-        return
-    table = Table("name", "peer", "ours ms", "peer ms", "ratio")
-    for row in rows:
-        times = [f"{row['ours_s'] * 1e3:.2f}", f"{row['peer_s'] * 1e3:.2f}", f"{row['ratio']:.1f}x"]
-        table.add_row(row["name"], row["peer"], *times)
-    Console().print(table)
 
 
 app.command("tolerance")(cli_tolerance.tolerance)

@@ -1,6 +1,5 @@
 """A cell as a federated training: build the parts, run the rounds, return one row of results."""
 
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,15 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from attacks.plan import assign
+from attacks import attacks
+from attacks.plan import assign, specs_of
 from bench.cell import NUMBERS, Cell
+from bench.columns import columns_of, point_of
 from bench.data import Dataset
-from bench.decentralised import one_model, score_models
-from bench.judging import Epoch, judged
-from bench.measures import measures, recovery
-from bench.metrics import Score, by_class_columns, score
-from bench.misconduct import misconduct_columns
-from bench.models import Network, models
+from bench.decentralised import known_model, score_models
+from bench.judging import Epoch
+from bench.metrics import score
+from bench.models import models
 from bench.partitions import partitions
 from bench.placing import claimed, placing
 from bench.poisoning import Poisoning
@@ -36,7 +35,7 @@ from protocols.decentralised.graphs import topologies
 from protocols.decentralised.rules import exchanges
 from protocols.parties import Parties
 from protocols.placements import PlacementView
-from protocols.playable import cluster_protocols
+from protocols.playable import cluster_protocols, conditions_under, opens_sums
 from protocols.privacy import mechanisms
 from protocols.privacy.ledger import Ledger
 from protocols.randomness import SecretStreams, public_stream
@@ -102,7 +101,7 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         policy=clusterings.make(cell.clustering),
         cluster_size=cell.cluster_size,
         protocol=cell.protocol,
-        conditions=protocol.conditions,
+        conditions=conditions_under(cell.protocol, deviating=_deviates(cell)),
         ring=protocol.ring,
         rule_spec=cell.aggregator,
         rule=rule_of(cell),
@@ -133,6 +132,11 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         poisoning=poisoning,
         population=replace(population, trust=with_trust(population, failing, cell.trust_quality)),
     )
+
+
+def _deviates(cell: Cell) -> bool:
+    """Return whether some attack of the cell is on messages, so that Byzantine members do not follow protocols."""
+    return any(attacks.entry(spec.name).facts["surface"] == "message" for spec in specs_of(cell.attack))
 
 
 def _graph(cell: Cell) -> Graph | None:
@@ -227,7 +231,8 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
     diverged_round = None
     learns = "reports" in federation.policy.needs
     moves = placing(cell)[1] == "each"
-    epoch = Epoch(n=cell.n, colluding=None if moves else federation.who_fails.colluding)
+    plain = opens_sums(cell.protocol) and not moves
+    epoch = Epoch(n=cell.n, colluding=federation.who_fails.colluding if plain else None)
     for round_index in range(cell.rounds):
         if moves and round_index:
             federation = move_faults(cell, federation, round_index)
@@ -238,70 +243,17 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
             break
         outcomes.append(outcome)
         epoch.add(outcome)
-        federation = replace(federation, past=Past(model=one_model(model), opened=outcome.opened))
+        known = known_model(federation, model, outcome.report.clusters)
+        federation = replace(federation, past=Past(model=known, opened=outcome.opened))
         model = outcome.model
         if learns:
             federation = replace(federation, population=federation.population.after(outcome.report))
         ledger.record(outcome.multipliers)
         if (round_index + 1) % cell.evaluate_every == 0 or round_index + 1 == cell.rounds:
             scored, _ = score_models(score_one, model, outcome.exchange)
-            curve.append(_point(round_index + 1, scored, outcomes, time.perf_counter() - started))
+            curve.append(point_of(round_index + 1, scored, outcomes, time.perf_counter() - started))
     final, exchanged = score_models(score_one, model, outcomes[-1].exchange if outcomes else None)
-    metrics = _metrics(cell, federation.network, final, outcomes, ledger)
-    columns = measures(
-        [outcome.deviation for outcome in outcomes],
-        [outcome.excluded for outcome in outcomes],
-        recovery(curve, federation.parts, cell.rounds),
-    )
-    metrics |= misconduct_columns(
-        [outcome.named for outcome in outcomes],
-        [outcome.lost_bytes for outcome in outcomes],
-        [outcome.byzantine for outcome in outcomes],
-    )
-    metrics |= {**epoch.columns(), **exchanged, **by_class_columns(final), **columns, "diverged_round": diverged_round}
+    metrics = columns_of(cell, federation, final, outcomes, ledger=ledger, curve=curve)
+    metrics |= {**epoch.columns(), **exchanged, "diverged_round": diverged_round}
     metrics["runtime_s"] = time.perf_counter() - started
     return CellResult(metrics=metrics, curve=curve)
-
-
-def _point(number: int, scored: Score, outcomes: list[RoundOutcome], seconds: float) -> dict[str, Any]:
-    return {
-        "round": number,
-        "accuracy": scored.accuracy,
-        "loss": _finite(scored.loss),
-        "bytes": sum(outcome.wire_bytes for outcome in outcomes),
-        "seconds": seconds,
-    }
-
-
-def _metrics(
-    cell: Cell, network: Network, final: Score, outcomes: list[RoundOutcome], ledger: Ledger
-) -> dict[str, Any]:
-    delta = mechanisms.make(cell.privacy).delta
-    total_bytes = sum(outcome.wire_bytes for outcome in outcomes)
-    return {
-        "accuracy": final.accuracy,
-        "loss": _finite(final.loss),
-        "attack_success": final.attack_success,
-        "epsilon": str(math.inf if delta is None else ledger.epsilon(delta)) if outcomes else None,
-        "delta": delta,
-        "clusters": max((outcome.clusters for outcome in outcomes), default=None),
-        "tainted_clusters": max((outcome.tainted_clusters for outcome in outcomes), default=None),
-        "failed_clusters": sum(outcome.failed_clusters for outcome in outcomes),
-        "tolerated_clusters": min((outcome.tolerated_clusters for outcome in outcomes), default=None),
-        "parameters": network.dimension,
-        "bytes_total": total_bytes,
-        "bytes_offline": sum(outcome.traffic.offline.wire_bytes for outcome in outcomes),
-        "bytes_mpc": sum(outcome.traffic.mpc.wire_bytes for outcome in outcomes),
-        "bytes_upload": sum(outcome.traffic.upload.wire_bytes for outcome in outcomes),
-        "bytes_exchange": total_bytes - sum(outcome.traffic.wire_bytes for outcome in outcomes),
-        "bytes_per_process_round": total_bytes / (cell.participants * len(outcomes)) if outcomes else None,
-        "mpc_rounds": sum(outcome.traffic.mpc.rounds for outcome in outcomes),
-        **judged(outcomes),
-        "sum_exact": all(outcome.sum_exact for outcome in outcomes) if outcomes else None,
-        "train_s": sum(outcome.train_s for outcome in outcomes),
-        "mpc_s": sum(outcome.mpc_s for outcome in outcomes),
-    }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from attacks import attacks
 from attacks.api import MessageView
+from bench.inside import means_in_the_clear
 from bench.setting import Federation
 from protocols.faults import Combined
 from protocols.faulty_link import Fault
@@ -55,14 +56,14 @@ def _in_cluster(
     if not colluding:
         return
     attack: Any = attacks.make(part.spec)
-    total = federation.ring.wrap(moment.words[list(members)].sum(dim=0))
+    mean = _mean(federation, members, moment.words) if part.facts["reads_mean"] else None
     for place in sorted(colluding):
         name = int(names[members[place]])
         view = MessageView(
             place=place,
             members=tuple(int(names[each]) for each in members),
             colluding=colluding,
-            mean=federation.ring.decode(total) / len(members),
+            mean=mean,
             previous=moment.previous,
             round_index=moment.round_index,
             rng=public_stream(federation.seed, "message attack", moment.round_index, number, name),
@@ -70,6 +71,17 @@ def _in_cluster(
         fault: Fault | None = attack(view)
         if fault is not None:
             yield members[place], fault
+
+
+def _mean(federation: Federation, members: Sequence[int], words: Tensor) -> Tensor | None:
+    """Return what a cluster is about to open (d,) of its members' words, none of which a crashed one sends."""
+    there = [process for process in members if not federation.crashed[process]]
+    gone = np.array([len(members) - len(there)])
+    if bool(federation.conditions.lost(len(members), np.zeros_like(gone), gone)[0]):
+        return None
+    alone = Clustering(clusters=(tuple(range(len(there))),))
+    means, _ = means_in_the_clear(federation.protocol, federation.ring, words[there], alone)
+    return means[0] if len(means) else None
 
 
 def misconduct_columns(

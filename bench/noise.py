@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.attacking import sees_honest_updates
+from bench.attacking import sees_past_the_noise
 from bench.setting import Federation
 from protocols.check import CloisterError
 from protocols.types import Clustering
@@ -57,10 +57,9 @@ def multipliers_of(
     Only the noise of honest members whose words are surely in the sum counts: not that of crashed ones, nor that of
     members `left_out` of a sum that was opened.
 
-    None where nothing is proved: no noise hides what an omniscient attacker sends, because it is computed from
-    the honest updates before their noise.
+    None where nothing is proved: see sees_past_the_noise().
     """
-    if sees_honest_updates(federation):
+    if sees_past_the_noise(federation):
         return None
     multipliers = np.full(federation.data.n, np.inf)
     slack = _rounding_slack(federation)

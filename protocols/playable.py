@@ -9,11 +9,20 @@ from protocols.check import CloisterError
 from protocols.registry import Entry, Registry, Spec
 from protocols.ring import FixedPoint
 from protocols.secure_robust import RobustStatistic, robust_statistics
+from protocols.secure_robust._promises import deviating as without_honest_steps
 from protocols.secure_sum import Board, Opened, Party, SecureSum, secure_sums
 from protocols.tolerance.conditions import Conditions
 from protocols.types import Traffic
 
-__all__ = ["ClusterProtocols", "Playable", "cluster_protocols", "playable", "robust_of"]
+__all__ = [
+    "ClusterProtocols",
+    "Playable",
+    "cluster_protocols",
+    "conditions_under",
+    "opens_sums",
+    "playable",
+    "robust_of",
+]
 
 
 class Playable(Protocol):
@@ -90,6 +99,20 @@ def playable(spec: Spec) -> Playable:
     Raises: CloisterError for a name that neither or both kinds have.
     """
     return cluster_protocols.make(spec)
+
+
+def conditions_under(spec: Spec, *, deviating: bool) -> Conditions:
+    """Return what the plug-in tolerates, where Byzantine members may be `deviating` from it, not in their inputs alone.
+
+    The conditions of a sum hold either way; robust statistics have some for each way.
+    """
+    plug_in = playable(spec)
+    return without_honest_steps(plug_in.conditions) if deviating and robust_of(spec) else plug_in.conditions
+
+
+def opens_sums(spec: Spec) -> bool:
+    """Return whether what is opened is the plain sum of the contributors' words."""
+    return bool(robust_of(spec) is None or robust_statistics.entry(spec.name).facts.get("opens_sums"))
 
 
 def robust_of(spec: Spec) -> RobustStatistic | None:

@@ -12,6 +12,7 @@ from protocols.faults import Crash
 @message_attack(
     source="secure sums with abort and a rushing adversary: Goldwasser and Lindell 2005, Journal of Cryptology 18(3)",
     examples=({}, {"step": 0}),
+    reads_mean=True,
 )
 @dataclass(frozen=True, kw_only=True)
 class SelectiveAbort:
@@ -28,6 +29,6 @@ class SelectiveAbort:
         check.integer_at_least(0, step=self.step)
 
     def __call__(self, view: MessageView) -> Crash | None:
-        if view.previous is None or float(torch.dot(view.mean, view.previous)) <= 0:
+        if view.mean is None or view.previous is None or float(torch.dot(view.mean, view.previous)) <= 0:
             return None
         return Crash(step=self.step)

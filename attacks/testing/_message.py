@@ -1,5 +1,6 @@
 """The checks of attacks on the messages of secure sums."""
 
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -48,4 +49,15 @@ def message_attack_is_repeatable(spec: Spec) -> None:
     assert first == _fault(spec, make_message_view()), f"{spec} differs between equal views"
 
 
-MESSAGE_CHECKS: list[Check] = [names_a_fault_of_one_exchange, message_attack_is_repeatable]
+def a_mean_that_it_does_not_read_is_not_needed(spec: Spec) -> None:
+    """Without a mean the attack returns a fault or None, and the same as with one, unless it says `reads_mean`."""
+    blind = _fault(spec, replace(make_message_view(), mean=None))
+    if not attacks.entry(spec.name).facts["reads_mean"]:
+        assert blind == _fault(spec, make_message_view()), f"{spec} reads the mean; allowed: with reads_mean=True"
+
+
+MESSAGE_CHECKS: list[Check] = [
+    names_a_fault_of_one_exchange,
+    message_attack_is_repeatable,
+    a_mean_that_it_does_not_read_is_not_needed,
+]

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from attacks.update._statistics import lengths
+from protocols.gram import squared_from
 
 __all__ = ["Bait", "choice", "longest_chosen", "squared_distances", "supporters"]
 
 _SHORTEST = 1e-5  # the threshold of Fang et al.: a shorter update harms nobody
+_HALVINGS = 1041  # from the largest float64, below 2^1024, to below that threshold, which is above 2^-17
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,8 @@ class Bait:
     def chosen(self, length: float, *, copies: int, tolerate: int) -> bool:
         """Whether Krum, told of `tolerate` faulty rows, prefers the crafted update to every row."""
         neighbours = _neighbours(len(self.norms) + copies, tolerate)
-        to_rows = self.norms + 2 * length * self.along + length**2 * self.size
+        # A product of floats becomes infinite where a power raises.
+        to_rows = self.norms + 2 * length * self.along + length * length * self.size
         to_rows = to_rows.clamp(min=0)
         beside = torch.cat([self.squared, to_rows[:, None].expand(-1, copies)], dim=1)
         scores = beside.sort(dim=1).values[:, :neighbours].sum(dim=1)
@@ -58,10 +61,7 @@ class Bait:
 def squared_distances(rows: Tensor) -> Tensor:
     """Return the squared distances (k, k) of rows (k, d), with infinity on the diagonal; centred, then by Gram."""
     centred = rows - rows.mean(dim=0)
-    gram = centred @ centred.T
-    norms = gram.diagonal()
-    squared = (norms[:, None] + norms[None, :] - 2 * gram).clamp(min=0)
-    return squared.fill_diagonal_(torch.inf)
+    return squared_from(centred @ centred.T).fill_diagonal_(torch.inf)
 
 
 def choice(rows: Tensor, *, tolerate: int) -> Tensor:
@@ -84,9 +84,16 @@ def _neighbours(m: int, tolerate: int) -> int:
 
 
 def longest_chosen(bait: Bait, *, copies: int, tolerate: int) -> tuple[float, bool]:
-    """Return the length, found by halving from the bound, and whether Krum chooses the crafted update with it."""
+    """Return the length, found by halving from the bound, and whether Krum chooses the crafted update with it.
+
+    It is 0 where there is no bound, as squared lengths of rows are beyond float64.
+    """
     length = bait.bound(copies=copies, tolerate=tolerate)
-    while length > _SHORTEST:
+    if not math.isfinite(length):
+        return 0.0, False
+    for _ in range(_HALVINGS):
+        if length <= _SHORTEST:
+            break
         if bait.chosen(length, copies=copies, tolerate=tolerate):
             return length, True
         length /= 2

@@ -1,5 +1,6 @@
 """The largest value of a function on x >= 0, by few evaluations."""
 
+import math
 from collections.abc import Callable
 
 __all__ = ["maximise"]
@@ -12,7 +13,8 @@ def maximise(
 
     Best effort: nothing is promised of a function with several peaks. A score that is NaN counts as the lowest.
     """
-    best, best_score = start, score(start)
+    first = score(start)
+    best, best_score = start, -math.inf if math.isnan(first) else first
     tried, left = start + step, evaluations - 1
     while left > 0:
         found = score(tried)

@@ -44,4 +44,6 @@ def largest_z(n: int, f: int) -> float:
     deviation hides.
     """
     share = (n - (n // 2 + 1)) / (n - f)
-    return min(max(NormalDist().inv_cdf(share), 0.0), 4.0) if share < 1 else 4.0
+    if not 0 < share < 1:
+        return 0.0 if share <= 0 else 4.0
+    return min(max(NormalDist().inv_cdf(share), 0.0), 4.0)

@@ -5,10 +5,24 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from protocols.aggregators import _ordered
 from protocols.aggregators._screening import Points
+from protocols.gram import own_products
 from protocols.norms import row_norms
+from protocols.privacy import clip_to_norm
 
-__all__ = ["centred", "cosines", "directions", "each_cell", "gram_of", "mean_of", "middle"]
+__all__ = [
+    "all_but",
+    "centred",
+    "cosines",
+    "directions",
+    "each_cell",
+    "gram_of",
+    "mean_cut_to",
+    "mean_of",
+    "median_length",
+    "middle",
+]
 
 
 def each_cell(points: Points, kernel: Callable[[Tensor], Tensor]) -> Tensor:
@@ -27,14 +41,29 @@ def centred(rows: Tensor) -> Tensor:
 
 def gram_of(rows: Tensor) -> Tensor:
     """Return the products (m, m) of the rows around their median, exactly symmetric."""
-    around = centred(rows)
-    gram = around @ around.T
-    return (gram + gram.T) / 2
+    return own_products(centred(rows))
 
 
 def mean_of(rows: Tensor, chosen: Tensor) -> Tensor:
     """Return the mean (d,) of the rows that a mask (m,) or numbers (k,) choose."""
     return rows[chosen].mean(dim=0)
+
+
+def all_but(rows: Tensor, chosen: Tensor) -> Tensor:
+    """Return the mask (m,) of the rows that numbers (k,) do not choose."""
+    left = torch.ones(rows.shape[0], dtype=torch.bool, device=rows.device)
+    left[chosen] = False
+    return left
+
+
+def median_length(rows: Tensor) -> float:
+    """Return the median length of the rows (m, d)."""
+    return middle(row_norms(rows)[:, 0])
+
+
+def mean_cut_to(rows: Tensor, length: float) -> Tensor:
+    """Return the mean (d,) of the rows, each cut to this length; zero where that is zero."""
+    return (clip_to_norm(rows, length) if length > 0 else torch.zeros_like(rows)).mean(dim=0)
 
 
 def directions(rows: Tensor) -> Tensor:
@@ -46,13 +75,9 @@ def directions(rows: Tensor) -> Tensor:
 
 def cosines(rows: Tensor) -> Tensor:
     """Return the cosines (m, m) between rows, exactly symmetric; 0 for a row of zeros, with itself as well."""
-    ways = directions(rows)
-    found = ways @ ways.T
-    return ((found + found.T) / 2).clamp(-1.0, 1.0)
+    return own_products(directions(rows)).clamp(-1.0, 1.0)
 
 
 def middle(values: Tensor) -> float:
     """Return the median of values (m,): of an even number, the mean of the middle two."""
-    ordered = values.sort().values
-    m = len(ordered)
-    return float(ordered[(m - 1) // 2] + ordered[m // 2]) / 2
+    return float(_ordered.middle(values.sort().values))

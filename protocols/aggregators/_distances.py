@@ -28,6 +28,7 @@ from scipy.sparse.csgraph import connected_components  # pyright: ignore[reportU
 from torch import Tensor
 
 from protocols.aggregators import NotFiniteError
+from protocols.gram import squared_from
 
 __all__ = ["Gram", "gram_around", "squared_distances"]
 
@@ -116,8 +117,7 @@ def _groups(linked: Tensor) -> list[Tensor]:
 def _with_doubts(found: Gram, tolerance: float) -> tuple[Tensor, Tensor]:
     """Return the squared distances (m, m), and the mask of those whose error may exceed the tolerance."""
     norms = found.norms
-    squared = (norms[:, None] + norms[None, :] - 2 * found.products).clamp(min=0)
-    squared.fill_diagonal_(0.0)
+    squared = squared_from(found.products).fill_diagonal_(0.0)  # also where a product is not finite
     lengths = norms.sqrt()
     error = found.roundoff * (lengths[:, None] + lengths[None, :]).square()
     doubts = ~(error <= tolerance * squared)  # also where a product is not finite
@@ -156,8 +156,6 @@ def _origin(rows: Tensor) -> int | None:
     """
     sample = rows[:, :: -(-rows.shape[1] // _SAMPLE)].double()
     around = sample - sample.median(dim=0).values
-    norms = around.square().sum(dim=1)
-    squared = norms[:, None] + norms[None, :] - 2 * around @ around.T
-    typical = squared.median(dim=1).values
+    typical = squared_from(around @ around.T).median(dim=1).values
     best = int(typical.argmin())
     return best if float(sample.square().sum(dim=1).median()) > float(typical[best]) else None

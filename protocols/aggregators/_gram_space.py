@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from protocols.aggregators._distances import gram_around
+from protocols.gram import squared_from
 
 __all__ = ["GramSpace", "gram_space"]
 
@@ -44,8 +45,7 @@ class GramSpace:
 def gram_space(means: Tensor) -> GramSpace:
     """Return the space of the rows of each cell of (cells, m, d)."""
     products = torch.stack([gram_around(rows).products for rows in means])
-    norms = products.diagonal(dim1=1, dim2=2)
-    apart = (norms[:, :, None] + norms[:, None, :] - 2 * products).clamp(min=0).sqrt()
+    apart = squared_from(products).sqrt()
     # The lower median: fewer than half of the rows, however near to each other, cannot make it small for themselves.
     spreads = apart.sort(dim=2).values[:, :, (means.shape[1] - 1) // 2]
     centres = spreads.argmin(dim=1)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from protocols.aggregators import NotFiniteError
 
-__all__ = ["in_order", "middle", "nearest_average"]
+__all__ = ["average_around_median", "in_order", "middle", "nearest_average"]
 
 # Numbers in a block: 1 MiB in float32, which a second-level cache holds; half and twice as many take as long.
 _BLOCK = 2**18
@@ -40,16 +40,28 @@ def middle(ordered: Tensor) -> Tensor:
 def nearest_average(ordered: Tensor, centre: Tensor, count: int) -> Tensor:
     """Return the average (...,) float64 of the `count` of the m ordered numbers (..., m) nearest to a centre (...,).
 
-    They are next to each other in the order; of two at the same distance the smaller one counts.
-    `count` is more than half of m, so the middle ones always count, and the others are compared in pairs: the j-th
-    smallest gives way to the one `count` places after it where that is nearer.
+    They are next to each other in the order; of two at the same distance the smaller one counts. The j-th smallest
+    gives way to the one `count` places after it where that is nearer, and those that do come before those that do not.
+    Where `count` is more than half of m, the middle ones always count, and so each of the others is in one pair.
     """
     m = ordered.shape[-1]
     spare = m - count
-    middle = ordered[..., spare:count].sum(dim=-1, dtype=torch.float64)
     below, above = ordered[..., :spare].double(), ordered[..., count:].double()
     nearer = centre[..., None] - below > above - centre[..., None]
-    return (middle + torch.where(nearer, above, below).sum(dim=-1)) / count
+    if spare <= count:
+        middle = ordered[..., spare:count].sum(dim=-1, dtype=torch.float64)
+        return (middle + torch.where(nearer, above, below).sum(dim=-1)) / count
+    first, places = nearer.sum(dim=-1, keepdim=True), torch.arange(m, device=ordered.device)
+    inside = (places >= first) & (places < first + count)
+    return torch.where(inside, ordered.double(), 0.0).sum(dim=-1) / count
+
+
+def average_around_median(means: Tensor, count: int) -> Tensor:
+    """Return the average (cells, d) float64 of the `count` numbers of each coordinate nearest to their median.
+
+    Raises: NotFiniteError where a number is not finite.
+    """
+    return in_order(means, lambda ordered: nearest_average(ordered, middle(ordered), count))
 
 
 def _blocks(cells: int, m: int, d: int) -> Iterator[tuple[slice, slice]]:

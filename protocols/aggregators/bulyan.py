@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, exclude
-from protocols.aggregators._cells import each_cell
+from protocols.aggregators._cells import all_but, each_cell
 from protocols.aggregators._distances import squared_distances
-from protocols.aggregators._windows import mean_of_nearest
+from protocols.aggregators._ordered import average_around_median
 
 
 @aggregators.register(
@@ -68,12 +68,7 @@ def _combined(points: Points) -> Tensor:
 
 
 def _left_out(points: Points) -> Tensor:
-    def mask(rows: Tensor) -> Tensor:
-        left = torch.ones(rows.shape[0], dtype=torch.bool, device=rows.device)
-        left[_selected(rows, points.tolerate)] = False
-        return left
-
-    return each_cell(points, mask)
+    return each_cell(points, lambda rows: all_but(rows, _selected(rows, points.tolerate)))
 
 
 def _selected(rows: Tensor, tolerate: int) -> Tensor:
@@ -95,7 +90,4 @@ def _krum(squared: Tensor, neighbours: int) -> int:
 
 
 def _nearest_to_median(selected: Tensor, tolerate: int) -> Tensor:
-    count = selected.shape[0]
-    ordered = selected.sort(dim=0).values
-    median = (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
-    return mean_of_nearest(ordered, median, count - 2 * tolerate)
+    return average_around_median(selected[None], selected.shape[0] - 2 * tolerate)[0]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from protocols import check
 from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, exclude, majority_breakdown
-from protocols.aggregators._cells import centred, each_cell, mean_of
+from protocols.aggregators._cells import each_cell, gram_of, mean_of
 from protocols.aggregators._facts import stream_of
 from protocols.aggregators._pruning import near_rows
 from protocols.aggregators._spectral import deviations_along_widest
@@ -75,9 +75,8 @@ class DivideAndConquer:
     def _deviations(self, rows: Tensor, rng: np.random.Generator) -> Tensor:
         d = rows.shape[1]
         drawn = torch.from_numpy(rng.choice(d, size=min(self.coordinates, d), replace=False)).to(rows.device)
-        around = centred(rows if len(drawn) == d else rows[:, drawn])
-        gram = around @ around.T
-        return deviations_along_widest((gram + gram.T) / 2, torch.ones_like(gram[0]))[1]
+        gram = gram_of(rows if len(drawn) == d else rows[:, drawn])
+        return deviations_along_widest(gram, torch.ones_like(gram[0]))[1]
 
     def breakdown(self, m: int) -> int:
         """Fewer than half, and few enough that not all rows are put away: iterations x ceil(share F) < m."""

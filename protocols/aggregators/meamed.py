@@ -6,7 +6,7 @@ from torch import Tensor
 
 from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, majority_breakdown
 from protocols.aggregators._bounds import faulty_share
-from protocols.aggregators._ordered import in_order, middle, nearest_average
+from protocols.aggregators._ordered import average_around_median
 
 
 @aggregators.register(
@@ -48,5 +48,4 @@ class Meamed:
 
 
 def _around_median(points: Points) -> Tensor:
-    count = points.means.shape[1] - points.tolerate
-    return in_order(points.means, lambda ordered: nearest_average(ordered, middle(ordered), count))
+    return average_around_median(points.means, points.means.shape[1] - points.tolerate)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, exclude, majority_breakdown
 from protocols.aggregators._cells import each_cell, gram_of
+from protocols.gram import squared_from
 
 
 @aggregators.register(
@@ -67,7 +68,6 @@ def _nearest_to_all(rows: Tensor) -> int:
     """
     gram = gram_of(rows)
     squares = gram.diagonal()
-    distances = (squares[:, None] + squares[None, :] - 2 * gram).clamp(min=0).fill_diagonal_(0.0).sqrt()
-    below = distances + squares.sqrt()[None, :]
+    below = squared_from(gram).sqrt() + squares.sqrt()[None, :]
     gains = torch.where(below > 0, (squares[:, None] - 2 * gram) / torch.where(below > 0, below, 1.0), 0.0)
     return int(gains.sum(dim=1).argmin())

@@ -12,23 +12,35 @@ from protocols import check
 from protocols.check import CloisterError
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
-from protocols.secure_robust._batch import access_for, passive_conditions, read_words
+from protocols.secure_robust._batch import access_for, read_words
 from protocols.secure_robust._checked import Range, draw_of, engines_of, share_words_cost
 from protocols.secure_robust._circuits import greater_than_public, greater_than_public_layers
-from protocols.secure_robust._conversions import Dealt, as_words, as_words_cost, deal_bits, deal_bits_cost
+from protocols.secure_robust._conversions import (
+    Dealt,
+    as_words,
+    as_words_cost,
+    deal_bits,
+    deal_bits_cost,
+    deal_numbers,
+    deal_numbers_cost,
+    planes_of,
+    planes_of_cost,
+)
 from protocols.secure_robust._engine import WORDS, Engine, Shared
 from protocols.secure_robust._lanes import in_all_lanes
 from protocols.secure_robust._norms import Lengths, deal_for_lengths, lengths_cost, squared_lengths
 from protocols.secure_robust._opening import opening_cost, openings_cost
 from protocols.secure_robust._pads import agreement_cost
-from protocols.secure_robust._planes import WORD_BITS, to_planes, words_for
+from protocols.secure_robust._planes import WORD_BITS, from_planes, to_planes, words_for
+from protocols.secure_robust._promises import inputs_conditions
 from protocols.secure_sum import Board, Opened, Party
 from protocols.secure_sum._publish import publish, publishing_cost
 from protocols.tolerance.conditions import Conditions
 from protocols.types import Traffic
 
 _FACTOR_BITS = 20
-"""Factors are multiples of 2^-20; the sum is of factor x update, unrounded, and is scaled down in the clear."""
+"""Factors are multiples of 2^-20. The sum of factor x update is taken apart and only its whole units are opened: what
+is below them depends on clipped members alone, and would tell who they are and what they sent."""
 
 
 @robust_statistics.register(
@@ -40,17 +52,19 @@ class Clip:
     """The sum of the updates, each scaled down to an L2 norm of at most `norm` and not much less.
 
     The scale is read off a table: a member's squared norm is compared with bounds that grow by 2^(1 / steps) in norm,
-    and each step has its factor. Nothing is divided, truncated or iterated, so the opened words are exact. An update
-    with a coordinate beyond +-2^b, where squares could wrap around, counts as zero. With a centre v that all know,
-    members that enter x - v take one step of centred clipping.
+    and each step has its factor. Nothing is divided or iterated: the sum of factor x update is exact, stays shared, and
+    is rounded down to whole units, once, by opening its upper bits alone. An update with a coordinate beyond +-2^b,
+    where squares could wrap around, counts as zero. With a centre v that all know, members that enter x - v take one
+    step of centred clipping.
 
-    Threat model: see `protocols.secure_robust`. Opened is the sum of the clipped updates alone: not who was clipped,
-    nor how much. A coalition of at most t members learns no more than that.
+    Threat model: see `protocols.secure_robust`. Opened is the rounded sum of the clipped updates alone: not who was
+    clipped, nor how much. A coalition of at most t members learns no more than that.
 
     Guarantees:
         The opened words equal the reference's, bit for bit.
         An update of norm at most `norm` is not changed; no update counts with more than norm + (sqrt(d) / 2 + 1) units.
         A longer one that is in range counts with at least 2^(-1 / steps) norm - 2^-20 of its own norm - 1 unit.
+        The sum of what counts is rounded down in each coordinate, by less than 1 unit for all members together.
         The cost formula equals what the meter counts.
     """
 
@@ -72,7 +86,7 @@ class Clip:
     @property
     def conditions(self) -> Conditions:
         """See RobustStatistic.conditions."""
-        return passive_conditions("clip", self.threshold, self.breakdown)
+        return inputs_conditions("clip", self.threshold, self)
 
     def breakdown(self, parties: int) -> int:  # noqa: ARG002
         """Even one Byzantine update moves the mean, if by no more than the norm allows."""
@@ -92,10 +106,13 @@ class Clip:
         with party.link.meter.offline():
             numbers = deal_for_lengths(bits, draw, (clusters, party.parties, coordinates))
             coins = deal_bits(bits, draw, (clusters, party.parties, len(table.changes)))
+            hiding = deal_numbers(bits, draw, (clusters, 1, coordinates))
         values = engine.share_inputs(words)
         factors = _factors(bits, squared_lengths(bits, values, numbers, limits), coins, table)
-        sums = engine.reveal_products((factors.view(clusters, party.parties, 1), values), fold=1)
-        publish(party, sums, vouching=True)
+        sums = engine.products((factors.view(clusters, party.parties, 1), values), fold=1)
+        planes = planes_of(bits, sums.view(clusters, 1, coordinates), hiding)
+        whole = bits.reveal(planes.take(2, range(_FACTOR_BITS, WORD_BITS)))
+        publish(party, from_planes(whole, coordinates).view(clusters, coordinates), vouching=True)
 
     def collect(self, board: Board) -> Opened:
         """See RobustStatistic.collect."""
@@ -109,15 +126,15 @@ class Clip:
         squares = torch.where(inside[:, :, None], words, 0).square().sum(dim=2)
         above = squares[:, :, None] > torch.tensor(table.squares)
         factors = (above * torch.tensor(table.changes)).sum(dim=2) * inside
-        sums = (factors[:, :, None] * words).sum(dim=1)
+        sums = (factors[:, :, None] * words).sum(dim=1) >> _FACTOR_BITS
         return Opened(sums=sums, contributors=tuple(range(parties)))
 
     def decode(self, opened: Opened, *, parties: int) -> Tensor:
         """See RobustStatistic.decode."""
-        return self.ring.decode(opened.sums) / 2.0**_FACTOR_BITS / parties
+        return self.ring.decode(opened.sums) / parties
 
     def cost(self, *, parties: int, clusters: int, coordinates: int) -> Traffic:
-        """That of squared lengths, a comparison with a public number for each step of each member, and two openings."""
+        """That of squared lengths, a comparison with a public number for each step of each member, the sum's bits."""
         access = access_for(self.threshold, parties)
         entries = len(self._table(coordinates).changes)
         shape, lanes = (clusters, parties, entries), clusters * parties * words_for(entries)
@@ -125,9 +142,13 @@ class Clip:
         mpc = share_words_cost(access, clusters=clusters, coordinates=coordinates).then(online)
         mpc = mpc.then(openings_cost(access, lanes, [*greater_than_public_layers(WORD_BITS), 1]))
         mpc = mpc.then(as_words_cost(access, shape))
-        mpc = mpc.then(opening_cost(parties=parties, words=clusters * coordinates))
+        sums = (clusters, 1, coordinates)
+        mpc = mpc.then(opening_cost(parties=parties, words=clusters * coordinates)).then(planes_of_cost(access, sums))
+        whole = clusters * words_for(coordinates) * (WORD_BITS - _FACTOR_BITS)
+        mpc = mpc.then(opening_cost(parties=parties, words=whole))
         upload = publishing_cost(parties=parties, clusters=clusters, coordinates=coordinates, vouching=True)
         offline = agreement_cost(access).then(offline).then(deal_bits_cost(access, shape))
+        offline = offline.then(deal_numbers_cost(access, sums))
         return Traffic(offline=offline, mpc=mpc, upload=upload)
 
     def _table(self, coordinates: int) -> "_Table":

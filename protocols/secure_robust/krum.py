@@ -10,7 +10,7 @@ from protocols.check import CloisterError
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
 from protocols.secure_robust._access import Access
-from protocols.secure_robust._batch import access_for, passive_conditions, read_words
+from protocols.secure_robust._batch import access_for, read_words
 from protocols.secure_robust._checked import draw_of, engines_of, share_words_cost
 from protocols.secure_robust._circuits import total, total_layers
 from protocols.secure_robust._conversions import as_words, as_words_cost, deal_bits, deal_bits_cost
@@ -28,6 +28,7 @@ from protocols.secure_robust._neighbours import (
 from protocols.secure_robust._opening import opening_cost, openings_cost
 from protocols.secure_robust._pads import agreement_cost
 from protocols.secure_robust._planes import words_for
+from protocols.secure_robust._promises import OpensSelected, inputs_conditions
 from protocols.secure_sum import Board, Opened, Party
 from protocols.secure_sum._publish import publish, publishing_cost
 from protocols.tolerance.conditions import Conditions
@@ -77,7 +78,7 @@ class Krum:
     @property
     def conditions(self) -> Conditions:
         """See RobustStatistic.conditions."""
-        return passive_conditions("krum", self.threshold, self.breakdown)
+        return inputs_conditions("krum", self.threshold, self, private=OpensSelected(selected=self.selected))
 
     def breakdown(self, parties: int) -> int:
         """As many as it is told, where there are 2 tolerate + 3 members."""

@@ -7,8 +7,9 @@ from torch import Tensor
 from protocols.aggregators import majority_breakdown
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
-from protocols.secure_robust._batch import access_for, passive_conditions, read_words
+from protocols.secure_robust._batch import access_for, read_words
 from protocols.secure_robust._middle import middle_cost, middle_sums, open_middle_sums
+from protocols.secure_robust._promises import inputs_conditions
 from protocols.secure_sum import Board, Opened, Party
 from protocols.tolerance.conditions import Conditions
 from protocols.types import Traffic
@@ -47,7 +48,7 @@ class Median:
     @property
     def conditions(self) -> Conditions:
         """See RobustStatistic.conditions."""
-        return passive_conditions("median", self.threshold, self.breakdown)
+        return inputs_conditions("median", self.threshold, self)
 
     def breakdown(self, parties: int) -> int:
         """Fewer than half."""

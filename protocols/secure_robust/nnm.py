@@ -9,7 +9,7 @@ from protocols import check
 from protocols.check import CloisterError
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
-from protocols.secure_robust._batch import access_for, passive_conditions, read_words
+from protocols.secure_robust._batch import access_for, read_words
 from protocols.secure_robust._checked import draw_of, engines_of, share_words_cost
 from protocols.secure_robust._conversions import (
     as_words,
@@ -36,6 +36,7 @@ from protocols.secure_robust._neighbours import (
 from protocols.secure_robust._opening import opening_cost, openings_cost
 from protocols.secure_robust._pads import agreement_cost
 from protocols.secure_robust._planes import WORD_BITS, from_planes, words_for
+from protocols.secure_robust._promises import inputs_conditions
 from protocols.secure_sum import Board, Opened, Party
 from protocols.secure_sum._publish import publish, publishing_cost
 from protocols.tolerance.conditions import Conditions
@@ -79,7 +80,7 @@ class Nnm:
     @property
     def conditions(self) -> Conditions:
         """See RobustStatistic.conditions."""
-        return passive_conditions("nnm", self.threshold, self.breakdown)
+        return inputs_conditions("nnm", self.threshold, self)
 
     def breakdown(self, parties: int) -> int:
         """As many as it is told, where they are fewer than half."""

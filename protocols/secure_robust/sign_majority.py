@@ -8,9 +8,10 @@ from torch import Tensor
 from protocols.aggregators import majority_breakdown
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
-from protocols.secure_robust._batch import access_for, bitwise, bitwise_cost, passive_conditions, read_words
+from protocols.secure_robust._batch import access_for, bitwise, bitwise_cost, read_words
 from protocols.secure_robust._circuits import count, count_layers, greater, greater_layers
 from protocols.secure_robust._engine import Engine
+from protocols.secure_robust._promises import inputs_conditions
 from protocols.secure_sum import Board, Opened, Party
 from protocols.tolerance.conditions import Conditions
 from protocols.types import Traffic
@@ -50,7 +51,7 @@ class SignMajority:
     @property
     def conditions(self) -> Conditions:
         """See RobustStatistic.conditions."""
-        return passive_conditions("sign_majority", self.threshold, self.breakdown)
+        return inputs_conditions("sign_majority", self.threshold, self)
 
     def breakdown(self, parties: int) -> int:
         """Fewer than half."""

@@ -8,8 +8,9 @@ from protocols import check
 from protocols.check import CloisterError
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
-from protocols.secure_robust._batch import access_for, passive_conditions, read_words
+from protocols.secure_robust._batch import access_for, read_words
 from protocols.secure_robust._middle import middle_cost, middle_sums, open_middle_sums
+from protocols.secure_robust._promises import inputs_conditions
 from protocols.secure_sum import Board, Opened, Party
 from protocols.tolerance.conditions import Conditions
 from protocols.types import Traffic
@@ -49,7 +50,7 @@ class TrimmedMean:
     @property
     def conditions(self) -> Conditions:
         """See RobustStatistic.conditions."""
-        return passive_conditions("trimmed_mean", self.threshold, self.breakdown)
+        return inputs_conditions("trimmed_mean", self.threshold, self)
 
     def breakdown(self, parties: int) -> int:
         """As many as are left out at each end, where something is left."""

@@ -150,13 +150,20 @@ class TestOrder:
     @given(numbers=st.lists(st.integers(-5, 5), min_size=1, max_size=9), data=st.data())
     def test_the_nearest_numbers_are_those_of_a_search(self, numbers: list[int], data: st.DataObject) -> None:
         """Ties in distance go to the smaller number, as a stable sort of the sorted numbers says."""
-        count = data.draw(st.integers(len(numbers) // 2 + 1, len(numbers)))
+        count = data.draw(st.integers(1, len(numbers)))
         line = sorted(numbers)
         centre = (line[(len(line) - 1) // 2] + line[len(line) // 2]) / 2
         expected = sum(sorted(line, key=lambda x: abs(x - centre))[:count]) / count
         row = torch.tensor(line, dtype=torch.float64)
         found = float(ordered.nearest_average(row, torch.tensor(centre, dtype=torch.float64), count))
         assert math.isclose(found, expected, abs_tol=1e-12)
+
+    def test_equal_numbers_do_not_keep_nearer_ones_out(self) -> None:
+        """The window of -3, -3, 0, 0 reaches no farther from 0 than -3, 0, 0, 1, and its average is not that one's."""
+        row = torch.tensor([-3.0, -3.0, 0.0, 0.0, 1.0, 5.0], dtype=torch.float64)
+        for means in (row[None, :, None], row.flip(0)[None, :, None].float()):
+            assert ordered.average_around_median(means, 4).tolist() == [[-0.5]]
+            assert ordered.average_around_median(means, 2).tolist() == [[0.0]]
 
     @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
     def test_what_is_not_finite_is_noticed(self, bad: float) -> None:

@@ -131,12 +131,33 @@ class TestClip:
         own = float(words.double().norm()) / UNIT
         clipped = float(statistic.decode(statistic.reference(words), parties=1).norm())
         unit, most = 1 / UNIT, 3.0 + (math.sqrt(coordinates) / 2 + 1) / UNIT
-        rounding = 1e-9 * max(own, 1.0)  # of float64 sums of squares in this test
+        # Of float64 sums of squares in this test; and the sum of one is rounded down by less than a unit a coordinate.
+        rounding = 1e-9 * max(own, 1.0) + math.sqrt(coordinates) * unit * (own > 3.0)
         assert clipped <= most + rounding
         if own <= 3.0:
             assert clipped == pytest.approx(own, abs=rounding)
         else:
             assert clipped >= min(2 ** (-1 / steps) * 3.0, own) - 2.0**-20 * own - unit - rounding
+
+    def test_updates_whose_clipped_sums_agree_in_whole_units_open_the_same_words(self) -> None:
+        """Whatever lies below a unit would tell a clipped update: its factor is public but for a few choices."""
+        words = torch.zeros(16, 3, 2, dtype=torch.int64)
+        words[:, 0, 0] = 5
+        words[:, 1] = torch.tensor([20 * UNIT, -20 * UNIT])
+        words[:, 1, 0] += torch.arange(16)
+        expected = Clip(norm=1.0, steps=1).reference(words)
+        opened = opened_by("clip", words, norm=1.0, steps=1).sums
+        assert torch.equal(opened, expected.sums)
+        # Scaled down by at least 20, 16 neighbouring updates are in two units at most.
+        assert len(opened.unique(dim=0)) <= 2
+        assert int(opened[:, 0].max() - opened[:, 0].min()) <= 1
+
+    def test_a_sum_is_rounded_down_once_for_all_members(self) -> None:
+        statistic = Clip(norm=1.0, steps=1)
+        words = torch.tensor([[[-20 * UNIT + 3], [-20 * UNIT + 3], [7]]])
+        one = statistic.reference(words[:, :1]).sums
+        assert int(statistic.reference(words).sums - 7) in (2 * int(one), 2 * int(one) + 1)
+        assert torch.equal(opened_by("clip", words, norm=1.0, steps=1).sums, statistic.reference(words).sums)
 
     def test_a_norm_beyond_the_range_is_refused(self) -> None:
         with pytest.raises(CloisterError, match=r"norm = 1000000.0 is beyond the range of 100 coordinates"):

@@ -14,33 +14,19 @@ from torch import Tensor
 from attacks import attacks
 from attacks.api import ClusterView, DefenceView, OwnView, UpdateAttack
 from attacks.plan import assign, resolve_attack
-from bench.attacking import attacked
+from bench.attacking import _OMNISCIENT, attacked
 from bench.cell import Cell
 from bench.data import Dataset
-from bench.datasets import datasets
-from bench.experiment import parse_experiment
 from bench.federation import build, run_cell
-from bench.grid import expand, skip_reason
-from bench.round import form_clusters, run_round
+from bench.grid import skip_reason
+from bench.round import _participants, form_clusters, run_round
 from bench.setting import Federation
 from protocols.in_process import InProcessParties
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return datasets.make(datasets.resolve("digits")).load(None)
-
-
-@pytest.fixture(scope="module")
-def parties() -> InProcessParties:
-    return InProcessParties(6)
+from tests.rounds import cell_with
 
 
 def one_cell(attack: object = "none", **axes: Any) -> Cell:
-    experiment = parse_experiment("[[grid]]\nrounds = 2\nlocal_steps = 1\nmodel = 'logistic'", name="test")
-    settings = {"n": 12, "f": 4, "cluster_size": 3, "attack": attack, **axes}
-    (cell,) = expand(experiment.with_settings({axis: [value] for axis, value in settings.items()}))
-    return cell
+    return cell_with(**{"n": 12, "f": 4, "cluster_size": 3, "attack": attack, **axes})
 
 
 def updates_of(federation: Federation) -> Tensor:
@@ -84,6 +70,53 @@ def test_a_split_sends_each_processs_own_attack(digits: Dataset) -> None:
     factors = (rows / updates).mean(dim=1)
     assert sorted(factors.tolist()) == pytest.approx([-7.0, -7.0, -4.0, -4.0, *[1.0] * 8])
     assert (factors.numpy() < 0).tolist() == federation.faulty.tolist()
+
+
+def test_a_round_in_which_nobody_honest_takes_part_is_sent_as_it_is(digits: Dataset, parties: InProcessParties) -> None:
+    """Of 4 processes 2 take part, and 3 are faulty: in half of the rounds on average both are.
+
+    Seed 0 has such rounds among its first 6, and rounds with an honest participant, in which the attack works.
+    """
+    omniscient = [name for name, entry in attacks.entries().items() if entry.facts.get("knowledge") in _OMNISCIENT]
+    assert len(omniscient) > 8
+    for name in omniscient:
+        axes = {"n": 4, "f": 3, "participation": 0.5, "cluster_size": 2, "rounds": 6, "aggregator": "mean"}
+        cell = one_cell(name, **axes)
+        federation = build(cell, digits)
+        alone = 0
+        for round_index in range(6):
+            present = federation.of(_participants(federation, round_index))
+            updates = updates_of(present)
+            rows = sent(present, updates, round_index)
+            faulty = torch.from_numpy(present.faulty)
+            alone += int(bool(faulty.all()))
+            assert torch.equal(rows, updates) == bool(faulty.all()), name
+        assert 0 < alone < 6
+        assert run_cell(cell, digits, parties).metrics["diverged_round"] is None
+
+
+@pytest.mark.parametrize("branch", ["constant", ["constant", "sign_flip"]])
+def test_who_searches_against_the_defence_knows_what_the_other_branches_send(
+    monkeypatch: pytest.MonkeyPatch, digits: Dataset, branch: object
+) -> None:
+    """In either order of the branches; an attack behind the search in its own branch stays behind it."""
+    views = spy_views(monkeypatch, "optimal_ipm")
+    searching = ["optimal_ipm", {"name": "sign_flip", "scale": 2.0}]
+    found: list[Tensor] = []
+    for split in ([searching, branch], [branch, searching]):
+        federation = build(one_cell({"split": split}, aggregator="mean"), digits)
+        updates = updates_of(federation)
+        rows = sent(federation, updates)
+        (view,) = views
+        views.clear()
+        own = torch.zeros(12, dtype=torch.bool)
+        own[list(view.numbers)] = True
+        assert torch.equal(rows[own], 2.0 * -1.0 * updates[own])
+        everybody = rows.clone()
+        everybody[own] = updates[own]
+        # Sums of 12 float64 in another order, of numbers below 100.
+        assert torch.allclose(view.aggregate(view.own), everybody.mean(dim=0), rtol=0, atol=1e-12)
+        found.append(rows)
 
 
 class TestAnAttackSeesNothingOutsideItsView:
@@ -268,6 +301,26 @@ def test_an_attack_that_sees_honest_updates_in_any_part_leaves_privacy_unproved(
     for attack, proved in (("sign_flip", True), ({"split": ["sign_flip", "ipm"]}, False)):
         metrics = run_cell(one_cell(attack, privacy=privacy), digits, parties).metrics
         assert (metrics["epsilon"] != "unsupported") == proved
+
+
+@pytest.mark.parametrize(
+    ("attack", "central", "local"),
+    [
+        ("sign_flip", True, True),
+        ("crash", True, True),
+        ("collude_cluster", False, True),  # it has seen means to which nobody added noise
+        ("selective_abort", False, True),  # it is about to see them
+        (["sign_flip", {"split": ["mute", "selective_abort"]}], False, True),
+        ("ipm", False, False),
+    ],
+)
+def test_privacy_is_proved_only_of_attackers_who_see_nothing_before_its_noise(
+    digits: Dataset, parties: InProcessParties, attack: object, central: bool, local: bool
+) -> None:
+    for name, proved in (("central", central), ("local", local)):
+        privacy = {"name": name, "noise_multiplier": 1.0}
+        metrics = run_cell(one_cell(attack, privacy=privacy, aggregator="mean"), digits, parties).metrics
+        assert (metrics["epsilon"] != "unsupported") == proved, name
 
 
 class TestNumbersThatNoHonestSenderHas:

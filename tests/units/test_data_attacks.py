@@ -15,7 +15,6 @@ from attacks import attacks
 from attacks.api import Backdoor, DataView
 from attacks.data._triggers import bars, corner
 from bench.data import Dataset
-from bench.datasets import datasets
 from bench.experiment import parse_experiment
 from bench.federation import build, run_cell
 from bench.grid import expand
@@ -240,11 +239,6 @@ class TestInputsAndRows:
             source = mine[torch.arange(len(mine)) % count]
             assert torch.equal(inputs[mine], view.inputs[source])
             assert torch.equal(labels[mine], view.labels[source])
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return datasets.make(datasets.resolve("digits")).load(None)
 
 
 class TestAttackSuccess:

@@ -11,7 +11,6 @@ import pytest
 from bench import cell as cell_module
 from bench.cell import NUMBERS, PLUGINS, cell_key, code_fingerprint
 from bench.data import Dataset
-from bench.datasets import datasets
 from bench.experiment import (
     DEFAULTS,
     load_experiment,
@@ -26,11 +25,6 @@ from protocols.check import CloisterError
 
 def cells_of(text: str):
     return expand(parse_experiment(text, name="test"))
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return datasets.make(datasets.resolve("digits")).load(None)
 
 
 def test_an_empty_experiment_is_one_cell_of_defaults() -> None:

@@ -96,8 +96,8 @@ def test_a_median_of_five_withstands_two_byzantine_inputs_by_its_conditions(byza
     counts = np.array([byzantine])
     assert not conditions.tainted(5, counts, 0 * counts).any()
     assert conditions.tainted(5, np.array([3]), 0 * counts).all()
-    assert not conditions.exposed(5, counts).any()
-    assert conditions.exposed(5, np.array([3])).all()
+    assert not conditions.exposed(5, counts, 0 * counts).any()
+    assert conditions.exposed(5, np.array([3]), 0 * counts).all()
     assert playable(cluster_protocols.resolve("norm_check")).conditions.tainted(5, np.array([1]), 0 * counts).all()
 
 

@@ -14,7 +14,7 @@ ONE_PLACE = {
     "seaborn": {"bench/report/canvas.py"},
     "dp_accounting": {"protocols/privacy/ledger.py"},
     "networkx": {"protocols/decentralised/graphs/_networkx.py"},
-    "typer": {"bench/cli.py", "bench/cli_tolerance.py"},
+    "typer": {"bench/cli.py", "bench/cli_peers.py", "bench/cli_tolerance.py"},
     "torchvision": set(),
     "pickle": set(),
 }

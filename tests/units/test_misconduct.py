@@ -1,6 +1,8 @@
 """Attacks on messages in a grid: what they do to sums, who is named for it, and what it costs."""
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
@@ -11,42 +13,27 @@ import torch
 from attacks import attacks
 from attacks.message.crash import CrashInSum
 from attacks.message.selective_abort import SelectiveAbort
-from attacks.testing._message import make_message_view
+from attacks.testing._message import a_mean_that_it_does_not_read_is_not_needed, make_message_view
 from bench import opening
 from bench.cell import Cell
 from bench.data import Dataset
-from bench.datasets import datasets
-from bench.experiment import parse_experiment
 from bench.federation import build, run_cell
-from bench.grid import expand
 from bench.misconduct import MISCONDUCT, misconduct, misconduct_columns
 from bench.noise import multipliers_of
-from bench.opening import Opened
+from bench.opening import Opened, open_sums
 from bench.round import form_clusters, run_round
 from protocols.faults import Combined, Crash, Equivocate, Tamper
 from protocols.in_process import InProcessParties
 from protocols.randomness import public_stream
 from protocols.secure_sum import secure_sums
 from protocols.types import Traffic
+from tests.rounds import cell_with
 
 ON_MESSAGES = [name for name, entry in attacks.entries().items() if entry.facts["surface"] == "message"]
 
 
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return datasets.make(datasets.resolve("digits")).load(None)
-
-
-@pytest.fixture(scope="module")
-def parties() -> InProcessParties:
-    return InProcessParties(6)
-
-
 def one_cell(attack: object, **axes: Any) -> Cell:
-    experiment = parse_experiment("[[grid]]\nrounds = 2\nlocal_steps = 1\nmodel = 'logistic'", name="test")
-    settings = {"n": 12, "f": 1, "cluster_size": 4, "attack": attack, **axes}
-    (cell,) = expand(experiment.with_settings({axis: [value] for axis, value in settings.items()}))
-    return cell
+    return cell_with(**{"n": 12, "f": 1, "cluster_size": 4, "attack": attack, **axes})
 
 
 def run(digits: Dataset, parties: InProcessParties, attack: object, **axes: Any) -> dict[str, Any]:
@@ -196,20 +183,78 @@ def test_a_selective_abort_lets_only_harmful_sums_open() -> None:
 
 
 def test_a_selective_abort_sees_what_its_cluster_is_about_to_open(digits: Dataset, parties: InProcessParties) -> None:
-    seen: list[Any] = []
-
-    def looking(self: CrashInSum, view: Any) -> None:
-        seen.append(view)
-
-    federation = build(one_cell("crash"), digits)
+    federation = build(one_cell("selective_abort"), digits)
     model = federation.network.initial(torch.Generator().manual_seed(0))
-    with mock.patch.object(CrashInSum, "__call__", looking):
+    with looking(SelectiveAbort) as seen:
         outcome = run_round(federation, model, 0, parties)
     (view,) = seen
     j = outcome.opened.clusters.index(view.members)
     assert torch.equal(view.mean, outcome.opened.means[j])
     assert view.members[view.place] == int(np.flatnonzero(federation.faulty)[0])
     assert view.previous is None
+
+
+@contextmanager
+def looking(attack: type) -> Iterator[list[Any]]:
+    """Record the views that an attack on messages is given; it follows the protocol."""
+    seen: list[Any] = []
+    with mock.patch.object(attack, "__call__", lambda _, view: seen.append(view)):
+        yield seen
+
+
+@pytest.mark.parametrize(
+    ("protocol", "crashed"),
+    [
+        ("shamir", 2),  # what crashed members would have sent is in no sum
+        ("median", 0),  # a robust statistic opens no plain mean
+    ],
+)
+def test_a_selective_abort_sees_what_is_opened_and_not_what_is_never_sent(
+    digits: Dataset, parties: InProcessParties, protocol: str, crashed: int
+) -> None:
+    """With large words of the crashed, and with outliers, the plain mean of all members is another one."""
+    federation = build(one_cell("selective_abort", protocol=protocol, crashed=crashed), digits)
+    clustering = form_clusters(federation, 0)
+    rng = public_stream(0, "words")
+    words = torch.from_numpy(rng.integers(-(2**10), 2**10, size=(12, federation.network.dimension)))
+    words[torch.from_numpy(federation.crashed)] = 2**20
+    with looking(SelectiveAbort) as seen:
+        misconduct(federation, words, clustering, None, 0)
+    (view,) = seen
+    j = clustering.clusters.index(view.members)
+    opened = open_sums(federation, words, clustering, parties)
+    assert torch.equal(view.mean, opened.means[opened.numbers.index(j)])
+    plain = federation.ring.decode(words[list(view.members)].sum(dim=0)) / len(view.members)
+    changed = bool(federation.crashed[list(view.members)].any()) or not crashed
+    assert torch.equal(view.mean, plain) != changed
+
+
+def test_a_sum_that_crashes_have_lost_shows_nothing_and_neither_does_one_that_an_attack_does_not_read(
+    digits: Dataset,
+) -> None:
+    for attack, factory, crashed, shown in (
+        ("selective_abort", SelectiveAbort, 0, True),
+        ("selective_abort", SelectiveAbort, 10, False),
+        ("crash", CrashInSum, 0, False),
+    ):
+        federation = build(one_cell(attack, crashed=crashed), digits)
+        words = torch.ones(12, federation.network.dimension, dtype=torch.int64)
+        with looking(factory) as seen:
+            misconduct(federation, words, form_clusters(federation, 0), torch.ones(650), 0)
+        assert [view.mean is not None for view in seen] == [shown]
+    assert SelectiveAbort()(dataclasses.replace(make_message_view(), mean=None)) is None
+
+
+def test_an_attack_that_reads_the_mean_without_saying_so_fails_its_check() -> None:
+    """The negative twin of the check: `crash`, made to look at the mean."""
+
+    def peeking(_: CrashInSum, view: Any) -> Crash | None:
+        return Crash(step=0) if view.mean is not None else None
+
+    spec = attacks.resolve("crash")
+    a_mean_that_it_does_not_read_is_not_needed(spec)
+    with mock.patch.object(CrashInSum, "__call__", peeking), pytest.raises(AssertionError, match="reads the mean"):
+        a_mean_that_it_does_not_read_is_not_needed(spec)
 
 
 # ---- columns

@@ -85,6 +85,11 @@ class TestWhatFollowsFromTheHonestMean:
         """n = 50, m = 24: s = 2, Phi(z) = 24 / 26."""
         assert largest_z(50, 24) == pytest.approx(1.426, abs=1e-3)
 
+    @pytest.mark.parametrize(("n", "f"), [(1, 0), (2, 1), (2, 0), (3, 1), (5, 4)])
+    def test_alies_z_stays_in_its_range_where_no_quantile_is_left(self, n: int, f: int) -> None:
+        assert 0.0 <= largest_z(n, f) <= 4.0
+        assert largest_z(2, 1) == 0.0  # everybody is a supporter: the share is zero
+
     def test_a_z_without_supporters_harms_nobody(self) -> None:
         world = kit.make_world(f=1, honest=19)
         assert near(sent("alie", world), mean_of(rows_of(world.honest)))
@@ -212,6 +217,17 @@ class TestTheAttackOnKrum:
         assert bool((distances[1:] > 0).all())
         assert float(distances.max()) <= 0.1
 
+    @pytest.mark.parametrize("value", [1e150, 1e154, 1e200, math.inf, -math.inf, math.nan])
+    def test_rows_whose_squares_are_beyond_all_numbers_leave_the_attack_harmless(self, value: float) -> None:
+        """It ends; its own rows come from the attack before it in a combination, which may send anything."""
+        world = kit.make_world()
+        world = replace(world, own=torch.full_like(world.own, value))
+        for name in ("krum_attack_partial", "krum_attack"):
+            assert sent(name, world).shape == world.own.shape
+        length, chosen = longest_chosen(Bait.of(world.own, torch.ones(11, dtype=torch.float64)), copies=1, tolerate=1)
+        assert math.isfinite(length)
+        assert not chosen or abs(value) == 1e150
+
     def test_with_partial_knowledge_the_own_updates_stand_for_all(self) -> None:
         world = kit.make_world(f=6, honest=3)
         rows = sent("krum_attack_partial", world, epsilon=1e-9)
@@ -277,6 +293,9 @@ class TestSearchesAgainstTheDefence:
             assert maximise(score, evaluations=count) == 0.0
             assert len(tried) == count
             assert min(tried) >= 0.0
+
+    def test_a_score_that_is_not_a_number_counts_as_the_lowest_at_the_start_too(self) -> None:
+        assert maximise(lambda x: x if x else math.nan, evaluations=5) > 1.0
 
     def test_a_score_that_is_not_a_number_is_never_the_best(self) -> None:
         assert maximise(lambda x: math.nan if x > 2.5 else x, evaluations=20) <= 2.5
