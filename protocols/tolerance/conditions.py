@@ -51,14 +51,14 @@ class Conditions:
         if self.threshold is None:
             return 0
         t = parse_threshold(self.threshold)(c)
+        if self.scheme.check_threshold is not None:
+            self.scheme.check_threshold(c, t)
         least = self.scheme.smallest_threshold
         most = c - 1 + least
         if not least <= t <= most:
             raise CloisterError(
                 f"threshold = {self.threshold!r} gives {t} for clusters of {c}; allowed: {least} to {most}"
             )
-        if self.scheme.check_threshold is not None:
-            self.scheme.check_threshold(c, t)
         return t
 
     def exposed(self, c: int, a: Counts, k: Counts) -> Mask:
