@@ -121,11 +121,13 @@ def exchange_models(
     """Return what the clusters hold after a round in which these means (opened, d) were opened.
 
     `model` is what they held before, (m, d) float32, or (d,) before the first round. Each cluster takes a step of the
-    server's learning rate along the mean of its members' updates, and tells its neighbours where that led.
+    server's learning rate along the mean of its members' updates, and tells its neighbours where that led, in float32,
+    which is also what it goes on with.
     """
     graph = _graph(federation)
     held = _by_cluster(model, graph.m).to(torch.float64).clone()
     held[opened.numbers] += federation.server_learning_rate * means
+    held = _in_float32(held)
     clean = clean_clusters(federation, clustering)
     heard = _told(federation, held, clustering, round_index)
     rng = public_stream(federation.seed, "exchange", round_index)
@@ -176,7 +178,12 @@ def _told(federation: Federation, held: Tensor, clustering: Clustering, round_in
         lies = honest + part.strength(round_index) * (lies - honest) if part.strength(round_index) < 1 else lies
         kept = [place for place, liar in enumerate(liars.numpy()) if liar not in speaking]
         liars, told = torch.cat([liars[kept], torch.tensor(speaking)]), torch.cat([told[kept], lies])
-    return Heard(values=held, graph=graph, liars=liars, told=told)
+    return Heard(values=held, graph=graph, liars=liars, told=_in_float32(told))
+
+
+def _in_float32(rows: Tensor) -> Tensor:
+    """Return the float64 numbers that a message of float32 ones holds: what is too large for it is an infinity."""
+    return rows.to(torch.float32).to(torch.float64)
 
 
 def _near(rule: ExchangeRule, heard: Heard, found: Exchanged, honest: Tensor) -> bool:
@@ -192,15 +199,19 @@ def _near(rule: ExchangeRule, heard: Heard, found: Exchanged, honest: Tensor) ->
 
 
 def _cost(found: Exchanged, clustering: Clustering, d: int) -> Cost:
-    """Return what the messages cost: each member of a cluster gets what its neighbours say, so nobody relays it."""
+    """Return what the messages cost: each member of a cluster gets what its neighbours say, so nobody relays it.
+
+    Where models are pulled, each of these messages answers a request: a header, a round earlier.
+    """
     asked = found.links.sum(dim=1)
-    messages = int((asked * torch.tensor(clustering.sizes)).sum())
-    payload = messages * _MODEL_BYTES * d
+    models = int((asked * torch.tensor(clustering.sizes)).sum())
+    messages = models * (2 if found.pulled else 1)
+    payload = models * _MODEL_BYTES * d
     return Cost(
         payload_bytes=payload,
         wire_bytes=payload + messages * HEADER_BYTES,
         messages=messages,
-        rounds=1 if messages else 0,
+        rounds=messages // models if models else 0,
     )
 
 

@@ -19,12 +19,13 @@ class Exchanged:
     """What the clusters hold after an exchange, float64 (m, d), and which messages it took.
 
     `links[i, j]`, bool (m, m): cluster i asked cluster j for its value. `ignored[i, j]`, bool (m, m): it did, and gave
-    it no weight, or less than a neighbour's.
+    it no weight, or less than a neighbour's. `pulled`: a message is sent only after a request for it.
     """
 
     values: Tensor
     links: Tensor
     ignored: Tensor
+    pulled: bool = False
 
 
 class ExchangeRule(Protocol):

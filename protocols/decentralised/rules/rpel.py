@@ -51,7 +51,7 @@ class Rpel:
             links[rows[:, None], order[rows, :s]] = True
             values[rows] = _trimmed(heard, rows, order[rows, :s], int(expected[rows[0]]))
         values = torch.where(heard.usable.diagonal()[:, None], values, heard.values)
-        return Exchanged(values=values, links=links, ignored=links & ~heard.usable)
+        return Exchanged(values=values, links=links, ignored=links & ~heard.usable, pulled=True)
 
     def breakdown(self, degree: int) -> int:
         """Fewer than half of those it pulls from and itself, even if all Byzantine neighbours are among them."""
