@@ -18,7 +18,7 @@ from bench import opening
 from bench.cell import Cell
 from bench.data import Dataset
 from bench.datasets import datasets
-from bench.experiment import parse_experiment
+from bench.experiment import load_experiment, parse_experiment
 from bench.federation import build, run_cell
 from bench.grid import expand, skip_reason
 from bench.misconduct import MISCONDUCT, misconduct, misconduct_columns
@@ -291,6 +291,12 @@ def test_an_attack_in_an_exchange_that_never_comes_is_skipped_with_its_reason(
         crashes = {process: Crash(step=step) for process in clustering.clusters[0]}
         spent.append(open_sums(federation, words, clustering, parties, crashes).traffic)
     assert spent[0] != spent[1]
+
+
+def test_every_cell_of_the_preset_on_messages_can_be_run(digits: Dataset) -> None:
+    cells = expand(load_experiment("messages"))
+    assert {cell.protocol.name for cell in cells} == {"additive", "authenticated", "shamir", "committee"}
+    assert {skip_reason(cell, digits) for cell in cells} == {None}
 
 
 # ---- columns
