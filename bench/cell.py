@@ -10,15 +10,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
-import attacks
-import bench
-import protocols
 from attacks import attacks as attack_registry
 from attacks.plan import Plan, label_of, resolve_attack, specs_of
 from bench.chain import Chain, chain_label, links_of, resolve_chain
 from bench.datasets import datasets
 from bench.models import models
 from bench.partitions import partitions
+from bench.sources import core_files, with_imports
 from bench.workers import workers
 from protocols import check
 from protocols.aggregators import aggregators
@@ -223,12 +221,12 @@ def config_label(axis: str, spec: Spec) -> str:
 def cell_key(cell: Cell, data_fingerprint: str) -> str:
     """Return the key of a result: a hash of the cell, of the code that computes it and of its data.
 
-    The code is Cloister's own, each plug-in's file, and the versions of torch, NumPy and CrypTen; what a third
-    party's plug-in imports is not looked at.
+    The code is Cloister's own, each plug-in's file, and the versions of the packages that compute results; what a third
+    party's plug-in imports of its own package is not looked at.
 
     Guarantees:
         Cells that differ in any value, a plug-in's parameter included, have different keys.
-        A change of a plug-in's file changes the keys of the cells that use it, and of no others.
+        A change of a plug-in's file changes the keys of the cells that use it or one that imports it, and of no others.
     """
     parts = [json.dumps(cell.as_config(), sort_keys=True), code_fingerprint(cell), data_fingerprint]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
@@ -237,15 +235,14 @@ def cell_key(cell: Cell, data_fingerprint: str) -> str:
 def code_fingerprint(cell: Cell) -> str:
     """Return a hash of the source files that a cell's result depends on.
 
-    All of the analysis of tolerance is among them where the placement judges by it (facts={"judges": True}).
+    They are those that run every cell, the cell's plug-ins', and what these import: an attack that moves the faulty
+    processes imports a placement, which may import the analysis of tolerance.
     """
+    core = _core_files()
     used = [PLUGINS[axis].entry(spec.name).file for axis in PLUGINS for spec in _specs(getattr(cell, axis))]
     digest = hashlib.sha256(_core_digest().encode())
-    for file in used:
-        digest.update(file.read_bytes())
-    if PLUGINS["placement"].entry(cell.placement.name).facts.get("judges"):
-        for file in sorted((Path(protocols.__path__[0]) / "tolerance").glob("*.py")):
-            digest.update(file.read_bytes())
+    for file in (found for each in used for found in with_imports(each, core)):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 
 
@@ -253,25 +250,8 @@ def _specs(value: Spec | Plan | Chain) -> tuple[Spec, ...]:
     return links_of(value) if isinstance(value, Chain) else specs_of(value)
 
 
-# What runs a cell, beside plug-ins; checks, probabilities, reports, the command line and the scheduler change nothing.
-_APART = {"testing"}
-_VERDICTS = {
-    "__init__.py",
-    "_predicates.py",
-    "_seats.py",
-    "conditions.py",
-    "disclosure.py",
-    "parts.py",
-    "spans.py",
-    "verdict.py",
-}
-_PACKAGES = ("torch", "numpy", "crypten")
-_BENCH_CORE = (
-    *("attacking.py", "worker.py", "cell.py", "chain.py", "columns.py", "data.py", "federation.py", "given.py"),
-    *("inside.py", "judging.py", "metrics.py", "noise.py", "observation.py", "opening.py", "outcome.py"),
-    *("poisoning.py", "population.py", "recall.py", "round.py", "rules.py", "setting.py", "training.py", "words.py"),
-    *("decentralised.py", "measures.py", "misconduct.py", "placing.py"),
-)
+# What computes a result beside Cloister: updates and sums, data sets and clusterings, statistics, graphs, epsilons.
+_PACKAGES = ("torch", "numpy", "crypten", "scikit-learn", "scipy", "networkx", "dp-accounting")
 
 
 @cache
@@ -283,17 +263,6 @@ def _core_digest() -> str:
     return digest.hexdigest()
 
 
-def _core_files() -> list[Path]:
-    plugins = {entry.file for registry in PLUGINS.values() for entry in registry.entries().values()}
-    root = Path(protocols.__path__[0])
-    core = [
-        file for file in root.rglob("*.py") if file not in plugins and not _APART & set(file.relative_to(root).parts)
-    ]
-    core = [file for file in core if file.parent.name != "tolerance" or file.name in _VERDICTS]
-    core += [
-        file for file in Path(attacks.__path__[0]).rglob("*.py") if file not in plugins and "testing" not in file.parts
-    ]
-    here = Path(bench.__path__[0])
-    core += [here / name for name in _BENCH_CORE]
-    core += [file for room in ("datasets", "models", "partitions", "workers") for file in (here / room).glob("_*.py")]
-    return sorted(core)
+@cache
+def _core_files() -> tuple[Path, ...]:
+    return core_files(entry.file for registry in PLUGINS.values() for entry in registry.entries().values())

@@ -4,7 +4,7 @@ A cluster with a Byzantine member is Byzantine in the exchange: its members know
 them can speak for it. Whatever cannot be opened is not learnt: such a cluster exchanges the model that it has.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ __all__ = [
     "Exchange",
     "clean_clusters",
     "exchange_models",
+    "known_model",
     "lost_members_silent",
     "one_model",
     "score_models",
@@ -71,6 +72,15 @@ def one_model(model: Tensor) -> Tensor:
     usable = torch.isfinite(model).all(dim=1)
     rows = model[usable] if bool(usable.any()) else model
     return rows.to(torch.float64).mean(dim=0).to(torch.float32)
+
+
+def known_model(federation: Federation, model: Tensor, clusters: Sequence[tuple[int, ...]]) -> Tensor:
+    """Return the model (d,) that Byzantine processes know: the global one, or the average of those of their clusters.
+
+    Without a server nobody sees the other clusters' models; `model` is (m, d) then, or (d,) before the first round.
+    """
+    theirs = [j for j, members in enumerate(clusters) if federation.faulty[list(members)].any()]
+    return one_model(model[theirs] if model.dim() == 2 and theirs else model)
 
 
 def starting_models(federation: Federation, model: Tensor, clustering: Clustering) -> Tensor:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from attacks.plan import assign
+from attacks import attacks
+from attacks.plan import assign, specs_of
 from bench.cell import NUMBERS, Cell
 from bench.columns import columns_of, point_of
 from bench.data import Dataset
-from bench.decentralised import one_model, score_models
+from bench.decentralised import known_model, score_models
 from bench.judging import Epoch
 from bench.metrics import score
 from bench.models import models
@@ -34,7 +35,7 @@ from protocols.decentralised.graphs import topologies
 from protocols.decentralised.rules import exchanges
 from protocols.parties import Parties
 from protocols.placements import PlacementView
-from protocols.playable import cluster_protocols
+from protocols.playable import cluster_protocols, conditions_under, opens_sums
 from protocols.privacy import mechanisms
 from protocols.privacy.ledger import Ledger
 from protocols.randomness import SecretStreams, public_stream
@@ -100,7 +101,7 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         policy=clusterings.make(cell.clustering),
         cluster_size=cell.cluster_size,
         protocol=cell.protocol,
-        conditions=protocol.conditions,
+        conditions=conditions_under(cell.protocol, deviating=_deviates(cell)),
         ring=protocol.ring,
         rule_spec=cell.aggregator,
         rule=rule_of(cell),
@@ -131,6 +132,11 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         poisoning=poisoning,
         population=replace(population, trust=with_trust(population, failing, cell.trust_quality)),
     )
+
+
+def _deviates(cell: Cell) -> bool:
+    """Return whether some attack of the cell is on messages, so that Byzantine members do not follow protocols."""
+    return any(attacks.entry(spec.name).facts["surface"] == "message" for spec in specs_of(cell.attack))
 
 
 def _graph(cell: Cell) -> Graph | None:
@@ -228,7 +234,8 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
     diverged_round = None
     learns = "reports" in federation.policy.needs
     moves = placing(cell)[1] == "each"
-    epoch = Epoch(n=cell.n, colluding=None if moves else federation.who_fails.colluding)
+    plain = opens_sums(cell.protocol) and not moves
+    epoch = Epoch(n=cell.n, colluding=federation.who_fails.colluding if plain else None)
     for round_index in range(cell.rounds):
         if moves and round_index:
             federation = move_faults(cell, federation, round_index)
@@ -239,7 +246,8 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
             break
         outcomes.append(outcome)
         epoch.add(outcome)
-        federation = replace(federation, past=Past(model=one_model(model), opened=outcome.opened))
+        known = known_model(federation, model, outcome.report.clusters)
+        federation = replace(federation, past=Past(model=known, opened=outcome.opened))
         model = outcome.model
         if learns:
             federation = replace(federation, population=federation.population.after(outcome.report))

@@ -50,13 +50,13 @@ def _expand_block(block: Mapping[str, tuple[Any, ...]]) -> Iterator[Cell]:
 def _canonical(axes: dict[str, Any]) -> dict[str, Any]:
     """Return the axes with one value where an axis means nothing, so that no cell is run twice.
 
-    With a server clusters exchange nothing; without one there is nobody to run the aggregator; and `singletons` and
-    `single` have the cluster size of their name.
+    With a server clusters exchange nothing; without one there is nobody to run the aggregator, nor anything before it;
+    and `singletons` and `single` have the cluster size of their name.
     """
     if PLUGINS["topology"].entry(axes["topology"].name).facts.get("server"):
         axes = {**axes, "exchange": PLUGINS["exchange"].resolve("none")}
     else:
-        axes = {**axes, "aggregator": PLUGINS["aggregator"].resolve("mean")}
+        axes = {**axes, "pre": resolve("pre", "none"), "aggregator": PLUGINS["aggregator"].resolve("mean")}
     registry = PLUGINS["clustering"]
     if not registry.entry(axes["clustering"].name).facts.get("ignores_size"):
         return axes
@@ -98,6 +98,7 @@ def skip_reason(cell: Cell, dataset: Dataset) -> str | None:
         or unfit_misconduct(cell, sizes)
         or unfit_placing(cell)
         or _unfit_data(cell, dataset)
+        or _unfit_coordinates(cell, dataset)
         or _unfit_worker(cell, dataset)
     )
 
@@ -196,6 +197,19 @@ def _unfit_noise(cell: Cell) -> str | None:
     if robust_of(cell.protocol) is None or cell.privacy.name == "none":
         return None
     return f"{cell.privacy.name} adds noise that is calibrated to sums, and {cell.protocol.name} opens none"
+
+
+def _unfit_coordinates(cell: Cell, dataset: Dataset) -> str | None:
+    """Return why the robust statistic cannot run on updates of the model."""
+    statistic = robust_of(cell.protocol)
+    if statistic is None:
+        return None
+    dimension = PLUGINS["model"].make(cell.model).build(dataset.shape, dataset.classes).dimension
+    try:
+        statistic.check_coordinates(coordinates=dimension)
+    except CloisterError as error:
+        return f"{cell.protocol.name}: {error}"
+    return None
 
 
 def _unfit_size(cell: Cell, sizes: tuple[int, ...]) -> str | None:

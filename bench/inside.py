@@ -20,7 +20,8 @@ __all__ = ["Inside", "computed", "in_the_clear", "means_in_the_clear"]
 class Inside:
     """The mean (d,) that one cluster of a batch opened, and whose words are in it.
 
-    `exact` says whether the opened words are what the protocol promises of its members' words.
+    `exact` says whether the opened words, and who is said to be in them, are what the protocol promises of its members'
+    words.
     """
 
     mean: Tensor
@@ -33,14 +34,16 @@ def computed(protocol: Spec, ring: FixedPoint, words: Tensor, opened: OpenedSums
     statistic = robust_of(protocol)
     if statistic is None:
         expected = ring.wrap(words[:, list(opened.contributors)].sum(dim=1))
-        means = ring.decode(opened.sums) / len(opened.contributors)
+        means, kept = ring.decode(opened.sums) / len(opened.contributors), None
     else:
-        expected = statistic.reference(words).sums
+        reference = statistic.reference(words)
+        expected, kept = reference.sums, reference.kept
         plain = Opened(sums=opened.sums, contributors=opened.contributors, kept=opened.kept)
         means = statistic.decode(plain, parties=words.shape[1])
+    exact = (opened.sums == expected).all(dim=1) & _same_members(opened.kept, kept)
     return [
-        Inside(mean=mean, contributors=contributors, exact=torch.equal(sums, right))
-        for sums, mean, right, contributors in zip(opened.sums, means, expected, _contributors(opened), strict=True)
+        Inside(mean=mean, contributors=contributors, exact=right)
+        for mean, contributors, right in zip(means, _contributors(opened), exact.tolist(), strict=True)
     ]
 
 
@@ -69,6 +72,13 @@ def means_in_the_clear(
     inside = [found[j] for j in sorted(found) if found[j].contributors]
     means = torch.stack([each.mean for each in inside]) if inside else words[:0].double()
     return means, torch.tensor([len(each.contributors) for each in inside], dtype=torch.int64)
+
+
+def _same_members(kept: Tensor | None, expected: Tensor | None) -> Tensor:
+    """Return in which clusters the same members are kept; in none, where only one of both says who is."""
+    if kept is None or expected is None:
+        return torch.tensor(kept is expected)
+    return (kept == expected).all(dim=1)
 
 
 def _contributors(opened: OpenedSums) -> list[tuple[int, ...]]:

@@ -33,7 +33,8 @@ class Epoch:
     """What all opened sums of a cell tell together of updates that stay the same from round to round.
 
     Real updates change, the more so the earlier the training; so this is what re-clustering costs at worst, near its
-    end. `colluding` processes know their own; None: they change from round to round, and nothing is computed.
+    end. `colluding` processes know their own; None: nothing is computed, as they change from round to round, or what is
+    opened are no sums.
 
     Guarantees:
         `disclosed_round` is the first round after which some honest update follows from the sums.

@@ -94,21 +94,25 @@ def observe(
     tolerate: int,
     numbers: Sequence[int] | None = None,
     replay: Replay = _not_replayed,
+    empty: frozenset[int] = frozenset(),
 ) -> Observation:
     """Return what a round showed: cluster means (m, d), contributors each (m,) and the rule's result (d,), if any.
 
     The result is before any noise is added to it. `numbers` are the processes' numbers, where they are not 0..n-1.
-    `replay` says what coalitions learn from their shares.
+    `replay` says what coalitions learn from their shares. `empty` clusters opened that nobody's update passed their
+    check: they are not lost; but where too few others are left for the rule, nothing is said of its result.
     """
     honest = [
         j
         for j, each in enumerate(opened)
         if not faulty.byzantine & set(each.contributors) or (each.withstands and said.clusters[each.number].correct)
     ]
-    lost = sorted(set(range(len(said.clusters))) - {each.number for each in opened})
+    lost = sorted(set(range(len(said.clusters))) - {each.number for each in opened} - empty)
     near = result is not None and bool(honest)
     if near and result is not None:
         near = within_coefficient(rule, result, means[torch.tensor(honest)], sizes, tolerate)
+    if empty and (result is None or len(opened) - len(honest) > tolerate):
+        near = True
     by_sums, by_shares = frozenset(_exposed(opened, faulty)), frozenset(_by_shares(opened, said, faulty, replay))
     named = range(faulty.n) if numbers is None else numbers
     return Observation(

@@ -26,7 +26,8 @@ class Opened:
 
     `exact` (m,) says of each whether the opened words are the ring's sum of its contributors' words, or the robust
     statistic of its members' words. `named` are the processes that were named as cheats; `lost` is the part of the
-    traffic that opened nothing; `faulty` are the clusters, opened or not, in which somebody misbehaved.
+    traffic that opened nothing; `faulty` are the clusters, opened or not, in which somebody misbehaved. `empty` are
+    those that opened that nobody's update passed their check, and so have no mean.
     """
 
     numbers: list[int]
@@ -37,6 +38,7 @@ class Opened:
     named: frozenset[int] = frozenset()
     lost: Traffic = field(default_factory=Traffic.none)
     faulty: frozenset[int] = frozenset()
+    empty: frozenset[int] = frozenset()
 
     @property
     def added(self) -> Tensor:
@@ -75,6 +77,7 @@ def open_sums(
     results: dict[int, Inside] = {}
     traffic, lost, failure = Traffic.none(), Traffic.none(), None
     named: set[int] = set()
+    empty: set[int] = set()
     batches = [*by_size.values(), *([j] for j in crashing)]
     while batches:
         chosen = batches.pop()
@@ -92,10 +95,12 @@ def open_sums(
         if len(chosen) == 1:
             named |= {clustering.clusters[chosen[0]][place] for place in opened.suspects}
         for j, inside in zip(chosen, computed(federation.protocol, federation.ring, members, opened), strict=True):
-            if inside.contributors:  # nobody's update passed a check: nothing counts
+            if not inside.contributors:
+                empty.add(j)
+            else:
                 results[j] = replace(inside, contributors=_processes(clustering, j, inside.contributors))
         traffic = traffic.beside(opened.traffic)
-    if failure is not None and not results and not crashing:
+    if failure is not None and not results and not empty and not crashing:
         raise failure
     there = sorted(results)
     return Opened(
@@ -107,6 +112,7 @@ def open_sums(
         named=frozenset(named),
         lost=lost,
         faulty=frozenset(j for j in crashing if any(process in misconduct for process in clustering.clusters[j])),
+        empty=frozenset(empty),
     )
 
 

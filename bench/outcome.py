@@ -16,7 +16,7 @@ from bench.observation import Observation, OpenedCluster, observe
 from bench.opening import Opened
 from bench.replaying import learns
 from bench.setting import Federation
-from protocols.aggregators import Given
+from protocols.aggregators import Given, hostile_rows
 from protocols.population import Report
 from protocols.tolerance.verdict import Verdict
 from protocols.types import Clustering, Traffic
@@ -104,7 +104,7 @@ def outcome_of(federation: Federation, played: Played) -> RoundOutcome:
         tainted_clusters=int((clustering.faulty_counts(federation.faulty)[opened.numbers] > 0).sum()),
         tolerated_clusters=federation.told(m),
         clusters=m,
-        failed_clusters=len(clustering.clusters) - m,
+        failed_clusters=len(clustering.clusters) - m - len(opened.empty),
         multipliers=multipliers_of(federation, clustering, decision.sensitivity, opened.left_out(clustering)),
         report=_report(federation, played),
         revealed=tuple(_named(federation, each) for each in opened.contributors),
@@ -147,12 +147,16 @@ _SUSPICIOUS = 2.0
 
 
 def _suspects(means: Tensor, combined: Tensor | None, tolerate: int) -> list[int]:
-    """Return which means (m, d) are suspected: among the `tolerate` farthest from the combined one, those far away."""
+    """Return which means (m, d) are suspected: among the `tolerate` farthest from the combined one, those far away.
+
+    Rows that nobody can compute with are the farthest, and hide no other one.
+    """
     if combined is None or tolerate < 1:
         return []
-    distances = (means - combined).norm(dim=1)
+    hostile = hostile_rows(means)
+    distances = torch.where(hostile, torch.inf, (means - combined).norm(dim=1))
     farthest = torch.topk(distances, min(tolerate, len(distances)))
-    far = farthest.values > _SUSPICIOUS * distances.median()
+    far = farthest.values > _SUSPICIOUS * distances[~hostile].median()
     return farthest.indices[far].tolist()
 
 
@@ -193,5 +197,6 @@ def _observed(federation: Federation, played: Played) -> Observation:
         tolerate=federation.told(len(clusters)),
         numbers=federation.numbers.tolist(),
         replay=partial(learns, federation.protocol),
+        empty=opened.empty,
     )
     return observation if exchange is None else replace(observation, near_honest=exchange.near)

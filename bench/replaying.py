@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from protocols.faults import Crash
 from protocols.network import NetworkError
+from protocols.playable import robust_of
 from protocols.registry import Spec
 from protocols.testing.invariants.affine import AffineViews, affine_views
 
@@ -23,12 +24,14 @@ def learns(protocol: Spec, parties: int, coalition: tuple[int, ...], crashed: tu
     """Return whether these members, with the board, learn more than the sum and their own inputs.
 
     `crashed` members leave before they send anything. None where it is not known: clusters of more than 8 members,
-    sums that do not open, and protocols that are not affine, or hide words by keys whose shares are not replayed.
+    sums that do not open, robust statistics, and protocols that are not affine, or hide words by keys whose shares are
+    not replayed.
 
     Guarantees:
         True exactly where the views of some inputs with equal sums differ in distribution, where it is not None.
     """
-    views = _views(protocol, parties, crashed) if parties <= MOST_MEMBERS else None
+    known = parties <= MOST_MEMBERS and robust_of(protocol) is None
+    views = _views(protocol, parties, crashed) if known else None
     if views is None:
         return None
     if views.leaking([coalition]):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.attacking import attacked
-from bench.decentralised import exchange_models, one_model, starting_models
+from bench.decentralised import exchange_models, known_model, starting_models
 from bench.given import given_of
 from bench.misconduct import misconduct
 from bench.noise import result_noise
@@ -37,7 +37,8 @@ def run_round(federation: Federation, model: Tensor, round_index: int, parties: 
     Raises: DivergedError when honest updates are no longer encodable, NetworkError when a party fails.
     """
     if federation.poisoning.changes:
-        federation = replace(federation, data=federation.poisoning.data(round_index, one_model(model)))
+        known = known_model(federation, model, form_clusters(federation, round_index).clusters)
+        federation = replace(federation, data=federation.poisoning.data(round_index, known))
     chosen = _participants(federation, round_index)
     if len(chosen) == federation.data.n:
         return _run_present(federation, model, round_index, parties)
@@ -82,11 +83,12 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     # 3. All train, 4. clip what they learned, 5. and send it or something worse, 6. as words with their noise.
     trained = _train(federation, starting_models(federation, model, clustering), round_index)
     updates = clipped(federation, trained, clustering)
-    sent = attacked(federation, updates, clustering, one_model(model), round_index)
+    known = known_model(federation, model, clustering.clusters)
+    sent = attacked(federation, updates, clustering, known, round_index)
     words = encoded(federation, sent, clustering, round_index)
     trained_at = time.perf_counter()
     # 7. Each cluster opens its sum, against those who misbehave in it, 8. which shows a mean.
-    doings = misconduct(federation, words, clustering, _last_step(federation, model), round_index)
+    doings = misconduct(federation, words, clustering, _last_step(federation, known), round_index)
     opened = open_sums(federation, words, clustering, parties, doings)
     opened_at = time.perf_counter()
     means = with_raw_numbers(federation, sent, opened)
@@ -140,9 +142,9 @@ def _verdict(federation: Federation, clustering: Clustering) -> Verdict:
     )
 
 
-def _last_step(federation: Federation, model: Tensor) -> Tensor | None:
-    """Return the step (d,) float64 that led to the model, as everybody saw it; None in the first round."""
-    return None if federation.past is None else (one_model(model) - federation.past.model).to(torch.float64)
+def _last_step(federation: Federation, known: Tensor) -> Tensor | None:
+    """Return the step (d,) float64 that led to the model that Byzantine processes know; None in the first round."""
+    return None if federation.past is None else (known - federation.past.model).to(torch.float64)
 
 
 def _decide(

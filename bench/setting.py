@@ -35,7 +35,10 @@ __all__ = ["Federation", "Past"]
 
 @dataclass(frozen=True, kw_only=True)
 class Past:
-    """What everybody remembers of the round before: the model (d,) float32 that it began with, and what it opened."""
+    """What is remembered of the round before: the model (d,) float32 that it began with, and what it opened.
+
+    Without a server the model is the one that Byzantine processes knew, see bench.decentralised.known_model.
+    """
 
     model: Tensor
     opened: OpenedRound

@@ -18,11 +18,12 @@ __all__ = ["Composed", "SelectingComposed", "composed"]
 def composed(*steps: PreAggregator, rule: Aggregator) -> Aggregator:
     """Return the rule after these pre-aggregators, in order; the rule itself where there are none.
 
-    Where the rule selects clusters and every step leaves each row in its place, what comes out selects too.
+    Where the rule selects clusters and every step makes each row from the one in its place, what comes out selects too.
+    After nnm it does not: a row that the rule leaves out has its part in the averages that the rule keeps.
     """
     if not steps:
         return rule
-    if isinstance(rule, Selecting) and all(step.in_place for step in steps):
+    if isinstance(rule, Selecting) and all(step.in_place and step.row_by_row for step in steps):
         return SelectingComposed(steps=steps, rule=rule, selecting=rule)
     return Composed(steps=steps, rule=rule)
 

@@ -9,11 +9,20 @@ from protocols.check import CloisterError
 from protocols.registry import Entry, Registry, Spec
 from protocols.ring import FixedPoint
 from protocols.secure_robust import RobustStatistic, robust_statistics
+from protocols.secure_robust._promises import deviating as without_honest_steps
 from protocols.secure_sum import Board, Opened, Party, SecureSum, secure_sums
 from protocols.tolerance.conditions import Conditions
 from protocols.types import Traffic
 
-__all__ = ["ClusterProtocols", "Playable", "cluster_protocols", "playable", "robust_of"]
+__all__ = [
+    "ClusterProtocols",
+    "Playable",
+    "cluster_protocols",
+    "conditions_under",
+    "opens_sums",
+    "playable",
+    "robust_of",
+]
 
 
 class Playable(Protocol):
@@ -72,9 +81,13 @@ class ClusterProtocols:
         """Return the plug-in that the spec describes."""
         return self._of(spec.name).make(spec)
 
+    def is_robust(self, name: str) -> bool:
+        """Return whether the name is that of a robust statistic."""
+        return self._of(name) is robust_statistics
+
     def _of(self, name: object) -> Registry[SecureSum] | Registry[RobustStatistic]:
         """Return the registry that knows the name; the sums', whose error lists what there is, where none does."""
-        if name not in robust_statistics.entries():
+        if not isinstance(name, str) or name not in robust_statistics.entries():
             return secure_sums
         if name in secure_sums.entries():
             raise CloisterError(f"{name!r} is a protocol and a robust statistic; rename the third-party one")
@@ -92,6 +105,23 @@ def playable(spec: Spec) -> Playable:
     return cluster_protocols.make(spec)
 
 
+def conditions_under(spec: Spec, *, deviating: bool) -> Conditions:
+    """Return what the plug-in tolerates, where Byzantine members may be `deviating` from it, not in their inputs alone.
+
+    The conditions of a sum hold either way; robust statistics have some for each way.
+    """
+    plug_in = playable(spec)
+    return without_honest_steps(plug_in.conditions) if deviating and robust_of(spec) else plug_in.conditions
+
+
+def opens_sums(spec: Spec) -> bool:
+    """Return whether what is opened is the plain sum of the contributors' words."""
+    return bool(robust_of(spec) is None or robust_statistics.entry(spec.name).facts.get("opens_sums"))
+
+
 def robust_of(spec: Spec) -> RobustStatistic | None:
-    """Return the robust statistic that the spec describes, or None where it describes a sum."""
-    return robust_statistics.make(spec) if spec.name in robust_statistics.entries() else None
+    """Return the robust statistic that the spec describes, or None where it describes a sum.
+
+    Raises: CloisterError for a name that both kinds have.
+    """
+    return robust_statistics.make(spec) if cluster_protocols.is_robust(spec.name) else None

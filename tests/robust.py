@@ -1,6 +1,6 @@
 """Engines of all parties, in threads of the test process, on pads that follow from a seed or from a tape."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from math import prod
@@ -94,16 +94,26 @@ def leaking(
     *,
     modulus: int = 2,
     seed: int = 0,
+    bits: Collection[int] = (),
 ) -> list[int]:
     """Return which single parties learn more than their own input and what is opened; the program runs on all digits.
 
     `inputs` are the cases, each one nested list of numbers a party. What a party knows is held at random digits; all
-    digits of the others are enumerated, so distributions are compared exactly.
+    digits of the others are enumerated, so distributions are compared exactly. Digits are below `modulus`; those of the
+    uses `bits`, which mask single bits, are 0 or 1.
     """
     words = torch.tensor(inputs, dtype=torch.int64)  # (cases, parties, ...)
     recorded = Tape(modulus=modulus)
     _play(access, algebra, program, words[:1], recorded)
-    game = _Game(access=access, algebra=algebra, program=program, words=words, modulus=modulus, drawn=recorded.drawn)
+    game = _Game(
+        access=access,
+        algebra=algebra,
+        program=program,
+        words=words,
+        modulus=modulus,
+        bits=frozenset(bits),
+        drawn=recorded.drawn,
+    )
     return [rank for rank in range(access.parties) if _learns(game, rank, np.random.default_rng([seed, rank]))]
 
 
@@ -114,7 +124,11 @@ class _Game:
     program: Program
     words: Tensor
     modulus: int
+    bits: frozenset[int]
     drawn: dict[tuple[Source, int], int]
+
+    def base(self, draw: tuple[Source, int]) -> int:
+        return 2 if draw[1] in self.bits else self.modulus
 
 
 def _play(
@@ -132,15 +146,15 @@ def _play(
 def _learns(game: _Game, rank: int, rng: np.random.Generator) -> bool:
     modulus, words = game.modulus, game.words
     free = [draw for draw in sorted(game.drawn) if rank not in draw[0][1]]
-    tapes = modulus ** sum(game.drawn[draw] for draw in free)
+    tapes = prod(game.base(draw) ** game.drawn[draw] for draw in free)
     numbers, digits = np.arange(tapes), {}
     for draw, count in sorted(game.drawn.items()):
         if draw not in free:
-            digits[draw] = np.tile(rng.integers(0, modulus, count), (tapes * len(words), 1))
+            digits[draw] = np.tile(rng.integers(0, game.base(draw), count), (tapes * len(words), 1))
             continue
         columns = np.empty((tapes, count), dtype=np.int64)
         for column in range(count):
-            numbers, columns[:, column] = np.divmod(numbers, modulus)
+            numbers, columns[:, column] = np.divmod(numbers, game.base(draw))
         digits[draw] = np.tile(columns, (len(words), 1))
     rows = words.repeat_interleave(tapes, dim=0)
     tape = Tape(modulus=modulus, digits=digits)

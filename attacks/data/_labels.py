@@ -4,9 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attacks.views import DataView
 from protocols.check import CloisterError
 
-__all__ = ["check_classes", "drawn_rows", "other_labels", "wanted_from"]
+__all__ = ["check_classes", "drawn_rows", "other_labels", "planted", "wanted_from"]
 
 
 def check_classes(classes: int, **named: int) -> None:
@@ -29,6 +30,14 @@ def other_labels(labels: Tensor, classes: int, rng: np.random.Generator) -> Tens
     """Return for each label (rows,) another one, each with the same probability."""
     steps = torch.from_numpy(rng.integers(1, max(classes, 2), size=len(labels)))
     return (labels + steps) % classes
+
+
+def planted(view: DataView, triggered: Tensor, *, rate: float, wanted: int) -> tuple[Tensor, Tensor]:
+    """Return the (inputs, labels) in which a share `rate` of the rows is as in `triggered` and labelled `wanted`."""
+    chosen = drawn_rows(torch.ones_like(view.labels, dtype=torch.bool), rate, view.rng)
+    inputs = view.inputs.clone()
+    inputs[chosen] = triggered[chosen]
+    return inputs, torch.where(chosen, wanted, view.labels)
 
 
 def wanted_from(inputs: Tensor, labels: Tensor, wanted: int) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from attacks.api import DataView, Rows, data_attack
-from attacks.data._labels import check_classes, drawn_rows, wanted_from
+from attacks.data._labels import check_classes, planted, wanted_from
 from attacks.data._triggers import corner, stamped
 from protocols import check
 
@@ -34,10 +34,7 @@ class BackdoorTrigger:
 
     def __call__(self, view: DataView) -> tuple[Tensor, Tensor]:
         check_classes(view.classes, wanted=self.wanted)
-        chosen = drawn_rows(torch.ones_like(view.labels, dtype=torch.bool), self.rate, view.rng)
-        inputs = view.inputs.clone()
-        inputs[chosen] = self._triggered(view.inputs, view.clean)[chosen]
-        return inputs, torch.where(chosen, self.wanted, view.labels)
+        return planted(view, self._triggered(view.inputs, view.clean), rate=self.rate, wanted=self.wanted)
 
     def target(self, labels: Tensor, classes: int) -> Tensor:  # noqa: ARG002
         """`wanted` for every row."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from bench.peers._byzfl import byzfl
 from bench.peers._rules import PAIRS, Pair, peer_result
 from protocols import check
-from protocols.aggregators import aggregators
+from protocols.aggregators import Aggregator, aggregators
 from protocols.check import CloisterError
 from protocols.randomness import public_stream
 from protocols.testing.aggregators import make_given
@@ -29,43 +29,46 @@ POISONS: Mapping[str, float] = MappingProxyType(
     }
 )
 """The number in every coordinate of a tainted row, by its name; "huge" is the largest of float32."""
+_WITHSTANDS_NONE = "breakdown 0"
 _PATIENCE_S = 10.0  # for a peer's rule on ten rows
 
 
 @dataclass(frozen=True, kw_only=True)
 class Survival:
-    """What one rule does with one poison; `peer` is None where byzfl does not define the rule.
+    """What one rule does with one poison in `f` rows; `peer` is None where byzfl does not define the rule.
 
     Each says "inside" (in the smallest ball around the honest average that holds all honest rows), "outside by K" (in
-    radii of that ball), "not finite", "refuses" (so many such rows), "raises NAME" or "hangs".
+    radii of that ball), "not finite", "refuses" (so many such rows), "raises NAME" or "hangs"; ours also
+    "breakdown 0", where the rule promises nothing once a row is tainted, and so is not tried.
     """
 
     name: str
     poison: str
+    f: int
     ours: str
     peer: str | None
 
     @property
     def survived(self) -> bool:
-        """Whether ours stands: inside, or a rule that withstands fewer such rows than there are refuses."""
-        return self.ours in ("inside", "refuses")
+        """Whether ours breaks no promise: inside with as many hostile rows as it withstands, or it withstands none."""
+        return self.ours in ("inside", _WITHSTANDS_NONE)
 
 
 def hostile_table(*, n: int = 11, f: int = 3, d: int = 20) -> list[Survival]:
-    """Return every registered rule, and nnm before the trimmed mean, under every poison in f of n float32 rows.
+    """Return every registered rule, and nnm before the trimmed mean, under every poison in some of n float32 rows.
 
+    Poisoned are f rows, or as many as the rule withstands if that is fewer; f for the peer of one that withstands none.
     Raises: CloisterError where byzfl is missing, or n and f make no sense.
     """
     check.integer_at_least(1, f=f, d=d)
     if not 2 * f + 3 <= n:
         raise CloisterError(f"n = {n} rows with f = {f} are not allowed; allowed: n >= 2 f + 3, as Krum needs")
-    honest = torch.from_numpy(public_stream(0, "peers", "hostile", n, f, d).normal(size=(n - f, d))).float()
+    clean = torch.from_numpy(public_stream(0, "peers", "hostile", n, f, d).normal(size=(n, d))).float()
     pairs = {pair.name: pair for pair in PAIRS}
     table: list[Survival] = []
-    for poison, number in POISONS.items():
-        case = _Case(rows=torch.cat([torch.full((f, d), number), honest]), honest=honest, f=f)
-        table += [_survival(name, poison, case, pairs.get(name)) for name in aggregators.entries()]
-        table.append(_mixed_first(poison, case, nnm=pairs["nnm"], trimmed=pairs["trimmed_mean"]))
+    for poison in POISONS:
+        table += [_survival(name, poison, clean, f, pairs.get(name)) for name in aggregators.entries()]
+        table.append(_mixed_first(poison, _case(poison, clean, f), nnm=pairs["nnm"], trimmed=pairs["trimmed_mean"]))
     return sorted(table, key=lambda row: (row.name, list(POISONS).index(row.poison)))
 
 
@@ -76,16 +79,30 @@ class _Case:
     f: int
 
 
-def _survival(name: str, poison: str, case: _Case, pair: Pair | None) -> Survival:
-    rule, module = aggregators.make(aggregators.resolve(name)), byzfl()
+def _case(poison: str, clean: Tensor, f: int) -> _Case:
+    rows = clean.clone()
+    rows[:f] = POISONS[poison]
+    return _Case(rows=rows, honest=clean[f:], f=f)
+
+
+def _survival(name: str, poison: str, clean: Tensor, f: int, pair: Pair | None) -> Survival:
+    rule = aggregators.make(aggregators.resolve(name))
+    withstood = min(f, rule.breakdown(len(clean)))
+    case = _case(poison, clean, withstood or f)
+    ours = _ours(rule, case) if withstood else _WITHSTANDS_NONE
+    return Survival(name=name, poison=poison, f=case.f, ours=ours, peer=None if pair is None else _theirs(pair, case))
+
+
+def _ours(rule: Aggregator, case: _Case) -> str:
     sizes = torch.ones(len(case.rows), dtype=torch.int64)
     before = torch.cat([case.honest[:1].expand(case.f, -1), case.honest])
     given = make_given(case.honest, history=before)
-    ours = _outcome(lambda: rule(case.rows, sizes, case.f, given), case.honest)
-    if pair is None:
-        return Survival(name=name, poison=poison, ours=ours, peer=None)
-    theirs = _outcome(lambda: peer_result(pair.peer(module, case.f)(case.rows.clone()), torch.float32), case.honest)
-    return Survival(name=name, poison=poison, ours=ours, peer=theirs)
+    return _outcome(lambda: rule(case.rows, sizes, case.f, given), case.honest)
+
+
+def _theirs(pair: Pair, case: _Case) -> str:
+    peer = pair.peer(byzfl(), case.f)
+    return _outcome(lambda: peer_result(peer(case.rows.clone()), torch.float32), case.honest)
 
 
 def _mixed_first(poison: str, case: _Case, *, nnm: Pair, trimmed: Pair) -> Survival:
@@ -99,7 +116,7 @@ def _mixed_first(poison: str, case: _Case, *, nnm: Pair, trimmed: Pair) -> Survi
         return peer_result(trimmed.peer(module, f)(nnm.peer(module, f)(rows.clone())), rows.dtype)
 
     name = "nnm + trimmed_mean"
-    return Survival(name=name, poison=poison, ours=_outcome(ours, case.honest), peer=_outcome(theirs, case.honest))
+    return Survival(name=name, poison=poison, f=f, ours=_outcome(ours, case.honest), peer=_outcome(theirs, case.honest))
 
 
 def _outcome(work: Callable[[], Tensor], honest: Tensor) -> str:

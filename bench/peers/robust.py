@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from bench.peers import Comparison
-from bench.peers.stock_median import PARTIES, StockRun, run_stock_median
+from bench.peers.stock_median import StockRun, run_stock_median
 from protocols.check import CloisterError
 from protocols.memory import keep_freed_memory
 from protocols.party_pool import PartyPool
 from protocols.randomness import public_stream
 from protocols.registry import Spec
 from protocols.secure_robust import robust_statistics
+from protocols.testing.stock_crypten.network_median import PARTIES
 
 __all__ = ["MedianComparison", "Price", "compare_robust_median", "price_list"]
 

@@ -95,7 +95,8 @@ class Aggregator(Protocol):
     def sensitivity(self, sizes: Tensor, tolerate: int) -> float | None:
         """Return a bound on the L2 change of the result when one process changes its cluster's *sum* by 1.
 
-        None where no bound is proved; then noise on the result gives no epsilon.
+        It holds as well where up to `tolerate` hostile rows are taken out before. None where no bound is proved; then
+        noise on the result gives no epsilon.
         """
         ...
 

@@ -9,8 +9,20 @@ from protocols.aggregators import _ordered
 from protocols.aggregators._screening import Points
 from protocols.gram import own_products
 from protocols.norms import row_norms
+from protocols.privacy import clip_to_norm
 
-__all__ = ["centred", "cosines", "directions", "each_cell", "gram_of", "mean_of", "middle"]
+__all__ = [
+    "all_but",
+    "centred",
+    "cosines",
+    "directions",
+    "each_cell",
+    "gram_of",
+    "mean_cut_to",
+    "mean_of",
+    "median_length",
+    "middle",
+]
 
 
 def each_cell(points: Points, kernel: Callable[[Tensor], Tensor]) -> Tensor:
@@ -35,6 +47,23 @@ def gram_of(rows: Tensor) -> Tensor:
 def mean_of(rows: Tensor, chosen: Tensor) -> Tensor:
     """Return the mean (d,) of the rows that a mask (m,) or numbers (k,) choose."""
     return rows[chosen].mean(dim=0)
+
+
+def all_but(rows: Tensor, chosen: Tensor) -> Tensor:
+    """Return the mask (m,) of the rows that numbers (k,) do not choose."""
+    left = torch.ones(rows.shape[0], dtype=torch.bool, device=rows.device)
+    left[chosen] = False
+    return left
+
+
+def median_length(rows: Tensor) -> float:
+    """Return the median length of the rows (m, d)."""
+    return middle(row_norms(rows)[:, 0])
+
+
+def mean_cut_to(rows: Tensor, length: float) -> Tensor:
+    """Return the mean (d,) of the rows, each cut to this length; zero where that is zero."""
+    return (clip_to_norm(rows, length) if length > 0 else torch.zeros_like(rows)).mean(dim=0)
 
 
 def directions(rows: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, exclude
-from protocols.aggregators._cells import each_cell
+from protocols.aggregators._cells import all_but, each_cell
 from protocols.aggregators._distances import squared_distances
 from protocols.aggregators._ordered import average_around_median
 
@@ -68,12 +68,7 @@ def _combined(points: Points) -> Tensor:
 
 
 def _left_out(points: Points) -> Tensor:
-    def mask(rows: Tensor) -> Tensor:
-        left = torch.ones(rows.shape[0], dtype=torch.bool, device=rows.device)
-        left[_selected(rows, points.tolerate)] = False
-        return left
-
-    return each_cell(points, mask)
+    return each_cell(points, lambda rows: all_but(rows, _selected(rows, points.tolerate)))
 
 
 def _selected(rows: Tensor, tolerate: int) -> Tensor:

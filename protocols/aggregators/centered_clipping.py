@@ -60,11 +60,12 @@ class CenteredClipping:
         """Nothing for a fixed radius: the paper's bound needs one that follows the spread of the honest means."""
         return math.inf
 
-    def sensitivity(self, sizes: Tensor, tolerate: int) -> float | None:  # noqa: ARG002
-        """`iterations` / (c m): each step adds at most 1 / m of what one row moves to what the centre has moved.
+    def sensitivity(self, sizes: Tensor, tolerate: int) -> float | None:
+        """`iterations` / (c (m - F)): each step adds at most 1 / (m - b) of what one row moves to what the centre has.
 
-        A step is the average over the rows of v + clip(x - v) = x - (y - clip(y)) with y = x - v. Clipping to a ball
-        is a projection, so neither clip(y) nor y - clip(y) expands: moving the centre by e moves the next one by at
-        most e, and moving one row by e by at most e / m. A process moves its cluster's mean by 1 / c.
+        A step is the average over the m - b rows left, where b <= F hostile ones are taken out, of
+        v + clip(x - v) = x - (y - clip(y)) with y = x - v. Clipping to a ball is a projection, so neither clip(y) nor
+        y - clip(y) expands: moving the centre by e moves the next one by at most e, and moving one row by e by at most
+        e / (m - b). A process moves its cluster's mean by 1 / c.
         """
-        return self.iterations / (int(sizes.min()) * sizes.shape[0])
+        return self.iterations / (int(sizes.min()) * (sizes.shape[0] - tolerate))

@@ -18,6 +18,9 @@ from protocols.aggregators._selection import average_of, lowest
 class ComparativeElimination:
     """The mean of the m - F cluster means with the smallest norms; the source takes their sum. Each counts once.
 
+    Norms that are equal as computed count by the lower cluster number. After arc or clip all rows that were cut have
+    one length but for rounding, so where more than F were cut, rounding decides which of them are left out.
+
     Guarantees:
         While no more than `tolerate` clusters are tainted, the result is no longer than the longest honest mean.
     """

@@ -10,10 +10,8 @@ from torch import Tensor
 
 from protocols import check
 from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, exclude, majority_breakdown
-from protocols.aggregators._cells import cosines, each_cell, middle
+from protocols.aggregators._cells import cosines, each_cell, mean_cut_to, median_length
 from protocols.aggregators._facts import stream_of
-from protocols.norms import row_norms
-from protocols.privacy import clip_to_norm
 
 
 @aggregators.register(
@@ -55,9 +53,8 @@ class Flame:
         return exclude(self, means, sizes, tolerate, lambda points: each_cell(points, lambda rows: ~_majority(rows)))
 
     def _combined(self, rows: Tensor, rng: np.random.Generator) -> Tensor:
-        length = middle(row_norms(rows)[:, 0])
-        kept = rows[_majority(rows)]
-        mean = (clip_to_norm(kept, length) if length > 0 else torch.zeros_like(kept)).mean(dim=0)
+        length = median_length(rows)
+        mean = mean_cut_to(rows[_majority(rows)], length)
         drawn = torch.from_numpy(rng.standard_normal(len(mean))).to(mean.device) if self.noise else 0.0
         return mean + self.noise * length * drawn
 

@@ -12,6 +12,8 @@ from protocols.aggregators._bounds import heaviest
 from protocols.aggregators._gram_space import GramSpace, gram_space
 from protocols.aggregators._rows import weighted_sum
 
+_TINY = 1e-150
+
 
 @aggregators.register(
     source="Pillutla, Kakade, Harchaoui 2022, IEEE TSP (RFA); iteration: Vardi and Zhang 2000, PNAS, Equation 2.6",
@@ -22,12 +24,15 @@ from protocols.aggregators._rows import weighted_sum
 class GeometricMedian:
     """The point with the smallest sum of distances to the cluster means, each weighted by its size.
 
-    A cluster mean within `smoothing` of the point counts as being there; a step shorter than that ends the loop. The
-    point is kept as weights of the cluster means, so a step costs O(m^2), whatever d is.
+    A cluster mean within `smoothing` times the spread of the means counts as being at the point, and a step shorter
+    than that ends the loop. The spread is the smallest median distance of a mean to all of them that is not zero: fewer
+    than half of the means, however far away, do not stretch it. The point is kept as weights of the cluster means, so a
+    step costs O(m^2), whatever d is.
 
     Guarantees:
         The loop ends after at most `iterations` steps.
         The result is a convex combination of the cluster means.
+        Means of any scale from 1e-9 to 1e9 give the result of that scale.
     """
 
     iterations: int = 256
@@ -45,26 +50,15 @@ class GeometricMedian:
         weights = points.sizes.double()
         space = gram_space(points.means)
         shares = _start(space, weights)
+        near = self.smoothing * _spread(space)
         moving = torch.ones(len(shares), 1, dtype=torch.bool, device=shares.device)
         for _ in range(self.iterations):
-            moved = torch.where(moving, self._step(space, weights, shares), shares)
-            moving = moving & (space.norms(moved - shares)[:, None] > self.smoothing)
+            moved = torch.where(moving, _step(space, weights, shares, near), shares)
+            moving = moving & (space.norms(moved - shares)[:, None] > near)
             shares = moved
             if not bool(moving.any()):
                 break
         return weighted_sum(shares[:, None], points.means)[:, 0]
-
-    def _step(self, space: GramSpace, weights: Tensor, shares: Tensor) -> Tensor:
-        """Return the next weights (cells, m); a mean that coincides with a point holds it by its weight only."""
-        distances = space.distances(shares)
-        here = distances <= self.smoothing
-        pulls = (weights / distances.clamp(min=self.smoothing)).masked_fill(here, 0.0)
-        total = pulls.sum(dim=1, keepdim=True)
-        target = torch.where(total > 0, pulls / total.clamp(min=torch.finfo(total.dtype).tiny), shares)
-        pull = space.norms(target - shares)[:, None] * total
-        weight_here = (weights * here).sum(dim=1, keepdim=True)
-        held = torch.where(pull > weight_here, weight_here / pull.clamp(min=torch.finfo(pull.dtype).tiny), 1.0)
-        return (1.0 - held) * target + held * shares
 
     def breakdown(self, m: int) -> int:
         """Fewer than half of the weight, which for balanced clusters is fewer than half of them."""
@@ -92,3 +86,22 @@ def _start(space: GramSpace, weights: Tensor) -> Tensor:
     smallest = space.spreads.amin(dim=1, keepdim=True)
     near = torch.where(space.spreads > 0, smallest / space.spreads.clamp(min=1e-300), 1.0).square() * weights
     return near / near.sum(dim=1, keepdim=True)
+
+
+def _spread(space: GramSpace) -> Tensor:
+    """Return the smallest positive spread (cells, 1); at least 1e-150, as the square of anything smaller is lost."""
+    positive = space.spreads.masked_fill(space.spreads == 0, torch.inf).amin(dim=1, keepdim=True)
+    return torch.where(positive.isinf(), 0.0, positive).clamp(min=_TINY)
+
+
+def _step(space: GramSpace, weights: Tensor, shares: Tensor, near: Tensor) -> Tensor:
+    """Return the next weights (cells, m); a mean within `near` (cells, 1) holds the point by its weight only."""
+    distances = space.distances(shares)
+    here = distances <= near
+    pulls = (weights / distances.clamp(min=near)).masked_fill(here, 0.0)
+    total = pulls.sum(dim=1, keepdim=True)
+    target = torch.where(total > 0, pulls / total.clamp(min=torch.finfo(total.dtype).tiny), shares)
+    pull = space.norms(target - shares)[:, None] * total
+    weight_here = (weights * here).sum(dim=1, keepdim=True)
+    held = torch.where(pull > weight_here, weight_here / pull.clamp(min=torch.finfo(pull.dtype).tiny), 1.0)
+    return (1.0 - held) * target + held * shares

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, exclude, majority_breakdown
-from protocols.aggregators._cells import each_cell, mean_of
+from protocols.aggregators._cells import all_but, each_cell, mean_of
 from protocols.aggregators._distances import squared_distances
 from protocols.aggregators._subsets import check_subsets, subsets, too_many_subsets
 
@@ -64,12 +64,7 @@ def _averaged(points: Points) -> Tensor:
 
 
 def _left_out(points: Points) -> Tensor:
-    def mask(rows: Tensor) -> Tensor:
-        left = torch.ones(rows.shape[0], dtype=torch.bool, device=rows.device)
-        left[_closest(rows, points.tolerate)] = False
-        return left
-
-    return each_cell(points, mask)
+    return each_cell(points, lambda rows: all_but(rows, _closest(rows, points.tolerate)))
 
 
 def _closest(rows: Tensor, tolerate: int) -> Tensor:

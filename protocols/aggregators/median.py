@@ -36,7 +36,7 @@ class Median:
         """A process moves one cluster mean by 1 / c; the median moves no further, in any coordinate.
 
         Order statistics are monotone and shift with their arguments, so changing one argument by at most r
-        changes each of them, and so the mean of two of them, by at most r.
+        changes each of them, and so the mean of two of them, by at most r, however many hostile rows are taken out.
         """
         return 1.0 / int(sizes.min())
 

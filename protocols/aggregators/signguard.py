@@ -9,12 +9,11 @@ from torch import Tensor
 
 from protocols import check
 from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, exclude, majority_breakdown
-from protocols.aggregators._cells import each_cell, middle
+from protocols.aggregators._cells import each_cell, mean_cut_to, median_length, middle
 from protocols.aggregators._facts import stream_of
 from protocols.aggregators._mean_shift import bandwidth_of, largest_cluster
 from protocols.check import CloisterError
 from protocols.norms import row_norms
-from protocols.privacy import clip_to_norm
 
 # The part of the pairs whose distance sets the bandwidth.
 _QUANTILE = 0.5
@@ -60,7 +59,9 @@ class SignGuard:
         """See Aggregator."""
 
         def averaged(points: Points) -> Tensor:
-            return each_cell(points, lambda rows: _cut_mean(rows, self._good(rows, stream_of(given))))
+            return each_cell(
+                points, lambda rows: mean_cut_to(rows[self._good(rows, stream_of(given))], median_length(rows))
+            )
 
         return combine(self, means, sizes, tolerate, averaged)
 
@@ -94,9 +95,3 @@ class SignGuard:
     def sensitivity(self, sizes: Tensor, tolerate: int) -> float | None:  # noqa: ARG002
         """Not bounded: a small change may move a row into or out of the largest group."""
         return None
-
-
-def _cut_mean(rows: Tensor, good: Tensor) -> Tensor:
-    length = middle(row_norms(rows)[:, 0])
-    kept = rows[good]
-    return (clip_to_norm(kept, length) if length > 0 else torch.zeros_like(kept)).mean(dim=0)

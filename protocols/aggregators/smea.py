@@ -9,7 +9,7 @@ from torch import Tensor
 
 from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, exclude, majority_breakdown
 from protocols.aggregators._bounds import faulty_share
-from protocols.aggregators._cells import each_cell, gram_of, mean_of
+from protocols.aggregators._cells import all_but, each_cell, gram_of, mean_of
 from protocols.aggregators._subsets import check_subsets, subsets, too_many_subsets
 
 # So many covariances are decomposed at once.
@@ -67,12 +67,7 @@ def _averaged(points: Points) -> Tensor:
 
 
 def _left_out(points: Points) -> Tensor:
-    def mask(rows: Tensor) -> Tensor:
-        left = torch.ones(rows.shape[0], dtype=torch.bool, device=rows.device)
-        left[_narrowest(rows, points.tolerate)] = False
-        return left
-
-    return each_cell(points, mask)
+    return each_cell(points, lambda rows: all_but(rows, _narrowest(rows, points.tolerate)))
 
 
 def _narrowest(rows: Tensor, tolerate: int) -> Tensor:

@@ -37,7 +37,9 @@ class TrimmedMean:
     def sensitivity(self, sizes: Tensor, tolerate: int) -> float | None:
         """A process moves one cluster mean by 1 / c, of which the trimmed mean passes on 1 / (m - 2 tolerate).
 
-        The trimmed mean is piecewise linear in each argument, with slope 1 / (m - 2 tolerate) or 0.
+        The trimmed mean is piecewise linear in each argument, with slope 1 / (m - 2 tolerate) or 0. Where b hostile
+        rows are taken out first, m - b are left of which tolerate - b are trimmed at either end, and the slope is
+        1 / (m - 2 tolerate + b), no steeper.
         """
         return 1.0 / (int(sizes.min()) * (sizes.shape[0] - 2 * tolerate))
 

@@ -22,7 +22,7 @@ Broken = Callable[[int], NDArray[np.bool_]]
 @placements.register(
     source="worst-case analysis, as protocols/tolerance/worst.py: the cheapest clusters first",
     examples=({}, {"aim": "private"}, {"aim": "correct"}, {"aim": "live"}),
-    facts={"knows": "first", "judges": True},
+    facts={"knows": "first"},
 )
 @dataclass(frozen=True, kw_only=True)
 class Worst:

@@ -1,14 +1,20 @@
-"""Robust statistics of a cluster's updates, computed on shared values, one a file: only the statistic is opened.
+"""Robust statistics of a cluster's updates, computed on shared values, one a file.
+
+Only the statistic is opened; `norm_check` opens who passes, too. What a statistic itself tells of single members is
+said in its docstring.
 
 Threat model of all of them: every member follows the protocol but may choose any input (a Byzantine *update*); up to
 t members, t < c / 2, pool what they see and learn nothing but what the statistic's docstring says is opened. A member
-that departs from the protocol can change the result, unseen. One crash stops the cluster.
+that departs from the protocol can change the result, and make it any one member's update, unseen: where members may
+do so, nothing is private or correct (`conditions_under`). One crash stops the cluster.
 
 Why an honest majority, and no dealer: products of shared values need correlated randomness. A committee of dealers
 whose random numbers add up hides each number as long as one dealer is honest, but the *product* of two such sums has
 terms that no single dealer knows, so such a committee would itself have to compute securely. Here the members are
-the committee: any t members lack a part of each mask (`_access`), products of parts need no message, and the offline
-phase is an agreement on keys. With t >= c / 2 all this would need public-key work for every product.
+the committee: any t members lack a part of each mask (`_access`), and products of parts need no message. The offline
+phase is an agreement on keys; for `clip`, `krum`, `nnm` and `norm_check` also random numbers that the first t + 1
+members deal, each in words and in bits. With t >= c / 2 products would need oblivious transfer, or encryption that can
+be computed on, in an offline phase for each of them.
 
 Memory: statistics of single coordinates run in waves of them and need 32 MiB a live layer, however many there are;
 those of whole updates keep a party's parts of all members' words and of as many planes, O(parts x members x d) words.
@@ -30,8 +36,8 @@ __all__ = ["RobustStatistic", "robust_statistics"]
 class RobustStatistic(Protocol):
     """Opens a robust statistic of the words of a cluster's members; many clusters of one size run as one batch.
 
-    Party j holds member j of every cluster in the batch: a row for each cluster. What a cluster's members send for
-    their cluster does not depend on the others.
+    Party j holds member j of every cluster in the batch: a row for each cluster. What is opened of a cluster does not
+    depend on the others; how many coordinates are sent at a time depends on how many clusters there are.
     """
 
     @property
@@ -50,6 +56,10 @@ class RobustStatistic(Protocol):
 
     def check_size(self, *, parties: int) -> None:
         """Raise CloisterError where a cluster of `parties` members cannot run it; nothing has been sent yet."""
+        ...
+
+    def check_coordinates(self, *, coordinates: int) -> None:
+        """Raise CloisterError where it cannot run on words of so many coordinates; nothing has been sent yet."""
         ...
 
     def contribute(self, party: Party, words: Tensor) -> None:

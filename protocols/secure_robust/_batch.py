@@ -1,11 +1,8 @@
 """What all statistics on planes of bits share: thresholds, waves that bound memory, publishing, and their cost."""
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from protocols.check import CloisterError
@@ -16,17 +13,13 @@ from protocols.secure_robust._pads import agree_on_pads, agreement_cost
 from protocols.secure_robust._planes import WORD_BITS, from_planes, to_planes, words_for
 from protocols.secure_sum import Board, Party
 from protocols.secure_sum._publish import publish, publishing_cost, read_published
-from protocols.tolerance._predicates import any_absent, shared
-from protocols.tolerance.conditions import Conditions, Scheme, parse_threshold
-from protocols.tolerance.parts import Mask
+from protocols.tolerance.expressions import parse_threshold
 from protocols.types import Cost, Traffic
 
-__all__ = ["access_for", "bitwise", "bitwise_cost", "passive_conditions", "read_words"]
+__all__ = ["access_for", "bitwise", "bitwise_cost", "read_words"]
 
 _WAVE_WORDS = 2**22
 """So many int64 words of a party's parts are live in one layer: 32 MiB."""
-
-Counts = NDArray[np.int64]
 
 
 def access_for(threshold: str, parties: int) -> Access:
@@ -36,23 +29,6 @@ def access_for(threshold: str, parties: int) -> Access:
             f"a cluster of {parties} members has no honest majority against even one; allowed: 3 members or more"
         )
     return Access(parties=parties, threshold=parse_threshold(threshold)(parties))
-
-
-@cache
-def passive_conditions(name: str, threshold: str, breakdown: Callable[[int], int]) -> Conditions:
-    """Return the conditions of a statistic whose members follow the protocol, whatever their inputs are."""
-
-    def wrong(b: Counts, k: Counts, c: int, t: int) -> Mask:  # noqa: ARG001
-        return b + 0 * k > max(breakdown(c), 0)
-
-    scheme = Scheme(
-        private=shared,
-        wrong=wrong,
-        stopped=any_absent,
-        threshold=threshold,
-        source="protocols/secure_robust: Byzantine members choose their inputs and follow the protocol",
-    )
-    return Conditions(protocol=name, mode="passive", scheme=scheme, threshold=threshold, checked_inputs=True)
 
 
 def bitwise(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from protocols import check
 from protocols.check import CloisterError
 from protocols.secure_robust._access import Access
 from protocols.secure_robust._circuits import (
@@ -26,7 +27,20 @@ from protocols.secure_robust._planes import WORD_BITS, to_planes, words_for
 from protocols.secure_sum import Party
 from protocols.types import Cost
 
-__all__ = ["Range", "draw_of", "engines_of", "in_range", "in_range_cost", "public_number", "share_words_cost"]
+__all__ = [
+    "Range",
+    "check_norm",
+    "draw_of",
+    "engines_of",
+    "in_range",
+    "in_range_cost",
+    "public_number",
+    "share_words_cost",
+]
+
+
+_MOST_BITS = 31
+"""Of a word whose square is at most 2^62."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +61,17 @@ class Range:
     def widest(cls, coordinates: int, *, spare: int = 0) -> "Range":
         """Return the widest range whose sums of squares have `spare` bits to spare."""
         return cls(bits=(62 - spare - (coordinates - 1).bit_length()) // 2, coordinates=coordinates)
+
+
+def check_norm(norm: float, fraction_bits: int) -> None:
+    """Raise CloisterError for a norm that is not positive, or whose square no range leaves room for."""
+    check.positive(norm=norm)
+    most = 2.0 ** (_MOST_BITS - fraction_bits)
+    if norm >= most:
+        raise CloisterError(
+            f"norm = {norm} of numbers with {fraction_bits} bits of fraction has a square beyond 2^62 units; "
+            f"allowed: less than {most:.6g}, or fewer bits of fraction"
+        )
 
 
 def engines_of(party: Party, access: Access) -> tuple[Engine, Engine]:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from torch import Tensor
 
-from protocols.network import HEADER_BYTES
+from protocols.network import HEADER_BYTES, CheatingDetectedError
 from protocols.randomness import SecretStreams
 from protocols.secure_robust._access import Access
 from protocols.secure_sum import Party
@@ -25,6 +25,7 @@ __all__ = ["KeyedPads", "Pads", "agree_on_pads", "agreement_cost"]
 
 _PUBLIC_BYTES = 32
 _KEY_BYTES = 16
+_SECRET_BYTES = 32
 
 
 class Pads(Protocol):
@@ -71,6 +72,8 @@ def _drawn(streams: SecretStreams, use: int, shape: tuple[int, ...]) -> Tensor:
 def agree_on_pads(party: Party, access: Access) -> KeyedPads:
     """Return this party's pads for one batch: two exchanges, metered as offline, before any input is looked at.
 
+    Raises: CheatingDetectedError, with its sender, for a public key with which the secret would be known to all.
+
     Source: RFC 7748 (X25519), RFC 5869 (HKDF).
     """
     token = party.keys.secrets.token(purpose="robust agreement", use=party.use, size=_PUBLIC_BYTES)
@@ -84,9 +87,19 @@ def agree_on_pads(party: Party, access: Access) -> KeyedPads:
 def _pair_secrets(party: Party, private: X25519PrivateKey) -> dict[int, bytes]:
     received = {peer: torch.empty(_PUBLIC_BYTES, dtype=torch.uint8) for peer in party.peers}
     party.link.exchange(dict.fromkeys(party.peers, _bytes(private.public_key().public_bytes_raw())), received)
-    return {
-        peer: private.exchange(X25519PublicKey.from_public_bytes(bytes(key.numpy()))) for peer, key in received.items()
-    }
+    return {peer: _pair_secret(party, private, peer, bytes(key.numpy())) for peer, key in received.items()}
+
+
+def _pair_secret(party: Party, private: X25519PrivateKey, peer: int, key: bytes) -> bytes:
+    """Return the secret of a pair in this batch: it also depends on who they are, on the batch and on both keys."""
+    try:
+        shared = private.exchange(X25519PublicKey.from_public_bytes(key))
+    except ValueError:  # all zero: RFC 7748, section 6.1
+        text = f"party {peer} sent a public key of low order, with which everybody knows the secret"
+        raise CheatingDetectedError(text, suspects=frozenset({peer})) from None
+    ends = sorted([(party.rank, private.public_key().public_bytes_raw()), (peer, key)])
+    context = b"".join(rank.to_bytes(4, "big") + public for rank, public in ends)
+    return _derived(shared, b"agreement" + party.use.to_bytes(8, "big") + context, _SECRET_BYTES)
 
 
 def _set_keys(party: Party, access: Access, secrets: Mapping[int, bytes]) -> dict[int, bytes]:

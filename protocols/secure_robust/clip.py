@@ -12,8 +12,8 @@ from protocols import check
 from protocols.check import CloisterError
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
-from protocols.secure_robust._batch import access_for, passive_conditions, read_words
-from protocols.secure_robust._checked import Range, draw_of, engines_of, share_words_cost
+from protocols.secure_robust._batch import access_for, read_words
+from protocols.secure_robust._checked import Range, check_norm, draw_of, engines_of, share_words_cost
 from protocols.secure_robust._circuits import greater_than_public, greater_than_public_layers
 from protocols.secure_robust._conversions import (
     Dealt,
@@ -32,6 +32,7 @@ from protocols.secure_robust._norms import Lengths, deal_for_lengths, lengths_co
 from protocols.secure_robust._opening import opening_cost, openings_cost
 from protocols.secure_robust._pads import agreement_cost
 from protocols.secure_robust._planes import WORD_BITS, from_planes, to_planes, words_for
+from protocols.secure_robust._promises import inputs_conditions
 from protocols.secure_sum import Board, Opened, Party
 from protocols.secure_sum._publish import publish, publishing_cost
 from protocols.tolerance.conditions import Conditions
@@ -73,7 +74,7 @@ class Clip:
     threshold: str = "c/2"
 
     def __post_init__(self) -> None:
-        check.positive(norm=self.norm)
+        check_norm(self.norm, self.fraction_bits)
         check.integer_at_least(1, steps=self.steps)
         _ = self.ring, self.conditions  # refuse what does not fit
 
@@ -85,7 +86,7 @@ class Clip:
     @property
     def conditions(self) -> Conditions:
         """See RobustStatistic.conditions."""
-        return passive_conditions("clip", self.threshold, self.breakdown)
+        return inputs_conditions("clip", self.threshold, self)
 
     def breakdown(self, parties: int) -> int:  # noqa: ARG002
         """Even one Byzantine update moves the mean, if by no more than the norm allows."""
@@ -94,6 +95,10 @@ class Clip:
     def check_size(self, *, parties: int) -> None:
         """See RobustStatistic.check_size; 3 members or more."""
         access_for(self.threshold, parties)
+
+    def check_coordinates(self, *, coordinates: int) -> None:
+        """See RobustStatistic.check_coordinates; as many as leave a range that holds the norm."""
+        self._table(coordinates)
 
     def contribute(self, party: Party, words: Tensor) -> None:
         """See RobustStatistic.contribute."""

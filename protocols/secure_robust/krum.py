@@ -10,7 +10,7 @@ from protocols.check import CloisterError
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
 from protocols.secure_robust._access import Access
-from protocols.secure_robust._batch import access_for, passive_conditions, read_words
+from protocols.secure_robust._batch import access_for, read_words
 from protocols.secure_robust._checked import draw_of, engines_of, share_words_cost
 from protocols.secure_robust._circuits import total, total_layers
 from protocols.secure_robust._conversions import as_words, as_words_cost, deal_bits, deal_bits_cost
@@ -24,10 +24,12 @@ from protocols.secure_robust._neighbours import (
     first_places_cost,
     neighbours,
     neighbours_cost,
+    range_for,
 )
 from protocols.secure_robust._opening import opening_cost, openings_cost
 from protocols.secure_robust._pads import agreement_cost
 from protocols.secure_robust._planes import words_for
+from protocols.secure_robust._promises import OpensSelected, inputs_conditions
 from protocols.secure_sum import Board, Opened, Party
 from protocols.secure_sum._publish import publish, publishing_cost
 from protocols.tolerance.conditions import Conditions
@@ -46,12 +48,13 @@ class Krum:
     c - tolerate - 2 smallest squared distances to others.
 
     Distances are exact: every coordinate is shown to be so small that no square wraps around, and a member that has a
-    larger one is beyond all others. Of equal distances, and of equal scores, that of the member with the lower number
-    counts as smaller.
+    larger one is beyond all others. With 16 bits of fraction, coordinates may be up to 128 where there are 10^4, up to
+    32 where there are 10^5, up to 16 where there are 10^6. Of equal distances, and of equal scores, that of the member
+    with the lower number counts as smaller.
 
     Threat model: see `protocols.secure_robust`. Opened is the sum of the selected updates alone: neither distances nor
-    who is selected are, though with selected = 1 the result *is* one member's update. A coalition of at most t members
-    learns no more than that.
+    who is selected are, though with selected = 1 the result *is* one member's update, and selected - 1 members may find
+    their own in the sum beside one other. A coalition of at most t members learns no more than that.
 
     Guarantees:
         The opened words equal the reference's, bit for bit.
@@ -77,10 +80,10 @@ class Krum:
     @property
     def conditions(self) -> Conditions:
         """See RobustStatistic.conditions."""
-        return passive_conditions("krum", self.threshold, self.breakdown)
+        return inputs_conditions("krum", self.threshold, self, private=OpensSelected(selected=self.selected))
 
     def breakdown(self, parties: int) -> int:
-        """As many as it is told, where there are 2 tolerate + 3 members."""
+        """As many as it is told, of 2 tolerate + 3 members, where at most `tolerate` in all are out of range."""
         return self.tolerate if parties >= 2 * self.tolerate + 3 else -1
 
     def check_size(self, *, parties: int) -> None:
@@ -91,6 +94,10 @@ class Krum:
                 f"tolerate = {self.tolerate}, selected = {self.selected} do not fit {parties} members; allowed: "
                 f"2 tolerate + 3 members or more, and selected <= members - tolerate"
             )
+
+    def check_coordinates(self, *, coordinates: int) -> None:
+        """See RobustStatistic.check_coordinates; as many as leave a range."""
+        range_for(coordinates)
 
     def contribute(self, party: Party, words: Tensor) -> None:
         """See RobustStatistic.contribute."""

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from protocols import check
 from protocols.aggregators import majority_breakdown
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
-from protocols.secure_robust._batch import access_for, passive_conditions, read_words
+from protocols.secure_robust._batch import access_for, read_words
 from protocols.secure_robust._middle import middle_cost, middle_sums, open_middle_sums
+from protocols.secure_robust._promises import inputs_conditions
 from protocols.secure_sum import Board, Opened, Party
 from protocols.tolerance.conditions import Conditions
 from protocols.types import Traffic
@@ -28,7 +30,8 @@ class Median:
 
     Guarantees:
         The opened words equal the reference's, bit for bit, for inputs of any `bits`-bit words.
-        While fewer than half of the members are Byzantine, each coordinate lies between honest members' values.
+        While fewer than half of the members are Byzantine, each coordinate lies between honest members' values, if
+        these are below 2^(bits - 1) / kept as words: kept = 1 value of an odd number of members, 2 of an even one.
         The cost formula equals what the meter counts.
     """
 
@@ -47,7 +50,7 @@ class Median:
     @property
     def conditions(self) -> Conditions:
         """See RobustStatistic.conditions."""
-        return passive_conditions("median", self.threshold, self.breakdown)
+        return inputs_conditions("median", self.threshold, self)
 
     def breakdown(self, parties: int) -> int:
         """Fewer than half."""
@@ -56,6 +59,10 @@ class Median:
     def check_size(self, *, parties: int) -> None:
         """See RobustStatistic.check_size; 3 members or more."""
         access_for(self.threshold, parties)
+
+    def check_coordinates(self, *, coordinates: int) -> None:
+        """See RobustStatistic.check_coordinates; any number."""
+        check.integer_at_least(1, coordinates=coordinates)
 
     def contribute(self, party: Party, words: Tensor) -> None:
         """See RobustStatistic.contribute."""

@@ -9,7 +9,7 @@ from protocols import check
 from protocols.check import CloisterError
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
-from protocols.secure_robust._batch import access_for, passive_conditions, read_words
+from protocols.secure_robust._batch import access_for, read_words
 from protocols.secure_robust._checked import draw_of, engines_of, share_words_cost
 from protocols.secure_robust._conversions import (
     as_words,
@@ -32,10 +32,12 @@ from protocols.secure_robust._neighbours import (
     neighbours,
     neighbours_cost,
     others_of,
+    range_for,
 )
 from protocols.secure_robust._opening import opening_cost, openings_cost
 from protocols.secure_robust._pads import agreement_cost
 from protocols.secure_robust._planes import WORD_BITS, from_planes, words_for
+from protocols.secure_robust._promises import inputs_conditions
 from protocols.secure_sum import Board, Opened, Party
 from protocols.secure_sum._publish import publish, publishing_cost
 from protocols.tolerance.conditions import Conditions
@@ -51,15 +53,15 @@ class Nnm:
     """Each update is replaced by the sum of its c - tolerate nearest, itself among them; of these sums the `tolerate`
     largest and smallest are left out in every coordinate, and the rest is added.
 
-    Distances are exact, as for `krum`: a member with a coordinate out of range is beyond all others. Of equal distances
-    that to the member with the lower number is smaller.
+    Distances are exact, as for `krum`, in the same range: a member with a coordinate out of it is beyond all others. Of
+    equal distances that to the member with the lower number is smaller.
 
     Threat model: see `protocols.secure_robust`. Opened is the sum of the kept sums alone; distances, who is near whom
     and the mixed updates stay shared. A coalition of at most t members learns no more than that.
 
     Guarantees:
         The opened words equal the reference's, bit for bit.
-        While at most `tolerate` members are out of range, none of these is in an honest member's mixed update.
+        While at most `tolerate` members are out of range, none of these is in an in-range member's mixed update.
         The cost formula equals what the meter counts.
     """
 
@@ -79,10 +81,10 @@ class Nnm:
     @property
     def conditions(self) -> Conditions:
         """See RobustStatistic.conditions."""
-        return passive_conditions("nnm", self.threshold, self.breakdown)
+        return inputs_conditions("nnm", self.threshold, self)
 
     def breakdown(self, parties: int) -> int:
-        """As many as it is told, where they are fewer than half."""
+        """As many as it is told, fewer than half, where at most `tolerate` members in all are out of range."""
         return self.tolerate if parties > 2 * self.tolerate else -1
 
     def check_size(self, *, parties: int) -> None:
@@ -92,6 +94,10 @@ class Nnm:
             raise CloisterError(
                 f"tolerate = {self.tolerate} of {parties} members is not allowed; allowed: 1 to {(parties - 1) // 2}"
             )
+
+    def check_coordinates(self, *, coordinates: int) -> None:
+        """See RobustStatistic.check_coordinates; as many as leave a range."""
+        range_for(coordinates)
 
     def contribute(self, party: Party, words: Tensor) -> None:
         """See RobustStatistic.contribute."""

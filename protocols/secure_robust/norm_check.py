@@ -6,18 +6,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from protocols import check
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
-from protocols.secure_robust._batch import access_for, passive_conditions
-from protocols.secure_robust._checked import Range, draw_of, engines_of, public_number, share_words_cost
+from protocols.secure_robust._batch import access_for
+from protocols.secure_robust._checked import Range, check_norm, draw_of, engines_of, public_number, share_words_cost
 from protocols.secure_robust._circuits import greater_than_public, greater_than_public_layers, negated
 from protocols.secure_robust._norms import deal_for_lengths, lengths_cost, squared_lengths
 from protocols.secure_robust._opening import opening_cost, openings_cost
 from protocols.secure_robust._pads import agreement_cost
 from protocols.secure_robust._planes import WORD_BITS, from_planes, words_for
+from protocols.secure_robust._promises import inputs_conditions
 from protocols.secure_robust._results import collect_kept, kept_cost, publish_kept
 from protocols.secure_sum import Board, Opened, Party
+from protocols.tolerance._predicates import opens_one
 from protocols.tolerance.conditions import Conditions
 from protocols.types import Traffic
 
@@ -25,6 +26,7 @@ from protocols.types import Traffic
 @robust_statistics.register(
     source="Lycklama et al. 2023, IEEE S&P, RoFL (norm bounds in secure aggregation); here in the members' own MPC",
     examples=({}, {"norm": 100.0}, {"norm": 0.5, "fraction_bits": 12}),
+    facts={"opens_sums": True},
 )
 @dataclass(frozen=True, kw_only=True)
 class NormCheck:
@@ -47,7 +49,7 @@ class NormCheck:
     threshold: str = "c/2"
 
     def __post_init__(self) -> None:
-        check.positive(norm=self.norm)
+        check_norm(self.norm, self.fraction_bits)
         _ = self.ring, self.conditions  # refuse what does not fit
 
     @property
@@ -58,7 +60,7 @@ class NormCheck:
     @property
     def conditions(self) -> Conditions:
         """See RobustStatistic.conditions."""
-        return passive_conditions("norm_check", self.threshold, self.breakdown)
+        return inputs_conditions("norm_check", self.threshold, self, private=opens_one)
 
     def breakdown(self, parties: int) -> int:  # noqa: ARG002
         """Even one Byzantine update moves the mean, if by no more than the norm allows."""
@@ -71,6 +73,10 @@ class NormCheck:
     def longest(self, coordinates: int) -> int:
         """Return the longest allowed norm in units: rounding to words lengthens an update by at most sqrt(d) / 2."""
         return math.ceil(self.norm * 2.0**self.fraction_bits + math.sqrt(coordinates) / 2)
+
+    def check_coordinates(self, *, coordinates: int) -> None:
+        """See RobustStatistic.check_coordinates; as many as leave a range that holds the norm."""
+        self._limits(coordinates)
 
     def contribute(self, party: Party, words: Tensor) -> None:
         """See RobustStatistic.contribute."""

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from protocols.aggregators import majority_breakdown
+from protocols import check
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
-from protocols.secure_robust._batch import access_for, bitwise, bitwise_cost, passive_conditions, read_words
+from protocols.secure_robust._batch import access_for, bitwise, bitwise_cost, read_words
 from protocols.secure_robust._circuits import count, count_layers, greater, greater_layers
 from protocols.secure_robust._engine import Engine
+from protocols.secure_robust._promises import inputs_conditions
 from protocols.secure_sum import Board, Opened, Party
 from protocols.tolerance.conditions import Conditions
 from protocols.types import Traffic
@@ -31,7 +32,8 @@ class SignMajority:
 
     Guarantees:
         The opened words equal the reference's, for inputs of any words.
-        While fewer than half of the members are Byzantine, what all honest members agree on is the result.
+        While fewer than half of the members are Byzantine, the nonzero sign that all honest members have is the result.
+        Where honest members abstain, as few others decide as vote: one alone where all honest members abstain.
         The cost formula equals what the meter counts.
     """
 
@@ -50,15 +52,19 @@ class SignMajority:
     @property
     def conditions(self) -> Conditions:
         """See RobustStatistic.conditions."""
-        return passive_conditions("sign_majority", self.threshold, self.breakdown)
+        return inputs_conditions("sign_majority", self.threshold, self)
 
-    def breakdown(self, parties: int) -> int:
-        """Fewer than half."""
-        return majority_breakdown(parties)
+    def breakdown(self, parties: int) -> int:  # noqa: ARG002
+        """None: where all honest members abstain, one Byzantine vote decides."""
+        return 0
 
     def check_size(self, *, parties: int) -> None:
         """See RobustStatistic.check_size; 3 members or more."""
         access_for(self.threshold, parties)
+
+    def check_coordinates(self, *, coordinates: int) -> None:
+        """See RobustStatistic.check_coordinates; any number."""
+        check.integer_at_least(1, coordinates=coordinates)
 
     def contribute(self, party: Party, words: Tensor) -> None:
         """See RobustStatistic.contribute."""

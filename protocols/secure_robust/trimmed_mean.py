@@ -8,8 +8,9 @@ from protocols import check
 from protocols.check import CloisterError
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
-from protocols.secure_robust._batch import access_for, passive_conditions, read_words
+from protocols.secure_robust._batch import access_for, read_words
 from protocols.secure_robust._middle import middle_cost, middle_sums, open_middle_sums
+from protocols.secure_robust._promises import inputs_conditions
 from protocols.secure_sum import Board, Opened, Party
 from protocols.tolerance.conditions import Conditions
 from protocols.types import Traffic
@@ -28,7 +29,8 @@ class TrimmedMean:
 
     Guarantees:
         The opened words equal the reference's, bit for bit, for inputs of any `bits`-bit words.
-        While at most `trim` members are Byzantine, each coordinate lies between honest members' values.
+        While at most `trim` members are Byzantine, each coordinate lies between honest members' values, if these are
+        below 2^(bits - 1) / kept as words, of which kept = c - 2 trim are added.
         The cost formula equals what the meter counts.
     """
 
@@ -49,7 +51,7 @@ class TrimmedMean:
     @property
     def conditions(self) -> Conditions:
         """See RobustStatistic.conditions."""
-        return passive_conditions("trimmed_mean", self.threshold, self.breakdown)
+        return inputs_conditions("trimmed_mean", self.threshold, self)
 
     def breakdown(self, parties: int) -> int:
         """As many as are left out at each end, where something is left."""
@@ -63,6 +65,10 @@ class TrimmedMean:
                 f"trim = {self.trim} at each end leaves nothing of {parties} members; "
                 f"allowed: 1 to {(parties - 1) // 2}"
             )
+
+    def check_coordinates(self, *, coordinates: int) -> None:
+        """See RobustStatistic.check_coordinates; any number."""
+        check.integer_at_least(1, coordinates=coordinates)
 
     def contribute(self, party: Party, words: Tensor) -> None:
         """See RobustStatistic.contribute."""

@@ -11,10 +11,13 @@ from protocols.tolerance.parts import Mask
 __all__ = [
     "any_absent",
     "any_byzantine",
+    "any_colluding",
+    "any_crashed",
     "detected_or_few",
     "never",
     "not_corrected",
     "opens_all",
+    "opens_one",
     "opens_the_last",
     "shared",
     "too_few_shares",
@@ -30,6 +33,16 @@ def opens_all(a: Counts, c: int, t: int, revealed: bool) -> Mask:  # noqa: ARG00
     return a < c
 
 
+def opens_one(a: Counts, c: int, t: int, revealed: bool) -> Mask:  # noqa: ARG001
+    """What is opened can be one member's input, whoever colludes."""
+    return (a < c) & revealed
+
+
+def any_colluding(a: Counts, c: int, t: int, revealed: bool) -> Mask:  # noqa: ARG001
+    """One colluding member is enough."""
+    return a > 0
+
+
 def opens_the_last(a: Counts, c: int, t: int, revealed: bool) -> Mask:  # noqa: ARG001
     """All but one subtract their own inputs from an opened sum; with a = c nobody is left to be exposed."""
     return (a == c - 1) & revealed
@@ -43,6 +56,11 @@ def shared(a: Counts, c: int, t: int, revealed: bool) -> Mask:
 def any_byzantine(b: Counts, k: Counts, c: int, t: int) -> Mask:  # noqa: ARG001
     """One Byzantine member is enough."""
     return b + 0 * k > 0
+
+
+def any_crashed(b: Counts, k: Counts, c: int, t: int) -> Mask:  # noqa: ARG001
+    """One crashed member is enough; Byzantine ones take part."""
+    return k + 0 * b > 0
 
 
 def never(b: Counts, k: Counts, c: int, t: int) -> Mask:  # noqa: ARG001

@@ -57,6 +57,8 @@ class Conditions:
             raise CloisterError(
                 f"threshold = {self.threshold!r} gives {t} for clusters of {c}; allowed: {least} to {most}"
             )
+        if self.scheme.check_threshold is not None:
+            self.scheme.check_threshold(c, t)
         return t
 
     def exposed(self, c: int, a: Counts, k: Counts) -> Mask:

@@ -54,13 +54,17 @@ Sharing = Callable[[Counts, Counts, int, int], Mask]
 
 @dataclass(frozen=True, kw_only=True)
 class Scheme:
-    """One protocol in one mode. `threshold` is what it uses when none is asked for; None: it has no threshold."""
+    """One protocol in one mode. `threshold` is what it uses when none is asked for; None: it has no threshold.
+
+    `check_threshold` raises CloisterError where a cluster of c cannot have threshold t, beyond the usual bounds.
+    """
 
     private: Private
     wrong: Sharing
     stopped: Sharing
     threshold: str | None
     smallest_threshold: int = 0
+    check_threshold: Callable[[int, int], None] | None = None
     on_cheating: OnCheating = "undetected"
     source: str
 

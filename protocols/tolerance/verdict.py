@@ -209,6 +209,8 @@ def _exposure(members: tuple[int, ...], faulty: FaultyProcesses, conditions: Con
         return f"opens its sum with one honest member, process {honest[0]}"
     if conditions.opens_inputs:
         return "sends its inputs in the clear"
+    if _at(conditions.exposed(len(members), np.array([0]), np.array([0]))):
+        return "may open one member's input whole"
     if not honest:
         return "has nothing but colluding members"
     together = len(members) - len(honest)

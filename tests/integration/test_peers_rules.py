@@ -48,11 +48,24 @@ class TestRobustRules:
         table = hostile.hostile_table()
         assert {row.name for row in table} == {*aggregators.entries(), "nnm + trimmed_mean"}
         assert [(row.name, row.poison, row.ours) for row in table if not row.survived] == []
+        assert {row.ours for row in table} == {"inside", "breakdown 0"}
+        assert {row.name for row in table if row.ours == "breakdown 0"} == {"foolsgold", "mean"}
+        assert {(row.name, row.f) for row in table if row.f != 3} == {("bulyan", 2)}  # 11 >= 4 F + 3
         by_cell = {(row.name, row.poison): row.peer for row in table}
         assert by_cell["median", "NaN"] == "not finite"
         assert by_cell["mean", "1e30"].startswith("outside by")
+
+    def test_a_rule_that_refuses_what_it_says_that_it_withstands_is_red(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_screening, "_check_few", refuse)
+        table = [row for row in hostile.hostile_table(d=3) if row.name == "bulyan"]
+        assert {row.poison for row in table if not row.survived} == set(hostile.POISONS) - {"1e-40"}
+        assert {row.ours for row in table if not row.survived} == {"refuses"}
 
     def test_a_rule_that_lets_hostile_rows_pass_is_red(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(_screening, "hostile_rows", lambda means: torch.zeros(means.shape[:-1], dtype=torch.bool))
         red = {(row.name, row.poison) for row in hostile.hostile_table(d=3) if not row.survived}
         assert {("median", "NaN"), ("krum", "NaN"), ("geometric_median", "+inf")} <= red
+
+
+def refuse(patterns: object, tolerate: int) -> None:
+    raise CloisterError("planted")

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.aggregators import Aggregator, Given, Selecting, aggregators
+from protocols.aggregators import Aggregator, Given, Selecting, _filtering, aggregators
 from protocols.check import CloisterError
 from protocols.randomness import public_stream
 
@@ -147,17 +147,24 @@ class TestCaf:
         assert float(rule_of("caf")(means, ones(11), 3).abs().max()) < 2.0
 
     def test_the_loop_ends_after_at_most_2_f_turns(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from protocols.aggregators import caf
-
         turns: list[int] = []
-        found = caf._principal
-        monkeypatch.setattr(caf, "_principal", lambda *given: turns.append(1) or found(*given))
+        found = _filtering._principal
+        monkeypatch.setattr(_filtering, "_principal", lambda *given: turns.append(1) or found(*given))
         for seed in range(10):
             turns.clear()
             rows = public_stream(seed, "turns").normal(size=(21, 5))
             rows[:10] *= 10.0 ** np.arange(10)[:, None]  # each outlier hides the next one
             rule_of("caf")(torch.from_numpy(rows), ones(21), 10)
             assert 1 <= len(turns) <= 20
+
+    def test_filterl2_is_the_same_rule(self) -> None:
+        for seed in range(10):
+            rows = torch.from_numpy(public_stream(seed, "same").normal(size=(9, 4)))
+            rows[:3] *= 10.0 ** (seed - 2)
+            found, other = (rule_of(name)(rows, ones(9), 3) for name in ("caf", "filterl2"))
+            assert torch.equal(found, other)
+            assert excluded(rule_of("caf"), rows, 3) == excluded(rule_of("filterl2"), rows, 3)
+            assert not torch.equal(found, rule_of("no_regret")(rows, ones(9), 3))
 
     def test_far_outliers_are_excluded_and_a_filter_that_stops_at_once_is_seen(self) -> None:
         rows = public_stream(0, "far").normal(size=(9, 4))

@@ -252,6 +252,29 @@ class TestComposed:
         far = together(torch.cat([-honest[:2], honest]), torch.full((7,), 2), 2, facts()) + 10.0
         assert not within_coefficient(together, far, honest, torch.full((7,), 2), 2)
 
+    @pytest.mark.parametrize("tolerate", [0, 1, 3])
+    @pytest.mark.parametrize("names", [*CHAINS, ("nnm", "clip"), ("nnm", "arc")], ids="+".join)
+    def test_no_steps_make_a_promise_of_a_rule_that_makes_none(self, names: tuple[str, ...], tolerate: int) -> None:
+        """Rules that are not the identity on equal rows keep an infinite coefficient, also where nothing is tainted."""
+        sizes = torch.full((12,), 2)
+        tried = 0
+        for name in aggregators.entries():
+            if math.isinf(rule_of(name).coefficient(sizes, tolerate)):
+                assert math.isinf(chain_of(names, name).coefficient(sizes, tolerate)), name
+                tried += 1
+        assert tried >= 6
+
+    @pytest.mark.parametrize("name", sorted(aggregators.entries()))
+    def test_what_is_promised_without_tainted_clusters_holds(self, name: str) -> None:
+        """Means of length 30 and spread 1; the twin is clipping, which is off by its length and may promise nothing."""
+        means, sizes = kit.make_points(9, 3)
+        honest = means + 17.0
+        for names in (names for names in CHAINS if "bucketing" not in names):  # which promises nothing, ever
+            together = chain_of(names, name)
+            if together.breakdown(9) >= 0:
+                result = together(honest, sizes, 0, kit.make_given(honest))
+                assert within_coefficient(together, result, honest, sizes, 0)
+
     @pytest.mark.parametrize(("names", "known"), [(("clip",), False), (("bucketing",), False), (("nnm",), True)])
     def test_what_is_not_proved_is_not_promised(self, names: tuple[str, ...], known: bool) -> None:
         together, sizes = chain_of(names, "median"), torch.full((12,), 2)
@@ -260,25 +283,58 @@ class TestComposed:
             rule_of("median").sensitivity(sizes, 2) if names == ("clip",) else None
         )
 
-    def test_it_says_whom_it_excludes_where_rows_keep_their_places(self) -> None:
+    def test_it_says_whom_it_excludes_where_no_row_has_a_part_in_another(self) -> None:
         means, sizes = kit.make_points(9, 3)
         means[2], means[7] = 50.0, math.nan
-        together = chain_of(("arc", "nnm"), "krum")
+        together = chain_of(("none", "clip"), "krum")
         assert isinstance(together, SelectingComposed)
         assert isinstance(together, Selecting)
         excluded = together.excluded(means, sizes, 3, facts())
         assert int(excluded.sum()) == 8
         assert bool(excluded[7])
-        for names, rule in ((("bucketing",), "krum"), (("nnm",), "median")):
+        silent = ((("bucketing",), "krum"), (("nnm",), "krum"), (("clip", "arc"), "krum"), (("clip",), "median"))
+        for names, rule in silent:
             other = chain_of(names, rule)
             assert isinstance(other, Composed)
             assert not isinstance(other, Selecting)
+
+    @pytest.mark.parametrize("rule", ["krum", "multi_krum", "mda", "medoid"])
+    def test_a_cluster_that_it_excludes_has_no_part_in_the_result(self, rule: str) -> None:
+        """A small change of an excluded row changes nothing; of random rows of length 2, most are clipped to 1."""
+        means, sizes = kit.make_points(9, 3)
+        together = chain_of(("clip",), rule)
+        assert isinstance(together, Selecting)
+        tolerate = together.breakdown(9)
+        out = together.excluded(means, sizes, tolerate, facts())
+        assert bool(out.any())
+        before = together(means, sizes, tolerate, facts())
+        for j in out.nonzero().flatten():
+            moved = means.clone()
+            moved[j] *= 1 + 1e-6
+            assert torch.equal(together(moved, sizes, tolerate, facts()), before)
+
+    @pytest.mark.parametrize("name", ["nnm", "arc", "clip", "none"])
+    def test_steps_that_are_not_row_by_row_let_excluded_rows_into_the_result(self, name: str) -> None:
+        """The twin: krum selects one of 9 rows, and after nnm and arc others change it as well."""
+        means, sizes = kit.make_points(9, 3)
+        krum = rule_of("krum")
+        assert isinstance(krum, Selecting)
+        rows = pre_of(name)(means, sizes, 3, facts())[0]
+        moves = []
+        for j in krum.excluded(rows, sizes, 3).nonzero().flatten():
+            moved = means.clone()
+            moved[j] *= 1 + 1e-6
+            after = krum(pre_of(name)(moved, sizes, 3, facts())[0], sizes, 3)
+            moves.append(float((after - krum(rows, sizes, 3)).abs().max()))
+        assert len(moves) == 8
+        assert (max(moves) == 0) is pre_of(name).row_by_row, moves
 
     def test_each_step_and_the_rule_draw_from_streams_of_their_own(self) -> None:
         seen: list[float] = []
 
         class Drawing:
             in_place = True
+            row_by_row = True
             clusters = staticmethod(lambda m: m)
             breakdown = staticmethod(lambda m: m)
 

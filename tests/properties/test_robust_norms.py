@@ -160,8 +160,28 @@ class TestClip:
         assert torch.equal(opened_by("clip", words, norm=1.0, steps=1).sums, statistic.reference(words).sums)
 
     def test_a_norm_beyond_the_range_is_refused(self) -> None:
-        with pytest.raises(CloisterError, match=r"norm = 1000000.0 is beyond the range of 100 coordinates"):
-            Clip(norm=1e6).cost(parties=3, clusters=1, coordinates=100)
+        with pytest.raises(CloisterError, match=r"norm = 10000.0 is beyond the range of 100 coordinates"):
+            Clip(norm=1e4).cost(parties=3, clusters=1, coordinates=100)
+
+
+class TestRefusedNorms:
+    @pytest.mark.parametrize("statistic", [Clip, NormCheck])
+    def test_norms_whose_squares_no_word_holds_are_refused_at_once(self, statistic: type[Clip | NormCheck]) -> None:
+        for norm in (1e308, 2.0**15):
+            with pytest.raises(CloisterError, match=r"has a square beyond 2\^62 units; allowed: less than 32768"):
+                statistic(norm=norm)
+        statistic(norm=2.0**15 - 1).check_coordinates(coordinates=1)
+        with pytest.raises(CloisterError, match="norm = inf"):
+            statistic(norm=math.inf)
+
+    @pytest.mark.parametrize("name", robust_statistics.entries())
+    def test_what_fits_can_be_asked_for_before_anything_is_sent(self, name: str) -> None:
+        robust_statistics.make(robust_statistics.resolve(name)).check_coordinates(coordinates=10_000)
+        if name in ("clip", "norm_check"):
+            with pytest.raises(CloisterError, match=r"allowed: .*(smaller norm|fewer coordinates)"):
+                robust_statistics.make(robust_statistics.resolve({"name": name, "norm": 200.0})).check_coordinates(
+                    coordinates=10**6
+                )
 
 
 class TestKrum:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,11 +15,12 @@ from protocols.in_process import InProcessParties
 from protocols.network import BOARD
 from protocols.parties import OpenedSums
 from protocols.party_pool import PartyPool
-from protocols.playable import playable
+from protocols.playable import cluster_protocols, playable, robust_of
 from protocols.registry import Spec
 from protocols.secure_robust import _batch, _middle, robust_statistics
 from protocols.secure_robust._engine import Engine, Shared
 from protocols.secure_robust.median import Median
+from protocols.secure_robust.sign_majority import SignMajority
 from protocols.secure_robust.trimmed_mean import TrimmedMean
 from protocols.secure_sum import secure_sums
 
@@ -163,11 +165,30 @@ def test_each_coordinate_lies_between_honest_values_whatever_two_of_five_send(na
     assert bool((decoded <= honest.amax(dim=1)).all())
 
 
-def test_what_honest_members_agree_on_is_the_majority_sign() -> None:
-    words = torch.tensor([[[5, -5, 0]] * 3 + [[-(2**63), 2**63 - 1, 7]] * 2])
+def test_the_nonzero_sign_that_all_honest_members_have_is_the_majority_sign() -> None:
+    words = torch.tensor([[[5, -5]] * 3 + [[-(2**63), 2**63 - 1]] * 2])
     opened = opened_by_threads(robust_statistics.resolve("sign_majority"), words)
-    assert opened.sums.tolist() == [[1, -1, 1]]
-    assert opened_by_threads(robust_statistics.resolve("sign_majority"), words[:, 1:]).sums.tolist() == [[0, 0, 1]]
+    assert opened.sums.tolist() == [[1, -1]]
+    assert opened_by_threads(robust_statistics.resolve("sign_majority"), words[:, 1:]).sums.tolist() == [[0, 0]]
+
+
+def test_where_honest_members_abstain_one_vote_decides_and_no_number_of_them_is_withstood() -> None:
+    words = torch.tensor([[[0, 0]] * 4 + [[7, -7]]])
+    opened = opened_by_threads(robust_statistics.resolve("sign_majority"), words)
+    assert opened.sums.tolist() == [[1, -1]]
+    assert SignMajority().breakdown(5) == 0
+    assert SignMajority().conditions.tainted(5, np.array([1]), np.array([0])).all()
+
+
+@pytest.mark.parametrize(("statistic", "members", "kept"), [(Median, 4, 2), (Median, 5, 1), (TrimmedMean, 5, 3)])
+def test_kept_values_wrap_around_beyond_the_promised_words_only(statistic: Any, members: int, kept: int) -> None:
+    chosen = statistic(bits=16, fraction_bits=8)
+    most = (2**15 - 1) // kept
+    for word, between in ((most, True), (-most, True), (most + 1, False)):
+        words = chosen.ring.wrap(torch.full((1, members, 1), word))
+        estimate = chosen.decode(chosen.reference(words), parties=members)
+        assert (float(estimate) == pytest.approx(word / 2**8)) is between
+    assert chosen.ring.largest_word(kept) == most  # so what is encoded for so many terms keeps the promise
 
 
 def test_the_median_of_an_even_number_is_the_mean_of_the_middle_two() -> None:
@@ -191,8 +212,14 @@ class TestRefusals:
 
     def test_a_name_of_both_kinds(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(secure_sums, "entries", lambda: {"median": None})
-        with pytest.raises(CloisterError, match="'median' is a protocol and a robust statistic"):
-            playable(robust_statistics.resolve("median"))
+        for ask in (playable, robust_of):
+            with pytest.raises(CloisterError, match="'median' is a protocol and a robust statistic"):
+                ask(robust_statistics.resolve("median"))
+
+    @pytest.mark.parametrize("config", [[], ["median"], {"name": ["median"]}, {"name": {}}, {}, None, 3])
+    def test_what_is_no_name(self, config: object) -> None:
+        with pytest.raises(CloisterError, match="allowed: a name"):
+            cluster_protocols.resolve(config)
 
     def test_a_threshold_of_half(self) -> None:
         with pytest.raises(CloisterError, match="threshold = 2 of 4 parties is not allowed"):

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from sklearn.cluster import HDBSCAN, MeanShift, estimate_bandwidth
 
 from bench.peers._byzfl import byzfl
-from protocols.aggregators import Aggregator, Bounded, Given, Selecting, aggregators
+from protocols.aggregators import NOTHING, Aggregator, Bounded, Given, Selecting, aggregators, screen
+from protocols.aggregators._filtering import filtered_weights
 from protocols.aggregators._mean_shift import bandwidth_of, largest_cluster
 from protocols.aggregators._pruning import FAR, near_rows
 from protocols.aggregators._spectral import deviations_along_widest, project_capped
 from protocols.aggregators._subsets import MOST_SUBSETS
-from protocols.aggregators.filterl2 import _weights
 from protocols.aggregators.no_regret import NoRegret
 from protocols.aggregators.pre import pre_aggregators
 from protocols.check import CloisterError
@@ -425,7 +425,8 @@ class TestGuarantees:
                     shares = NoRegret()._shares(rows, tolerate)
                     assert float(shares.max()) <= 1 / (m - tolerate) * self.SLACK
                     assert abs(float(shares.sum()) - 1.0) <= CLOSE
-                    assert float(_weights(rows, tolerate).sum()) >= m - 2 * tolerate
+                    (points,) = screen(rule_of("filterl2"), rows, torch.ones(m, dtype=torch.int64), tolerate)
+                    assert float(filtered_weights(points).sum()) >= m - 2 * tolerate
 
     def test_what_zeno_leaves_out_scores_no_higher_than_what_counts(self) -> None:
         rule = rule_of("zeno")
@@ -513,6 +514,12 @@ class TestOneByOne:
     def test_dnc_refuses_to_put_away_fewer_than_it_tolerates(self) -> None:
         with pytest.raises(CloisterError, match=r"share = 0\.5 is not allowed; allowed: at least 1"):
             rule_of("dnc", share=0.5)
+
+    def test_bulyan_takes_the_nearest_values_where_some_are_equal(self) -> None:
+        """Krum selects all but the last two; nearest to the median 0 are 0, 1 and one -3, not both before the 1."""
+        means = torch.tensor([[-3.0], [-3.0], [0.0], [1.0], [5.0], [1000.0], [-1000.0]], dtype=torch.float64)
+        found = rule_of("bulyan")(means, torch.full((7,), 2), 1, NOTHING)
+        assert math.isclose(float(found), -2 / 3, abs_tol=1e-12)
 
     @pytest.mark.parametrize("name", ["dnc", "filterl2", "no_regret"])
     def test_two_huge_rows_at_a_right_angle_are_both_seen(self, name: str) -> None:

@@ -17,30 +17,16 @@ from attacks.plan import assign, resolve_attack
 from bench.attacking import _OMNISCIENT, attacked
 from bench.cell import Cell
 from bench.data import Dataset
-from bench.datasets import datasets
-from bench.experiment import parse_experiment
 from bench.federation import build, run_cell
-from bench.grid import expand, skip_reason
+from bench.grid import skip_reason
 from bench.round import _participants, form_clusters, run_round
 from bench.setting import Federation
 from protocols.in_process import InProcessParties
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return datasets.make(datasets.resolve("digits")).load(None)
-
-
-@pytest.fixture(scope="module")
-def parties() -> InProcessParties:
-    return InProcessParties(6)
+from tests.rounds import cell_with
 
 
 def one_cell(attack: object = "none", **axes: Any) -> Cell:
-    experiment = parse_experiment("[[grid]]\nrounds = 2\nlocal_steps = 1\nmodel = 'logistic'", name="test")
-    settings = {"n": 12, "f": 4, "cluster_size": 3, "attack": attack, **axes}
-    (cell,) = expand(experiment.with_settings({axis: [value] for axis, value in settings.items()}))
-    return cell
+    return cell_with(**{"n": 12, "f": 4, "cluster_size": 3, "attack": attack, **axes})
 
 
 def updates_of(federation: Federation) -> Tensor:

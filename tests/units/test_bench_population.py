@@ -17,7 +17,6 @@ from bench import scaffold
 from bench.catalogue import describe
 from bench.cell import Cell, code_fingerprint
 from bench.data import Dataset
-from bench.datasets import datasets
 from bench.experiment import parse_experiment
 from bench.federation import _noise_name, build, move_faults, run_cell
 from bench.grid import expand, skip_reason
@@ -32,11 +31,6 @@ from protocols.placements import PlacementView, placements
 from protocols.population import Population
 from protocols.randomness import SecretStreams
 from protocols.testing import clusterings as kit
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return datasets.make(datasets.resolve("digits")).load(None)
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +212,10 @@ class TestReports:
         assert _suspects(means, combined, 1) == [3]
         assert _suspects(means, combined, 0) == []
         assert _suspects(torch.ones(4, 1, dtype=torch.float64), combined, 1) == []
+
+    def test_a_mean_that_is_no_number_is_suspected_and_hides_no_other_one(self) -> None:
+        means = torch.tensor([[0.0], [0.1], [math.nan], [9.0], [-0.1]], dtype=torch.float64)
+        assert sorted(_suspects(means, torch.zeros(1, dtype=torch.float64), 2)) == [2, 3]
 
     def test_reputation_packs_those_who_are_suspected_again_and_again(
         self, digits: Dataset, parties: InProcessParties

@@ -15,10 +15,8 @@ from attacks.cluster.isolate import Isolate
 from attacks.testing import make_update_view
 from bench.cell import Cell
 from bench.data import Dataset
-from bench.datasets import datasets
-from bench.experiment import parse_experiment
 from bench.federation import build, run_cell
-from bench.grid import expand, skip_reason
+from bench.grid import skip_reason
 from bench.round import form_clusters
 from protocols.check import CloisterError
 from protocols.clustering import clusterings
@@ -26,11 +24,7 @@ from protocols.in_process import InProcessParties
 from protocols.population import Population, Report
 from protocols.randomness import public_stream
 from protocols.testing.fault_placements import example_view
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return datasets.make(datasets.resolve("digits")).load(None)
+from tests.rounds import cell_with
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +33,7 @@ def parties() -> InProcessParties:
 
 
 def one_cell(attack: object, **axes: Any) -> Cell:
-    experiment = parse_experiment("[[grid]]\nrounds = 2\nlocal_steps = 1\nmodel = 'logistic'", name="test")
-    settings = {"n": 24, "f": 5, "cluster_size": 4, "protocol": "plaintext", "attack": attack, **axes}
-    (cell,) = expand(experiment.with_settings({axis: [value] for axis, value in settings.items()}))
-    return cell
+    return cell_with(**{"n": 24, "f": 5, "cluster_size": 4, "protocol": "plaintext", "attack": attack, **axes})
 
 
 def counts(cell: Cell, digits: Dataset) -> list[int]:

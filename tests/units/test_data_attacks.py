@@ -331,11 +331,6 @@ class TestInputsAndRows:
             assert torch.equal(labels[mine], view.labels[source])
 
 
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return datasets.make(datasets.resolve("digits")).load(None)
-
-
 class TestAttackSuccess:
     def success(self, digits: Dataset, attack: object, predict: Any) -> float | None:
         """Score a network that answers with `predict`."""

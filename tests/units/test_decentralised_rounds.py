@@ -14,10 +14,9 @@ from attacks import attacks
 from attacks.api import ExchangeView
 from attacks.exchange.two_faces import TwoFaces
 from attacks.testing._exchange import make_exchange_view
-from bench.cell import Cell
+from bench.cell import Cell, cell_key
 from bench.data import Dataset
-from bench.datasets import datasets
-from bench.decentralised import exchange_models, one_model
+from bench.decentralised import exchange_models, known_model, one_model
 from bench.estimate import estimate_s
 from bench.experiment import load_experiment, parse_experiment
 from bench.federation import build, run_cell
@@ -36,27 +35,12 @@ from protocols.in_process import InProcessParties
 from protocols.network import HEADER_BYTES
 from protocols.randomness import public_stream
 from protocols.types import Traffic
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return datasets.make(datasets.resolve("digits")).load(None)
-
-
-@pytest.fixture(scope="module")
-def parties() -> InProcessParties:
-    return InProcessParties(6)
+from tests.rounds import cell_with, start
 
 
 def one_cell(**axes: Any) -> Cell:
-    experiment = parse_experiment("[[grid]]\nrounds = 3\nlocal_steps = 1\nmodel = 'logistic'", name="test")
     settings = {"n": 15, "f": 2, "cluster_size": 3, "protocol": "plaintext", "topology": "ring", "exchange": "nna"}
-    (cell,) = expand(experiment.with_settings({axis: [value] for axis, value in {**settings, **axes}.items()}))
-    return cell
-
-
-def start(federation: Federation) -> Tensor:
-    return federation.network.initial(torch.Generator().manual_seed(0))
+    return cell_with(**{"rounds": 3, **settings, **axes})
 
 
 def two_rounds(federation: Federation, parties: InProcessParties) -> tuple[Tensor, RoundOutcome]:
@@ -295,6 +279,15 @@ def test_everybody_is_shown_the_average_of_the_models_that_are_numbers() -> None
     assert bool(one_model(models[2:]).isnan().any())
 
 
+def test_byzantine_processes_know_the_models_of_their_own_clusters_only(digits: Dataset) -> None:
+    federation = build(one_cell(f=1), digits)
+    clusters = form_clusters(federation, 0).clusters
+    models = torch.arange(5.0)[:, None].expand(5, 2)
+    (theirs,) = (j for j, members in enumerate(clusters) if federation.faulty[list(members)].any())
+    assert known_model(federation, models, clusters).tolist() == models[theirs].tolist()
+    assert known_model(federation, models[1], clusters).tolist() == models[1].tolist()
+
+
 # ---- predicted and observed
 
 
@@ -330,14 +323,15 @@ def test_a_rule_that_moves_clusters_too_far_contradicts_its_prediction(
 
 
 def test_cells_that_differ_in_what_means_nothing_are_one() -> None:
-    text = """[[grid]]\ntopology = ["server", "ring"]\nexchange = ["gossip", "nna"]\naggregator = ["median", "mean"]"""
+    text = """[[grid]]\ntopology = ["server", "ring"]\nexchange = ["gossip", "nna"]\naggregator = ["median", "mean"]
+    pre = ["none", "nnm", ["arc", "nnm"]]"""
     cells = expand(parse_experiment(text, name="test"))
-    found = {(cell.topology.name, cell.exchange.name, cell.aggregator.name) for cell in cells}
+    found = {(cell.topology.name, cell.exchange.name, cell.labels()["pre"], cell.aggregator.name) for cell in cells}
     assert found == {
-        *(("server", "none", rule) for rule in ("median", "mean")),
-        *(("ring", rule, "mean") for rule in ("gossip", "nna")),
+        *(("server", "none", pre, rule) for pre in ("none", "nnm", "arc + nnm") for rule in ("median", "mean")),
+        *(("ring", rule, "none", "mean") for rule in ("gossip", "nna")),
     }
-    assert len(cells) == len(found)
+    assert len(cells) == len(found) == len({cell_key(cell, "data") for cell in cells})
 
 
 @pytest.mark.parametrize(

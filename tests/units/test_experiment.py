@@ -1,6 +1,9 @@
 """From TOML to cells: what is refused and how, and what makes two cells the same."""
 
+import ast
 import dataclasses
+import importlib.metadata
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,6 @@ import pytest
 from bench import cell as cell_module
 from bench.cell import NUMBERS, PLUGINS, cell_key, code_fingerprint
 from bench.data import Dataset
-from bench.datasets import datasets
 from bench.experiment import (
     DEFAULTS,
     load_experiment,
@@ -17,16 +19,12 @@ from bench.experiment import (
     preset_names,
 )
 from bench.grid import expand, skip_reason
+from bench.sources import with_imports
 from protocols.check import CloisterError
 
 
 def cells_of(text: str):
     return expand(parse_experiment(text, name="test"))
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return datasets.make(datasets.resolve("digits")).load(None)
 
 
 def test_an_empty_experiment_is_one_cell_of_defaults() -> None:
@@ -176,7 +174,49 @@ class TestKeys:
     def test_the_code_of_a_round_is_in_the_key_and_the_report_is_not(self) -> None:
         names = {path.name for path in cell_module._core_files()}
         assert {"round.py", "crypten_engine.py", "ring.py", "api.py", "_dense.py"} <= names
+        assert {"replaying.py", "affine.py", "schemes.py"} <= names  # decide observed_private and the verdict
         assert not names & {"cli.py", "figures.py", "ipm.py"}
+
+    @pytest.mark.parametrize(
+        ("attack", "changed"),
+        [("spread_taint", "spread"), ("pack_break", "worst"), ("rejoin", "uniform"), ("rejoin", "rejoin")],
+    )
+    def test_what_a_plug_in_imports_is_in_the_key_of_the_cells_that_use_it(
+        self, monkeypatch: pytest.MonkeyPatch, attack: str, changed: str
+    ) -> None:
+        importing, other = cells_of(f"[[grid]]\nplacement = 'packed'\nattack = ['{attack}', 'ipm']")
+        before = code_fingerprint(importing), code_fingerprint(other)
+        read = Path.read_bytes
+        monkeypatch.setattr(Path, "read_bytes", lambda self: read(self) + (b"#" if self.stem == changed else b""))
+        assert code_fingerprint(importing) != before[0]
+        assert code_fingerprint(other) == before[1]
+
+    def test_the_core_has_all_that_it_imports_but_plug_ins(self) -> None:
+        plugins = {entry.file for registry in PLUGINS.values() for entry in registry.entries().values()}
+        core = set(cell_module._core_files())
+        assert not core & plugins
+        assert {found for file in core for found in with_imports(file)} <= core | plugins
+        assert {found for file in core - replaying() for found in with_imports(file)} & replaying()  # one left out
+
+    def test_the_version_of_each_package_that_results_depend_on_is_in_the_key(self, monkeypatch) -> None:
+        plugins = {entry.file for registry in PLUGINS.values() for entry in registry.entries().values()}
+        files = {found for file in {*cell_module._core_files(), *plugins} for found in with_imports(file)}
+        nodes = [node for file in files for node in ast.walk(ast.parse(file.read_bytes()))]
+        names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+        found = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"protocols", "attacks", "bench"}
+        found -= {"pydantic", "cryptography", "pandas"}  # check, seal and keep numbers, and compute none
+        called = {"sklearn": "scikit-learn", "dp_accounting": "dp-accounting"}
+        assert {called.get(name, name) for name in found} == set(cell_module._PACKAGES)
+        before, version = cell_module._core_digest.__wrapped__(), importlib.metadata.version
+        for package in cell_module._PACKAGES:
+            newer = {package: version(package) + "+1"}
+            monkeypatch.setattr(importlib.metadata, "version", lambda name, newer=newer: newer.get(name, version(name)))
+            assert cell_module._core_digest.__wrapped__() != before
+
+
+def replaying() -> set[Path]:
+    return {file for file in cell_module._core_files() if file.name == "replaying.py"}
 
 
 original = type(PLUGINS["attack"].entry("ipm")).file.fget

@@ -64,6 +64,16 @@ def test_words_that_are_not_the_statistic_are_not_exact() -> None:
     assert [each.exact for each in computed(spec, playable(spec).ring, WORDS, wrong)] == [False, True]
 
 
+def test_a_member_that_is_named_wrongly_is_not_exact() -> None:
+    spec = cluster_protocols.resolve("norm_check")
+    right = opened(spec)
+    assert right.kept is not None
+    assert [each.exact for each in computed(spec, playable(spec).ring, WORDS, right)] == [True, True]
+    kept = right.kept ^ torch.tensor([[True], [False]])
+    wrong = OpenedSums(sums=right.sums, contributors=right.contributors, kept=kept, traffic=Traffic.none())
+    assert [each.exact for each in computed(spec, playable(spec).ring, WORDS, wrong)] == [False, True]
+
+
 def test_both_kinds_are_on_the_axis_and_only_one_is_robust() -> None:
     names = set(PLUGINS["protocol"].entries())
     assert names == {*secure_sums.entries(), *robust_statistics.entries()}
@@ -96,8 +106,8 @@ def test_a_median_of_five_withstands_two_byzantine_inputs_by_its_conditions(byza
     counts = np.array([byzantine])
     assert not conditions.tainted(5, counts, 0 * counts).any()
     assert conditions.tainted(5, np.array([3]), 0 * counts).all()
-    assert not conditions.exposed(5, counts).any()
-    assert conditions.exposed(5, np.array([3])).all()
+    assert not conditions.exposed(5, counts, 0 * counts).any()
+    assert conditions.exposed(5, np.array([3]), 0 * counts).all()
     assert playable(cluster_protocols.resolve("norm_check")).conditions.tainted(5, np.array([1]), 0 * counts).all()
 
 
@@ -106,6 +116,7 @@ def test_a_median_of_five_withstands_two_byzantine_inputs_by_its_conditions(byza
     [
         ("protocol = 'median'\nprivacy = 'central'", "noise that is calibrated to sums, and median opens none"),
         ("protocol = 'krum'", "krum: tolerate = 1, selected = 1 do not fit 4 members"),
+        ("protocol = {name = 'norm_check', norm = 5000.0}", "words of 29 bits and a sign may wrap around"),
         ("protocol = 'median'", None),
         ("protocol = {name = 'trimmed_mean', trim = 1}", None),
     ],

@@ -15,7 +15,6 @@ from bench import run as bench_run
 from bench.cell import Cell
 from bench.cli import main
 from bench.data import Dataset
-from bench.datasets import datasets
 from bench.experiment import parse_experiment
 from bench.federation import build, run_cell
 from bench.grid import expand
@@ -32,16 +31,6 @@ from protocols.in_process import InProcessParties
 from tests.units.test_report import line, rounds_of
 
 BASE = {"n": "12", "cluster_size": "4", "aggregator": "'median'", "clustering": "'round_robin'", "rounds": "2"}
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return datasets.make(datasets.resolve("digits")).load(None)
-
-
-@pytest.fixture(scope="module")
-def parties() -> InProcessParties:
-    return InProcessParties(6)
 
 
 def one_cell(text: str) -> Cell:

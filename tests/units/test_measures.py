@@ -13,10 +13,7 @@ from hypothesis import strategies as st
 from attacks.plan import Part, Schedule
 from bench.cell import Cell
 from bench.data import Dataset
-from bench.datasets import datasets
-from bench.experiment import parse_experiment
 from bench.federation import build, run_cell
-from bench.grid import expand
 from bench.measures import MEASURES, Excluded, deviation, measures, recovery
 from bench.metrics import Score, by_class_columns, score
 from bench.report.defences import NOTE, defences
@@ -25,24 +22,12 @@ from bench.round import form_clusters, run_round
 from bench.store import RESULT_COLUMNS
 from protocols.in_process import InProcessParties
 from protocols.registry import Spec
+from tests.rounds import cell_with
 from tests.units.test_report import results_of, rounds_of
 
 
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return datasets.make(datasets.resolve("digits")).load(None)
-
-
-@pytest.fixture(scope="module")
-def parties() -> InProcessParties:
-    return InProcessParties(6)
-
-
 def one_cell(**axes: Any) -> Cell:
-    experiment = parse_experiment("[[grid]]\nrounds = 2\nlocal_steps = 1\nmodel = 'logistic'", name="test")
-    settings = {"n": 20, "f": 2, "cluster_size": 2, "protocol": "plaintext"}
-    (cell,) = expand(experiment.with_settings({axis: [value] for axis, value in {**settings, **axes}.items()}))
-    return cell
+    return cell_with(**{"n": 20, "f": 2, "cluster_size": 2, "protocol": "plaintext", **axes})
 
 
 # ---- deviation

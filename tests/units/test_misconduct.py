@@ -17,8 +17,7 @@ from attacks.testing._message import a_mean_that_it_does_not_read_is_not_needed,
 from bench import opening
 from bench.cell import Cell
 from bench.data import Dataset
-from bench.datasets import datasets
-from bench.experiment import load_experiment, parse_experiment
+from bench.experiment import load_experiment
 from bench.federation import build, run_cell
 from bench.grid import expand, skip_reason
 from bench.misconduct import MISCONDUCT, misconduct, misconduct_columns
@@ -30,25 +29,13 @@ from protocols.in_process import InProcessParties
 from protocols.randomness import public_stream
 from protocols.secure_sum import secure_sums
 from protocols.types import Traffic
+from tests.rounds import cell_with
 
 ON_MESSAGES = [name for name, entry in attacks.entries().items() if entry.facts["surface"] == "message"]
 
 
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return datasets.make(datasets.resolve("digits")).load(None)
-
-
-@pytest.fixture(scope="module")
-def parties() -> InProcessParties:
-    return InProcessParties(6)
-
-
 def one_cell(attack: object, **axes: Any) -> Cell:
-    experiment = parse_experiment("[[grid]]\nrounds = 2\nlocal_steps = 1\nmodel = 'logistic'", name="test")
-    settings = {"n": 12, "f": 1, "cluster_size": 4, "attack": attack, **axes}
-    (cell,) = expand(experiment.with_settings({axis: [value] for axis, value in settings.items()}))
-    return cell
+    return cell_with(**{"n": 12, "f": 1, "cluster_size": 4, "attack": attack, **axes})
 
 
 def run(digits: Dataset, parties: InProcessParties, attack: object, **axes: Any) -> dict[str, Any]:

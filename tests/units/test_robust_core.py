@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Iterable
 from itertools import combinations
+from typing import Any
 
 import pytest
 import torch
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from protocols.check import CloisterError
 from protocols.in_process_link import in_process_links
+from protocols.network import CheatingDetectedError
 from protocols.randomness import SecretStreams
 from protocols.secure_robust import _circuits
 from protocols.secure_robust._access import Access
@@ -27,7 +30,7 @@ from protocols.secure_robust._circuits import (
     total_layers,
 )
 from protocols.secure_robust._engine import BITS, WORDS, Engine, Shared
-from protocols.secure_robust._pads import KeyedPads, agree_on_pads, agreement_cost
+from protocols.secure_robust._pads import KeyedPads, _pair_secret, agree_on_pads, agreement_cost
 from protocols.secure_robust._planes import from_planes, to_planes, words_for
 from protocols.secure_robust._ranking import at_places, at_places_layers, places_of, places_of_layers
 from protocols.secure_sum import Party
@@ -140,6 +143,27 @@ class TestPads:
         assert len(set(keys)) >= 10 + 10  # the streams from which the parties draw their own secrets come on top
         assert not [key for key in keys if key in wire]
         assert not [key for key in keys if key.hex() in repr(pads)]
+
+
+class TestPairSecrets:
+    def test_a_key_of_low_order_names_who_sent_it(self) -> None:
+        party = Party(link=in_process_links(3)[0], parties=3, use=1, keys=Any)
+        for key in (bytes(32), b"\x01" + bytes(31)):
+            with pytest.raises(CheatingDetectedError, match="party 2 sent a public key of low order") as raised:
+                _pair_secret(party, X25519PrivateKey.generate(), 2, key)
+            assert raised.value.suspects == {2}
+
+    def test_a_secret_depends_on_who_has_it_and_on_the_batch(self) -> None:
+        links, (mine, theirs) = in_process_links(3), (X25519PrivateKey.generate(), X25519PrivateKey.generate())
+
+        def secret(rank: int, own: X25519PrivateKey, peer: int, other: X25519PrivateKey, use: int = 1) -> bytes:
+            party = Party(link=links[rank], parties=3, use=use, keys=Any)
+            return _pair_secret(party, own, peer, other.public_key().public_bytes_raw())
+
+        first = secret(0, mine, 1, theirs)
+        assert first == secret(1, theirs, 0, mine)
+        others = [secret(0, mine, 2, theirs), secret(0, mine, 1, theirs, use=2), secret(1, mine, 0, theirs)]
+        assert len({first, *others}) == 4
 
 
 class TestPlanes:

@@ -14,7 +14,6 @@ from scipy import stats
 from bench import round as bench_round
 from bench.cell import Cell
 from bench.data import Dataset
-from bench.datasets import datasets
 from bench.experiment import parse_experiment
 from bench.federation import build, run_cell
 from bench.grid import expand
@@ -29,25 +28,12 @@ from protocols.parties import OpenedSums
 from protocols.randomness import public_stream
 from protocols.registry import Spec
 from protocols.types import Cost, Traffic
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return datasets.make(datasets.resolve("digits")).load(None)
-
-
-@pytest.fixture(scope="module")
-def parties() -> InProcessParties:
-    return InProcessParties(6)
+from tests.rounds import start
 
 
 def one_cell(text: str) -> Cell:
     (cell,) = expand(parse_experiment(f"[[grid]]\nrounds = 2\nlocal_steps = 1\n{text}", name="test"))
     return cell
-
-
-def start(federation: Federation) -> torch.Tensor:
-    return federation.network.initial(torch.Generator().manual_seed(0))
 
 
 def without_noise(federation: Federation) -> Federation:

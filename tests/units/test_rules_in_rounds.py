@@ -9,7 +9,6 @@ import torch
 from bench.cell import Cell, cell_key, code_fingerprint
 from bench.chain import Chain
 from bench.data import Dataset
-from bench.datasets import datasets
 from bench.experiment import parse_experiment, parse_setting
 from bench.federation import build, run_cell
 from bench.given import given_of
@@ -26,16 +25,6 @@ from protocols.check import CloisterError
 from protocols.in_process import InProcessParties
 from protocols.randomness import public_stream
 from protocols.registry import Spec
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return datasets.make(datasets.resolve("digits")).load(None)
-
-
-@pytest.fixture(scope="module")
-def parties() -> InProcessParties:
-    return InProcessParties(6)
 
 
 def cells_of(text: str) -> list[Cell]:

@@ -28,6 +28,11 @@ class PreAggregator(Protocol):
         """Whether each new row stands for the cluster of the old one in its place."""
         ...
 
+    @property
+    def row_by_row(self) -> bool:
+        """Whether each new row depends on the old one in its place alone, so that a row left out later has no part."""
+        ...
+
     def clusters(self, m: int) -> int:
         """Return how many rows come out for m that go in."""
         ...

@@ -16,6 +16,8 @@ from protocols.aggregators.pre._support import with_new_rows
 class AdaptiveClipping:
     """Scales the k = floor(2 (F / m) (m - F)) longest cluster means down to the length of the next longest one.
 
+    Rows of one length are left, but for rounding: a rule that goes by length alone (cge) picks among them by rounding.
+
     Guarantees:
         No new row is longer than the (k + 1)-th longest old one, and one that was not longer stays as it is.
     """
@@ -34,6 +36,11 @@ class AdaptiveClipping:
     def in_place(self) -> bool:
         """Each new row points the old one's way."""
         return True
+
+    @property
+    def row_by_row(self) -> bool:
+        """The cut is another row's length."""
+        return False
 
     def clusters(self, m: int) -> int:
         """As many as before."""

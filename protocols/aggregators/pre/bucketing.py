@@ -65,6 +65,11 @@ class Bucketing:
         """A new row stands for several clusters, drawn at random."""
         return False
 
+    @property
+    def row_by_row(self) -> bool:
+        """A new row is an average of several old ones."""
+        return False
+
     def clusters(self, m: int) -> int:
         """The number of buckets."""
         return max(1, m // self.size)

@@ -49,6 +49,11 @@ class Clip:
         """Each new row points the old one's way."""
         return True
 
+    @property
+    def row_by_row(self) -> bool:
+        """The radius is fixed."""
+        return True
+
     def clusters(self, m: int) -> int:
         """As many as before."""
         return m

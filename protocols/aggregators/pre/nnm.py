@@ -1,5 +1,6 @@
 """Nearest-neighbour mixing: each cluster mean becomes the average of those nearest to it."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +37,11 @@ class Nnm:
         """Each new row is around the old one."""
         return True
 
+    @property
+    def row_by_row(self) -> bool:
+        """A new row is an average of several old ones."""
+        return False
+
     def clusters(self, m: int) -> int:
         """As many as before."""
         return m
@@ -45,8 +51,14 @@ class Nnm:
         return majority_breakdown(m)
 
     def coefficient(self, m: int, tolerate: int, rule: float) -> float:
-        """8 F / (m - F) (1 + rule): Allouah et al. 2023, AISTATS, Lemma 1; 0 for F = 0, when all rows are the mean."""
-        return 8 * tolerate / (m - tolerate) * (1 + rule) if tolerate else 0.0
+        """8 F / (m - F) (1 + rule): Allouah et al. 2023, AISTATS, Lemma 1.
+
+        For F = 0 all rows are the mean: a rule with a finite coefficient returns it, as there is no spread left; one
+        without may return anything else, as those that clip do.
+        """
+        if tolerate == 0:
+            return 0.0 if math.isfinite(rule) else math.inf
+        return 8 * tolerate / (m - tolerate) * (1 + rule)
 
     def sensitivity(self, rule: float | None) -> float | None:  # noqa: ARG002
         """Not bounded: one mean moves many averages."""

@@ -34,6 +34,11 @@ class NoPreAggregation:
         """They are the same rows."""
         return True
 
+    @property
+    def row_by_row(self) -> bool:
+        """They are the same rows."""
+        return True
+
     def clusters(self, m: int) -> int:
         """As many as before."""
         return m

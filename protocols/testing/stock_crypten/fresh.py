@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["counterexample"]
+__all__ = ["counterexample", "run_fresh"]
 
 _DEADLINE_S = 120.0
 # The one thing without which CrypTen 0.4.1 cannot be imported: torch 2.9 moved a module.
@@ -22,10 +22,10 @@ try:
 except ModuleNotFoundError:
     sys.modules[old] = importlib.import_module("torch.onnx._internal.torchscript_exporter.registration")
 import crypten
+path, name, *numbers = sys.argv[1:]
 experiments = sys.modules["experiments"] = types.ModuleType("experiments")
-experiments.__path__ = sys.argv[1:]  # a bare package: our own __init__ would import our engine
-from experiments import worlds
-worlds.main(crypten)
+experiments.__path__ = [path]  # a bare package: our own __init__ would import our engine
+importlib.import_module("experiments." + name).main(crypten, *map(int, numbers))
 """
 
 
@@ -42,15 +42,23 @@ def counterexample(number: int) -> str | None:
 
 @cache
 def _experiments() -> dict[str, dict[str, Any]]:
+    return run_fresh("worlds", deadline_s=_DEADLINE_S)
+
+
+def run_fresh(module: str, *numbers: int, deadline_s: float) -> Any:
+    """Return what main(crypten, *numbers) of a module of this package prints last, a line of JSON.
+
+    Raises: RuntimeError where the interpreter fails, subprocess.TimeoutExpired where it hangs.
+    """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", _SCRIPT, str(Path(__file__).parent)],
+            [sys.executable, "-W", "ignore", "-c", _SCRIPT, str(Path(__file__).parent), module, *map(str, numbers)],
             stdout=out,
             stderr=errors,
             start_new_session=True,
         )
         try:
-            status = process.wait(_DEADLINE_S)
+            status = process.wait(deadline_s)
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)  # with all parties that it has started
             process.wait()
