@@ -32,16 +32,22 @@ _AXES: Mapping[str, str] = MappingProxyType(
         "workers": "worker",
     }
 )
+# What else of a kind's registration is told.
+_FACTS: Mapping[str, tuple[str, ...]] = MappingProxyType({"attacks": ("surface", "knowledge")})
 KINDS = (*_AXES, "presets")
 
 
 def describe(kind: str) -> list[dict[str, Any]]:
-    """Return name, summary, parameters with defaults, and source of each; CloisterError for an unknown kind."""
+    """Return name, summary, parameters with defaults, and source of each; of attacks also surface and knowledge.
+
+    Raises: CloisterError for an unknown kind.
+    """
     one_of(KINDS, kind=kind)
     if kind == "presets":
         return [_describe_preset(name) for name in preset_names()]
     return [
         {"name": entry.name, "summary": entry.summary, "parameters": entry.defaults, "source": entry.source}
+        | {fact: entry.facts.get(fact, "") for fact in _FACTS.get(kind, ())}
         for entry in PLUGINS[_AXES[kind]].entries().values()
     ]
 
@@ -59,10 +65,11 @@ def _describe_preset(name: str) -> dict[str, Any]:
 def print_catalogue(kinds: tuple[str, ...], console: Console) -> None:
     """Print one table a kind."""
     for kind in kinds:
-        table = Table(
-            "name", "what it is", "parameters", "source", title=kind, title_justify="left", title_style="bold"
-        )
+        facts = _FACTS.get(kind, ())
+        heads = ("name", *facts, "what it is", "parameters", "source")
+        table = Table(*heads, title=kind, title_justify="left", title_style="bold")
         for item in describe(kind):
             parameters = ", ".join(f"{key}={value}" for key, value in item["parameters"].items())
-            table.add_row(item["name"], item["summary"], parameters if kind != "presets" else "", item["source"])
+            told = (item[fact] for fact in facts)
+            table.add_row(item["name"], *told, item["summary"], parameters if kind != "presets" else "", item["source"])
         console.print(table)

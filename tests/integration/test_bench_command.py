@@ -338,7 +338,8 @@ def test_comparing_a_run_with_itself_finds_it_identical(finished: Path) -> None:
 def test_everything_there_is_to_choose_from_has_a_summary_and_a_source(kind: str) -> None:
     listed = describe(kind)
     assert listed
-    assert all(set(item) == {"name", "summary", "parameters", "source"} for item in listed)
+    told = {"surface", "knowledge"} if kind == "attacks" else set()
+    assert all(set(item) == {"name", "summary", "parameters", "source"} | told for item in listed)
     assert all(item["summary"] and item["source"] for item in listed)
 
 
@@ -347,6 +348,7 @@ def test_a_list_for_machines_is_a_list_of_objects() -> None:
     assert {item["name"] for item in listed} >= {"none", "sign_flip", "ipm", "label_flip"}
     (ipm,) = [item for item in listed if item["name"] == "ipm"]
     assert ipm["parameters"] == {"tau": 1.0}
+    assert (ipm["surface"], ipm["knowledge"]) == ("update", "honest")
 
 
 class TestExtending:

@@ -17,8 +17,9 @@ from attacks.testing._message import a_mean_that_it_does_not_read_is_not_needed,
 from bench import opening
 from bench.cell import Cell
 from bench.data import Dataset
+from bench.experiment import load_experiment
 from bench.federation import build, run_cell
-from bench.grid import skip_reason
+from bench.grid import expand, skip_reason
 from bench.misconduct import MISCONDUCT, misconduct, misconduct_columns
 from bench.noise import multipliers_of
 from bench.opening import Opened, open_sums
@@ -277,6 +278,12 @@ def test_an_attack_in_an_exchange_that_never_comes_is_skipped_with_its_reason(
         crashes = {process: Crash(step=step) for process in clustering.clusters[0]}
         spent.append(open_sums(federation, words, clustering, parties, crashes).traffic)
     assert spent[0] != spent[1]
+
+
+def test_every_cell_of_the_preset_on_messages_can_be_run(digits: Dataset) -> None:
+    cells = expand(load_experiment("messages"))
+    assert {cell.protocol.name for cell in cells} == {"additive", "authenticated", "shamir", "committee"}
+    assert {skip_reason(cell, digits) for cell in cells} == {None}
 
 
 # ---- columns
