@@ -13,6 +13,7 @@ from attacks.api import World, look
 from bench.peers import Comparison, interleave
 from bench.peers._byzfl import PEER, byzfl
 from protocols.aggregators import aggregators
+from protocols.memory import keep_freed_memory
 from protocols.randomness import public_stream
 from protocols.registry import Spec
 
@@ -78,6 +79,7 @@ def compare_attacks(*, turns: int = 7, n: int = 100, f: int = 20, d: int = 100_0
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as in the workers; it is one process, so it serves the peer as well
     try:
         return [
             *(
