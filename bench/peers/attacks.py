@@ -25,7 +25,12 @@ def make_round(*, n: int, f: int, d: int, dtype: torch.dtype = torch.float64, ru
     draws = torch.from_numpy(public_stream(0, "peers", "attacks").normal(size=(n, d))).to(dtype)
     own, honest = draws[:f], draws[f:]
     combine = aggregators.make(aggregators.resolve(rule))
-    sizes = torch.ones(n, dtype=torch.int64)
+    sizes, everybody = torch.ones(n, dtype=torch.int64), draws.clone()
+
+    def aggregate(rows: Tensor) -> Tensor:
+        everybody[:f] = rows  # the honest rows stay where they are
+        return combine(everybody, sizes, f)
+
     return World(
         own=own,
         numbers=tuple(range(f)),
@@ -40,7 +45,7 @@ def make_round(*, n: int, f: int, d: int, dtype: torch.dtype = torch.float64, ru
         honest=honest,
         honest_numbers=tuple(range(f, n)),
         rule=Spec(name=rule),
-        aggregate=lambda rows: combine(torch.cat([rows, honest]), sizes, f),
+        aggregate=aggregate,
     )
 
 
