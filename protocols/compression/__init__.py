@@ -47,6 +47,11 @@ class Compressor(Protocol):
         ...
 
     @property
+    def unbiased(self) -> bool:
+        """Whether D(C(x)) is x on average over the codes, where C, D compress and decompress."""
+        ...
+
+    @property
     def error_feedback(self) -> bool:
         """Whether each process adds to its update what its messages have left out so far: see `corrected`."""
         ...
@@ -69,7 +74,7 @@ class Compressor(Protocol):
         ...
 
     def contraction(self, dimension: int) -> float | None:
-        """Return delta with E ||D(C(x)) - x||^2 <= (1 - delta) ||x||^2, where C, D compress and decompress.
+        """Return delta with E ||D(C(x)) - x||^2 <= (1 - delta) ||x||^2, on average over the codes.
 
         None where no delta > 0 is proved; then error feedback need not converge. (Stich, Cordonnier, Jaggi 2018,
         NeurIPS; Karimireddy et al. 2019, ICML)

@@ -16,7 +16,7 @@ from protocols.compression import Code, check_share, compressors, share_of
 @compressors.register(
     source="Rothchild et al. 2020, FetchSGD, ICML (without its momentum); "
     "the sketch: Charikar, Chen, Farach-Colton 2002, ICALP",
-    examples=({"k": 0.5, "tables": 3}, {"k": 0.5, "tables": 5, "top": 0.02}),
+    examples=({"k": 0.5}, {"k": 0.5, "tables": 3}, {"k": 0.5, "tables": 5, "top": 0.02}),
 )
 @dataclass(frozen=True, kw_only=True)
 class CountSketch:
@@ -45,6 +45,11 @@ class CountSketch:
     def linear(self) -> bool:
         """Buckets add up."""
         return True
+
+    @property
+    def unbiased(self) -> bool:
+        """What collides with a coordinate has a sign as often as the other one; but not where only some are decoded."""
+        return self.top == 1
 
     @property
     def error_feedback(self) -> bool:

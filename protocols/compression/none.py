@@ -19,6 +19,11 @@ class NoCompression:
         return True
 
     @property
+    def unbiased(self) -> bool:
+        """They are the same rows."""
+        return True
+
+    @property
     def error_feedback(self) -> bool:
         """Nothing is left out."""
         return False

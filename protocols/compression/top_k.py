@@ -39,6 +39,11 @@ class TopK:
         return False
 
     @property
+    def unbiased(self) -> bool:
+        """Small coordinates are left out, always."""
+        return False
+
+    @property
     def server_memory(self) -> bool:
         """The server gets all that is sent."""
         return False
