@@ -1,10 +1,11 @@
-"""What a pool of parties can run: plug-ins of both kinds of cluster protocols, secure sums and robust statistics."""
+"""What a pool of parties can run: secure sums and robust statistics inside clusters, and beacons of all processes."""
 
 from collections.abc import Mapping
 from typing import Protocol, cast
 
 from torch import Tensor
 
+from protocols.beacons import beacons
 from protocols.check import CloisterError
 from protocols.registry import Entry, Registry, Spec
 from protocols.ring import FixedPoint
@@ -26,7 +27,7 @@ __all__ = [
 
 
 class Playable(Protocol):
-    """What secure sums and robust statistics have in common; see there for what their words mean."""
+    """What secure sums, robust statistics and beacons have in common; see there for what their words mean."""
 
     @property
     def ring(self) -> FixedPoint:
@@ -100,9 +101,14 @@ cluster_protocols = ClusterProtocols()
 def playable(spec: Spec) -> Playable:
     """Return the plug-in that the spec describes, of the kind that knows its name.
 
-    Raises: CloisterError for a name that neither or both kinds have.
+    Raises: CloisterError for a name that no kind has, or more than one.
     """
-    return cluster_protocols.make(spec)
+    beacon = beacons.entries().get(spec.name)
+    if beacon is None or not beacon.facts.get("run"):
+        return cluster_protocols.make(spec)
+    if spec.name in cluster_protocols.entries():
+        raise CloisterError(f"{spec.name!r} is a protocol and a beacon; rename the third-party one")
+    return cast(Playable, beacons.make(spec))  # what a beacon that is run promises, see Beacon
 
 
 def conditions_under(spec: Spec, *, deviating: bool) -> Conditions:
