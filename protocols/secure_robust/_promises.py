@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.secure_robust._access import Access
+from protocols.secure_robust._access import Access, threshold_of
 from protocols.tolerance._predicates import any_absent, any_byzantine, any_colluding, any_crashed, shared
 from protocols.tolerance.conditions import Conditions, Scheme
 from protocols.tolerance.parts import Mask
@@ -61,6 +61,7 @@ def inputs_conditions(name: str, threshold: str, statistic: _Breaking, *, privat
         stopped=any_crashed,
         threshold=threshold,
         smallest_threshold=1,
+        threshold_of=threshold_of,
         check_threshold=check_access,
         source="protocols/secure_robust: Byzantine members choose their inputs and follow the protocol",
     )

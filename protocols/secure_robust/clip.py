@@ -12,27 +12,19 @@ from protocols import check
 from protocols.check import CloisterError
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
+from protocols.secure_robust._access import MOST
 from protocols.secure_robust._batch import access_for, read_words
 from protocols.secure_robust._checked import Range, check_norm, draw_of, engines_of, share_words_cost
 from protocols.secure_robust._circuits import greater_than_public, greater_than_public_layers
-from protocols.secure_robust._conversions import (
-    Dealt,
-    as_words,
-    as_words_cost,
-    deal_bits,
-    deal_bits_cost,
-    deal_numbers,
-    deal_numbers_cost,
-    planes_of,
-    planes_of_cost,
-)
+from protocols.secure_robust._conversions import Dealt, as_words, as_words_cost, deal_bits, deal_bits_cost
 from protocols.secure_robust._engine import WORDS, Engine, Shared
 from protocols.secure_robust._lanes import in_all_lanes
-from protocols.secure_robust._norms import Lengths, deal_for_lengths, lengths_cost, squared_lengths
-from protocols.secure_robust._opening import opening_cost, openings_cost
+from protocols.secure_robust._norms import Lengths, lengths_cost, squared_lengths
+from protocols.secure_robust._opening import openings_cost
 from protocols.secure_robust._pads import agreement_cost
-from protocols.secure_robust._planes import WORD_BITS, from_planes, to_planes, words_for
+from protocols.secure_robust._planes import WORD_BITS, to_planes, words_for
 from protocols.secure_robust._promises import inputs_conditions
+from protocols.secure_robust._weighted import open_whole_units, open_whole_units_cost
 from protocols.secure_sum import Board, Opened, Party
 from protocols.secure_sum._publish import publish, publishing_cost
 from protocols.tolerance.conditions import Conditions
@@ -71,7 +63,7 @@ class Clip:
     norm: float = 10.0
     steps: int = 4
     fraction_bits: int = 16
-    threshold: str = "c/2"
+    threshold: str = MOST
 
     def __post_init__(self) -> None:
         check_norm(self.norm, self.fraction_bits)
@@ -107,16 +99,11 @@ class Clip:
         limits, table = Range.widest(coordinates), self._table(coordinates)
         bits, engine = engines_of(party, access)
         draw = draw_of(party)
-        with party.link.meter.offline():
-            numbers = deal_for_lengths(bits, draw, (clusters, party.parties, coordinates))
+        with bits.offline():
             coins = deal_bits(bits, draw, (clusters, party.parties, len(table.changes)))
-            hiding = deal_numbers(bits, draw, (clusters, 1, coordinates))
         values = engine.share_inputs(words)
-        factors = _factors(bits, squared_lengths(bits, values, numbers, limits), coins, table)
-        sums = engine.products((factors.view(clusters, party.parties, 1), values), fold=1)
-        planes = planes_of(bits, sums.view(clusters, 1, coordinates), hiding)
-        whole = bits.reveal(planes.take(2, range(_FACTOR_BITS, WORD_BITS)))
-        publish(party, from_planes(whole, coordinates).view(clusters, coordinates), vouching=True)
+        factors = _factors(bits, squared_lengths(bits, values, draw, limits), coins, table)
+        publish(party, open_whole_units(bits, draw, factors, values, _FACTOR_BITS), vouching=True)
 
     def collect(self, board: Board) -> Opened:
         """See RobustStatistic.collect."""
@@ -146,14 +133,10 @@ class Clip:
         mpc = share_words_cost(access, clusters=clusters, coordinates=coordinates).then(online)
         mpc = mpc.then(openings_cost(access, lanes, [*greater_than_public_layers(WORD_BITS), 1]))
         mpc = mpc.then(as_words_cost(access, shape))
-        sums = (clusters, 1, coordinates)
-        mpc = mpc.then(opening_cost(parties=parties, words=clusters * coordinates)).then(planes_of_cost(access, sums))
-        whole = clusters * words_for(coordinates) * (WORD_BITS - _FACTOR_BITS)
-        mpc = mpc.then(opening_cost(parties=parties, words=whole))
+        dealt, opened = open_whole_units_cost(access, clusters=clusters, coordinates=coordinates, fraction=_FACTOR_BITS)
         upload = publishing_cost(parties=parties, clusters=clusters, coordinates=coordinates, vouching=True)
-        offline = agreement_cost(access).then(offline).then(deal_bits_cost(access, shape))
-        offline = offline.then(deal_numbers_cost(access, sums))
-        return Traffic(offline=offline, mpc=mpc, upload=upload)
+        offline = agreement_cost(access).then(offline).then(deal_bits_cost(access, shape)).then(dealt)
+        return Traffic(offline=offline, mpc=mpc.then(opened), upload=upload)
 
     def _table(self, coordinates: int) -> "_Table":
         longest = math.ceil(self.norm * 2.0**self.fraction_bits + math.sqrt(coordinates) / 2)

@@ -12,10 +12,9 @@ from torch import Tensor
 from protocols.check import CloisterError
 from protocols.in_process import InProcessParties
 from protocols.parties import OpenedSums
-from protocols.secure_robust import _norms, robust_statistics
+from protocols.secure_robust import _scan, robust_statistics
 from protocols.secure_robust._checked import Range
 from protocols.secure_robust._engine import BITS, WORDS, Engine, Shared
-from protocols.secure_robust._lanes import items_as_lanes
 from protocols.secure_robust.clip import Clip
 from protocols.secure_robust.krum import Krum
 from protocols.secure_robust.nnm import Nnm
@@ -248,24 +247,22 @@ class TestNnm:
 class TestPlantedBugs:
     def test_a_skipped_range_check_lets_a_wrapping_square_pass(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def all_in_range(bits: Engine, values: Shared, *_: object) -> Shared:
-            clusters, members, _ = values.shape
-            packed = items_as_lanes(bits.public(torch.ones(clusters, members, 1, dtype=torch.int64)), 1)
-            return packed.view(clusters, 1, 1, packed.shape[1])
+            return bits.public(torch.ones(*values.shape[:2], 1, 1, dtype=torch.int64))
 
-        monkeypatch.setattr(_norms, "in_range", all_in_range)
+        monkeypatch.setattr(_scan, "in_range", all_in_range)
         with pytest.raises(AssertionError):
             TestNormCheck().test_a_word_whose_square_wraps_around_is_named_and_moves_nothing()
 
     def test_a_range_check_that_looks_at_the_first_coordinate_only_is_seen(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        original: Callable[..., Shared] = _norms.in_range
+        original: Callable[..., Shared] = _scan.in_range
 
         def first(bits: Engine, values: Shared, dealt: object, limits: Range) -> Shared:
             rest = values.take(2, [0] * values.shape[2])
             return original(bits, rest, dealt, limits)
 
-        monkeypatch.setattr(_norms, "in_range", first)
+        monkeypatch.setattr(_scan, "in_range", first)
         with pytest.raises(AssertionError):
             TestNormCheck().test_a_word_whose_square_wraps_around_is_named_and_moves_nothing()
 
