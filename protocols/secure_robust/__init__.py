@@ -21,7 +21,7 @@ lack a part of each mask (`_access`), whose keys they agree on among themselves 
 need no message. Statistics on whole updates also use random numbers in words and in bits (`_conversions`), which
 the first t + 1 members deal; of these sums are all that is used, and one of the dealers is honest. That is the
 price of an honest majority, and what it buys: oblivious transfer, or encryption that can be computed on, would be
-needed for each product with t >= c / 2, where no two coalitions of honest members overlap, and is not offered.
+needed for each product with t >= c / 2, where two sets of c - t members may share nobody, and is not offered.
 
 Memory: all statistics run in waves of coordinates (`_waves`), 32 MiB a live layer, however many coordinates there
 are. Those of whole updates also keep a party's parts of all members' inputs, O(parts x members x d) words, as they

@@ -12,7 +12,7 @@ from protocols.tolerance.conditions import Conditions, Scheme
 from protocols.tolerance.parts import Mask
 from protocols.tolerance.schemes import Private
 
-__all__ = ["OpensSelected", "deviating", "inputs_conditions"]
+__all__ = ["OpensSelected", "OpensSeveral", "deviating", "inputs_conditions"]
 
 Counts = NDArray[np.int64]
 
@@ -39,6 +39,16 @@ class OpensSelected:
 
     def __call__(self, a: Counts, c: int, t: int, revealed: bool) -> Mask:
         return shared(a, c, t, revealed) | ((a + 1 >= self.selected) & (a < c) & revealed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpensSeveral:
+    """What is opened are `opened` sums that depend on all inputs: as many unknown inputs may follow from them."""
+
+    opened: int
+
+    def __call__(self, a: Counts, c: int, t: int, revealed: bool) -> Mask:
+        return shared(a, c, t, revealed) | ((a + self.opened >= c) & (a < c) & revealed)
 
 
 def check_access(c: int, t: int) -> None:

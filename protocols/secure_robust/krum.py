@@ -45,7 +45,7 @@ _LOW = 2**32 - 1
 @dataclass(frozen=True, kw_only=True)
 class Krum:
     """The sum of the `selected` updates with the smallest scores: of c members, a member's score is the sum of its
-    c - tolerate - 2 smallest squared distances to others.
+    c - tolerate - 2 smallest squared distances to others. One selected update is Krum, several are Multi-Krum.
 
     Distances are exact: every coordinate is shown to be so small that no square wraps around, and a member that has a
     larger one is beyond all others. With 16 bits of fraction, coordinates may be up to 128 where there are 10^4, up to

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -15,6 +16,7 @@ from protocols.parties import OpenedSums
 from protocols.secure_robust import _scan, robust_statistics
 from protocols.secure_robust._checked import Range
 from protocols.secure_robust._engine import BITS, WORDS, Engine, Shared
+from protocols.secure_robust.centered_clipping import CenteredClipping
 from protocols.secure_robust.clip import Clip
 from protocols.secure_robust.krum import Krum
 from protocols.secure_robust.nnm import Nnm
@@ -181,6 +183,54 @@ class TestRefusedNorms:
                 robust_statistics.make(robust_statistics.resolve({"name": name, "norm": 200.0})).check_coordinates(
                     coordinates=10**6
                 )
+
+
+class TestCenteredClipping:
+    def test_one_iteration_is_the_mean_of_what_clipping_opens_rounded_down(self) -> None:
+        words = torch.randint(-(2**20), 2**20, (3, 5, 4), generator=torch.Generator().manual_seed(1))
+        clipped = Clip(norm=3.0).reference(words).sums
+        assert torch.equal(CenteredClipping(radius=3.0).reference(words).sums, clipped // 5)
+
+    def test_a_word_whose_square_wraps_around_moves_nothing(self) -> None:
+        words = hostile_clusters(WRAPPING)
+        bound = 1 << Range.widest(3).bits
+        words = words[[not -bound <= word < bound for word in WRAPPING]]
+        assert len(words) > 8
+        opened = opened_by("centered_clipping", words, radius=1.0, iterations=2).sums
+        first = CenteredClipping(radius=1.0).reference(words).sums
+        # The hostile one is out of range in the second step too, so that the others take it alone.
+        others = words[:, [0, 2]] - first[:, None]
+        assert torch.equal(opened, first + Clip(norm=1.0).reference(others).sums // 3)
+
+    @given(seed=st.integers(0, 2**31), iterations=st.integers(1, 3))
+    def test_the_result_stays_within_the_radius_whatever_members_send(self, seed: int, iterations: int) -> None:
+        rng = torch.Generator().manual_seed(seed)
+        sizes = torch.randint(0, 63, (4, 5, 6), generator=rng)
+        words = torch.randint(-(2**63), 2**63 - 1, (4, 5, 6), generator=rng) >> sizes
+        statistic = CenteredClipping(radius=0.01, iterations=iterations)
+        moved = statistic.reference(words).sums.double().norm(dim=1)
+        assert float(moved.max()) <= iterations * (0.01 * UNIT + 1.5 * math.sqrt(6) + 1)
+
+    def test_byzantine_members_move_a_step_by_their_share_of_the_radius(self) -> None:
+        words = torch.randint(-50, 50, (1, 5, 3), generator=torch.Generator().manual_seed(3))
+        statistic, results = CenteredClipping(radius=1.0), []
+        for word in (2**24, -(2**24)):
+            words[0, 4] = torch.tensor([word, 0, 0])
+            results.append(statistic.reference(words).sums.double())
+        # Two results rounded down differ by less than a unit a coordinate more than what is rounded.
+        moved = float((results[0] - results[1]).norm())
+        assert 2 / 5 * 2**-0.25 * UNIT - 2 <= moved <= 2 / 5 * (UNIT + math.sqrt(3) / 2 + 1) + math.sqrt(3)
+
+    def test_as_many_sums_as_unknown_inputs_are_not_predicted_private(self) -> None:
+        once, twice = (CenteredClipping(iterations=each).conditions for each in (1, 2))
+        one, none = np.array([1]), np.array([0])
+        assert not once.exposed(3, one, none)
+        assert twice.exposed(3, one, none)
+        assert not twice.exposed(5, one, none)
+
+    def test_a_radius_beyond_the_range_is_refused(self) -> None:
+        with pytest.raises(CloisterError, match=r"norm = 40000\.0"):
+            CenteredClipping(radius=40000.0)
 
 
 class TestKrum:

@@ -28,6 +28,7 @@ OPENINGS: Mapping[str, Mapping[str, int]] = {
     "sign_majority": {"_majority": 1},
     "norm_check": {"masked < in_range": 1, "masked < planes_of": 1, "contribute": 1, "open_sum": 1},
     "clip": {"masked < in_range": 1, "masked < planes_of": 2, "as_words": 1, "open_whole_units": 1},
+    "centered_clipping": {"masked < in_range": 1, "masked < planes_of": 2, "as_words": 1, "open_whole_units": 1},
     "krum": {"masked < in_range": 1, "masked < planes_of": 1, "as_words": 1, "open_sum": 1},
     "nnm": {"masked < in_range": 1, "masked < planes_of": 2, "as_words": 1, "middle_of": 1},
 }
@@ -37,6 +38,7 @@ RESULTS: Mapping[str, tuple[int, ...]] = {
     "sign_majority": (2,),
     "norm_check": (1, COORDINATES),  # a bit a member; words
     "clip": (44,),  # planes of whole units
+    "centered_clipping": (44,),
     "krum": (COORDINATES,),
     "nnm": (64,),
 }
