@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.meta import clean
+from tests.meta import clean, mutate
 from tests.meta.mutants import LISTED, MUTANTS, OWN, Mutant
 from tests.meta.plant import plant, planted_source
 
@@ -88,6 +88,27 @@ def test_every_listed_bug_is_planted_and_at_least_twenty_of_our_own() -> None:
     assert len(OWN) >= 20
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
     assert sum(mutant.private for mutant in MUTANTS) >= 10
+
+
+@pytest.mark.parametrize("module", sorted(mutate.CORE))
+def test_a_module_of_the_core_and_its_own_tests_are_there(module: str) -> None:
+    tests = [argument for argument in mutate.CORE[module] if argument.endswith(".py")]
+    assert tests
+    assert all((ROOT / path).is_file() for path in (module, *tests))
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ("def f(x: int | str) -> None:\n    y: int = x + 1\n", True),
+        ("def f(x: int) -> int | None:\n    y: int | str = x + 1\n", True),
+        ("def f(x: int) -> None:\n    y: int = x - 1\n", False),
+        ("def f(z: int) -> None:\n    y: int = x + 1\n", False),
+    ],
+)
+def test_a_change_of_types_alone_is_told_from_one_that_tests_could_see(changed: str, expected: bool) -> None:
+    source = "def f(x: int) -> None:\n    y: int = x + 1\n"
+    assert mutate.only_annotations(source, changed) == expected
 
 
 @pytest.mark.xdist_group("hunt")
