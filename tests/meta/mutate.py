@@ -15,9 +15,10 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -76,25 +77,37 @@ class Change:
         return "\n".join(lines)
 
 
-def changes_of(module: str) -> Iterator[Change]:
-    """Yield every change that cosmic-ray knows for the module, but those of type annotations, which no test can see."""
+def candidates_of(module: str) -> list[tuple[str, str, int]]:
+    """Return (module, operator, number) of every place of the module that cosmic-ray knows to change."""
+    from cosmic_ray.ast import ast_nodes, get_ast
+    from cosmic_ray.operators.provider import OperatorProvider
+
+    operators, nodes = OperatorProvider(), list(ast_nodes(get_ast((ROOT / module).read_text())))
+    counts = {
+        name: sum(1 for node in nodes for _ in operators[name]().mutation_positions(node))
+        for name in operators
+        if name not in _NEED_NAMES
+    }
+    return [(module, name, number) for name, count in counts.items() for number in range(count)]
+
+
+def change_of(module: str, operator: str, number: int) -> Change | None:
+    """Return the change, or None where the source does not compile any more, or differs in type annotations alone."""
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.operators.provider import OperatorProvider
 
-    source, operators = (ROOT / module).read_text(), OperatorProvider()
-    for name in operators:
-        if name in _NEED_NAMES:
-            continue
-        occurrence = 0
-        while (changed := mutate_code(source, operators[name](), occurrence)) is not None:
-            occurrence += 1
-            if _compiles(changed) and not only_annotations(source, changed):
-                yield Change(module=module, operator=name, source=changed)
+    source = (ROOT / module).read_text()
+    changed = mutate_code(source, OperatorProvider()[operator](), number)
+    if changed is None or not _compiles(changed) or only_annotations(source, changed):
+        return None
+    return Change(module=module, operator=operator, source=changed)
 
 
 def _compiles(source: str) -> bool:
     try:
-        compile(source, "changed", "exec")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # `is` with a number
+            compile(source, "changed", "exec")
     except SyntaxError:
         return False
     return True
@@ -159,15 +172,15 @@ def main() -> int:
     parser.add_argument("--module", action="append", choices=sorted(CORE))
     parser.add_argument("--seconds", type=float, default=float("inf"))
     options = parser.parse_args()
-    every = [change for module in options.module or CORE for change in changes_of(module)]
-    order = np.random.default_rng(options.seed).permutation(len(every))
-    chosen = [every[int(place)] for place in order[: options.sample]]
+    places = [place for module in options.module or CORE for place in candidates_of(module)]
+    order = np.random.default_rng(options.seed).permutation(len(places))
+    every = filter(None, (change_of(*places[int(number)]) for number in order))
     warm_up()
-    print(f"{len(chosen)} of {len(every)} changes, seed {options.seed}", flush=True)
+    print(f"{options.sample or 'all'} of about {len(places)} changes, seed {options.seed}", flush=True)
     counts: Counter[str] = Counter()
     survivors: list[Change] = []
     started = time.monotonic()
-    for change in chosen:
+    for change in islice(every, options.sample):
         if time.monotonic() - started > options.seconds:
             break
         begun, outcome = time.monotonic(), outcome_of(change)
