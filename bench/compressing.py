@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from bench.cell import Cell
@@ -41,9 +42,8 @@ def with_memory(federation: Federation, updates: Tensor) -> Tensor:
     """
     if not federation.compressor.error_feedback:
         return updates
-    errors = federation.recall.errors_of(federation.numbers, federation.everybody, updates)
-    whole, left = corrected(federation.code, updates, errors)
-    federation.recall.keep_errors(federation.numbers, left)
+    errors, there = federation.recall.errors(federation.everybody, updates), torch.from_numpy(federation.numbers)
+    whole, errors[there] = corrected(federation.code, updates, errors[there])
     return whole
 
 

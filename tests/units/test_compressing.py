@@ -21,7 +21,7 @@ from bench.outcome import Decision
 from bench.round import _moved, _train, run_round
 from bench.setting import Federation
 from protocols.aggregators import NOTHING, aggregators
-from protocols.compression import Code, compressors
+from protocols.compression import PLAIN, Code, compressors
 from protocols.in_process import InProcessParties
 from protocols.playable import playable
 from protocols.randomness import public_stream
@@ -289,7 +289,7 @@ class TestAttacks:
         assert bool((aware.norm(dim=1) > 1.3 * packed.norm(dim=1)).all())
 
     def test_without_compression_it_reverses_the_update(self) -> None:
-        world = make_world()
+        world = dataclasses.replace(make_world(), code=PLAIN)
         assert torch.allclose(send({"name": "compression_aware"}, look("own", world)), -world.own, rtol=1e-14, atol=0)
 
     def test_it_holds_back_and_releases(self) -> None:
