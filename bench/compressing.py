@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from bench.cell import Cell
@@ -41,9 +42,8 @@ def with_memory(federation: Federation, updates: Tensor) -> Tensor:
     """
     if not federation.compressor.error_feedback:
         return updates
-    errors = federation.recall.errors_of(federation.numbers, federation.everybody, updates)
-    whole, left = corrected(federation.code, updates, errors)
-    federation.recall.keep_errors(federation.numbers, left)
+    errors, there = federation.recall.errors(federation.everybody, updates), torch.from_numpy(federation.numbers)
+    whole, errors[there] = corrected(federation.code, updates, errors[there])
     return whole
 
 
@@ -57,9 +57,8 @@ def updates_of(federation: Federation, rows: Tensor) -> Tensor:
     return federation.code.decompress(rows) if federation.compressor.linear else rows
 
 
-def with_residue(federation: Federation, combined: Tensor) -> Tensor:
+def with_residue(combined: Tensor, residue: Tensor | None) -> Tensor:
     """Return the combined row with what the server has not decoded so far, if it remembers that."""
-    residue = federation.recall.residue
     return combined if residue is None else combined + residue
 
 

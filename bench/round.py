@@ -177,7 +177,7 @@ def _moved(federation: Federation, model: Tensor, decision: Decision, round_inde
     if decision.combined is None:
         return model
     noisy = decision.combined + result_noise(federation, decision.sensitivity, round_index)
-    whole = with_residue(federation, noisy)
+    whole = with_residue(noisy, federation.recall.residue)
     step = updates_of(federation, whole[None])[0]
     if federation.compressor.server_memory:
         federation.recall.residue = whole - federation.code.compress(step[None])[0]
