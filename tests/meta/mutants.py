@@ -26,7 +26,7 @@ class Mutant:
 
 
 _SECRETS = "protocols/secret_source.py"
-_VERIFIED = "protocols/secure_sum/_verified.py"
+_VERIFIED = "protocols/secure_sum/_verified_plan.py"
 _BULLETIN = "protocols/secure_sum/_bulletin.py"
 _SHAMIR = "protocols/secure_sum/shamir.py"
 _BEACON = "protocols/beacons/shared.py"

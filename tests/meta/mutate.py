@@ -31,6 +31,7 @@ __all__ = ["CORE", "only_annotations"]
 CORE: dict[str, tuple[str, ...]] = {
     "protocols/ring.py": ("tests/units/test_ring.py",),
     "protocols/field.py": ("tests/units/test_field.py",),
+    "protocols/field_arithmetic.py": ("tests/units/test_field.py",),
     "protocols/polynomials.py": ("tests/units/test_polynomials.py",),
     "protocols/reed_solomon.py": ("tests/units/test_reed_solomon.py",),
     "protocols/randomness.py": ("tests/units/test_randomness.py",),
