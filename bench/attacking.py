@@ -159,14 +159,16 @@ def _aggregate(
     who = torch.from_numpy(senders)
     terms = 2 * max(clustering.sizes)
     given = cache(partial(guessed, federation, moment.model, clustering, moment.round_index))
-    code, packed, residue = federation.code, federation.code.compress(sent), federation.recall.residue
+    code, residue = federation.code, federation.recall.residue
+    packed = cache(partial(code.compress, sent))
 
     def sums_of(rows: Tensor) -> tuple[Tensor, Tensor]:
-        others = packed.new_zeros(len(sizes), packed.shape[1]).index_add_(0, home[~who], packed[~who])
+        known = packed()
+        others = known.new_zeros(len(sizes), known.shape[1]).index_add_(0, home[~who], known[~who])
         return others.index_add_(0, home[who], rows) / sizes[:, None], sizes
 
     def statistics_of(rows: Tensor) -> tuple[Tensor, Tensor]:
-        everybody = packed.clone()
+        everybody = packed().clone()
         everybody[who] = rows
         words = federation.ring.encode(everybody, terms=terms)
         return means_in_the_clear(federation.protocol, federation.ring, words, clustering)

@@ -38,12 +38,14 @@ def with_memory(federation: Federation, updates: Tensor) -> Tensor:
     """Return what all would honestly compress, (n, d): the updates, with what their messages have left out so far.
 
     Every process remembers as an honest one does, also a Byzantine one, whatever it then sends; and what was sent
-    counts as arrived, also where the sum of its cluster fails.
+    counts as arrived, also where the sum of its cluster fails. Who was left with numbers that are not finite forgets
+    them: that is never an honest one, whose training would have ended.
     """
     if not federation.compressor.error_feedback:
         return updates
     errors, there = federation.recall.errors(federation.everybody, updates), torch.from_numpy(federation.numbers)
-    whole, errors[there] = corrected(federation.code, updates, errors[there])
+    whole, left = corrected(federation.code, updates, errors[there])
+    errors[there] = torch.where(torch.isfinite(left).all(dim=1, keepdim=True), left, 0.0)
     return whole
 
 

@@ -152,6 +152,18 @@ class TestMemory:
         for _ in range(2):
             assert torch.equal(with_memory(federation, rows_of(federation)), rows_of(federation))
 
+    def test_a_process_whose_numbers_are_not_finite_spoils_no_memory_but_forgets_its_own(self, digits: Dataset) -> None:
+        federation, clean = (federation_of(digits, FED_BACK) for _ in range(2))
+        updates = rows_of(federation)
+        poisoned = updates.clone()
+        poisoned[4, 7] = math.nan
+        with_memory(federation, poisoned)
+        with_memory(clean, updates)
+        found, expected = (with_memory(each, torch.zeros_like(updates)) for each in (federation, clean))
+        others = torch.arange(9) != 4
+        assert torch.equal(found[others], expected[others])
+        assert not bool(found[4].any())
+
     def test_what_the_server_has_decoded_and_kept_is_all_that_it_got(self, digits: Dataset) -> None:
         """Sketches of whole numbers: in float64 exactly, and the models are whole numbers as well."""
         federation = federation_of(digits, SKETCH)
@@ -287,6 +299,17 @@ class TestAttacks:
         packed = world.code.compress(send({"name": "sign_flip", "scale": 1.0}, look("own", world)))
         aware = world.code.compress(send({"name": "compression_aware"}, look("own", world)))
         assert bool((aware.norm(dim=1) > 1.3 * packed.norm(dim=1)).all())
+
+    def test_knowing_the_mask_is_what_breaks_the_mean(self, digits: Dataset, parties: InProcessParties) -> None:
+        """Four of twenty reverse updates of honest length: in all coordinates the model learns, in the kept ones not.
+
+        Four senders reverse a fifth of the mean; with sqrt(d / k) = 5 times their length they outweigh the others.
+        """
+        axes = {"n": 20, "f": 4, "rounds": 8, "local_steps": 5, "learning_rate": 0.5, "aggregator": "mean", **SINGLE}
+        mask, attacks_tried = {"name": "rand_k", "k": 0.04}, ({"name": "sign_flip", "scale": 1.0}, "compression_aware")
+        cells = [one_cell(mask, attack=attack, **axes) for attack in attacks_tried]
+        unaware, aware = (run_cell(cell, digits, parties).metrics["accuracy"] for cell in cells)
+        assert unaware > 2 * aware
 
     def test_without_compression_it_reverses_the_update(self) -> None:
         world = dataclasses.replace(make_world(), code=PLAIN)
