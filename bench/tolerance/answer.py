@@ -88,6 +88,7 @@ class Answer:
             "p_fail": found.fail.value,
             "union_bound": found.union_bound,
             "engines": {side: probability.engine for side, probability in sides_.items()},
+            "because": {side: probability.because for side, probability in sides_.items() if probability.because},
             "bounds": {side: [probability.lower, probability.upper] for side, probability in sides_.items()},
             "broken_clusters_mean": self.broken and self.broken.mean,
             "broken_clusters": self.broken and self.broken.law and list(self.broken.law),

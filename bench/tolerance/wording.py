@@ -139,7 +139,9 @@ def _verdict(answer: Answer) -> str:
     target, fail = answer.question.target, answer.analysis.fail
     if target is not None:
         return f"the target {target:g} is {'met' if fail.upper <= target else 'missed'}"
-    return f"between that and {shown(fail.lower)}" if fail.engine == "bounds" else _how(fail.engine)
+    if fail.engine == "bounds":
+        return f"a bound, and not below {shown(fail.lower)}, because {fail.because}"
+    return _how(fail.engine)
 
 
 def _how(engine: str) -> str:
