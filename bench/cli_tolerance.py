@@ -29,6 +29,10 @@ CheckedInputs = Annotated[
 ]
 Policy = Annotated[str, typer.Option(help="How clusters are formed.")]
 Aggregator = Annotated[str, typer.Option(help="The rule that combines the clusters.")]
+Pre = Annotated[
+    str,
+    typer.Option(help='Before the rule: nnm, bucketing,nnm or {name="bucketing",size=3}; what it withstands counts.'),
+]
 PlacementName = Annotated[
     str | None,
     typer.Option(
@@ -56,6 +60,7 @@ def tolerance(  # noqa: PLR0917 - the options of one command
     checked_inputs: CheckedInputs = False,
     policy: Policy = "random",
     aggregator: Aggregator = "median",
+    pre: Pre = "none",
     target: Annotated[float | None, typer.Option(help="The failure probability to stay below, such as 1e-6.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds, with clusters drawn anew if the policy does.")] = None,
     placement: PlacementName = None,
@@ -87,6 +92,7 @@ def tolerance(  # noqa: PLR0917 - the options of one command
         ),
         policy=policy,
         aggregator=aggregator,
+        pre=pre,
         target=target,
         rounds=rounds,
         placement=placement,
@@ -146,6 +152,7 @@ def simulate(  # noqa: PLR0917 - the options of one command
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Processes that always act together, for sticky.")] = None,
     aggregator: Aggregator = "median",
+    pre: Pre = "none",
     placement: PlacementName = None,
     domains: Domains = None,
     moves: Moves = 0,
@@ -175,6 +182,7 @@ def simulate(  # noqa: PLR0917 - the options of one command
         ),
         policy=policy,
         aggregator=aggregator,
+        pre=pre,
         placement=placement,
         domains=domains,
         moves=moves,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.chain import chain_label
 from bench.tolerance.designs import Designs, designs
 from bench.tolerance.question import Question
 from protocols.check import CloisterError
@@ -82,6 +83,7 @@ class Answer:
             "domains_failing": asked.setting(self.groups).failing if asked.placement == "by_domain" else None,
             "moves": asked.aimed if asked.placement == "targeted" else None,
             "aggregator": asked.aggregator,
+            "pre": chain_label(asked.pre, str),
             "p_private_fail": found.private.value,
             "p_correct_fail": found.correct.value,
             "p_live_fail": found.live.value,

@@ -35,7 +35,7 @@ def describe(answer: Answer) -> list[str]:
     threshold = f", threshold {scheme.threshold}" if scheme.threshold else ""
     lines = [
         f"{faults.n} processes, {who}{_placement_words(answer)}; {_sizes_words(answer.groups)}, {asked.policy}; "
-        f"{scheme.protocol} ({scheme.mode}{threshold}); {asked.aggregator}",
+        f"{scheme.protocol} ({scheme.mode}{threshold}); {asked.rule_name}",
         f"private  fails with probability {shown(found.private.value)}: {_why_private(answer)}",
         f"correct  fails with probability {shown(found.correct.value)}: {_why_correct(answer)}",
         f"live     fails with probability {shown(found.live.value)}: {_why_live(answer)}",
@@ -125,9 +125,9 @@ def _least_exposed(conditions: Conditions, size: int, crashed: int) -> str:
 def _why_correct(answer: Answer) -> str:
     m, most = clusters_of(answer.groups), answer.tolerate
     if most < 0:
-        return f"{answer.question.aggregator} is not defined for {m} clusters"
+        return f"{answer.question.rule_name} is not defined for {m} clusters"
     inputs = "broken" if answer.question.conditions.checked_inputs else "with a Byzantine member"
-    return f"{answer.question.aggregator} withstands {most} of {m} clusters {inputs} or lost"
+    return f"{answer.question.rule_name} withstands {most} of {m} clusters {inputs} or lost"
 
 
 def _why_live(answer: Answer) -> str:

@@ -426,6 +426,21 @@ def test_the_first_round_of_many_seeds_fails_as_often_as_the_law_says(placement:
         assert abs(count / trials - side.value) <= 6 * math.sqrt(side.value * (1 - side.value) / trials) + 1e-12
 
 
+def test_what_comes_before_the_rule_is_in_the_forecast_and_in_what_is_seen() -> None:
+    """Ten clusters, of which a median withstands four, and two after buckets of two: three faults are too many then.
+
+    Within six standard deviations of 300 drawings (2e-9); the median alone withstands all of them.
+    """
+    given: dict[str, Any] = {"faulty": "3", "rounds": 300, "protocol": "additive"}
+    plain, bucketed = (simulate(asked(pre=pre, **given)).as_json() for pre in ("none", "bucketing"))
+    assert (plain["sides"]["correct"]["observed"], plain["sides"]["correct"]["predicted"]) == (0.0, 0.0)
+    found = bucketed["sides"]["correct"]
+    # P(three faults in three clusters of six) by hand: the second misses 5 of 59, the third 10 of 58.
+    expected = 54 / 59 * 48 / 58
+    assert found["predicted"] == pytest.approx(expected, rel=1e-9)
+    assert abs(found["observed"] - expected) <= 6 * math.sqrt(expected * (1 - expected) / 300)
+
+
 def test_who_moves_keeps_its_kind_of_fault_among_the_faulty() -> None:
     world = World(asked(placement="targeted", moves=2, faulty="6", crash="3", curious="3"))
     world.advance()
