@@ -31,6 +31,10 @@ CheckedInputs = Annotated[
 ]
 Policy = Annotated[str, typer.Option(help="How clusters are formed.")]
 Aggregator = Annotated[str, typer.Option(help="The rule that combines the clusters.")]
+Pre = Annotated[
+    str,
+    typer.Option(help='Before the rule: nnm, bucketing,nnm or {name="bucketing",size=3}; what it withstands counts.'),
+]
 PlacementName = Annotated[
     str | None,
     typer.Option(
@@ -58,6 +62,7 @@ def tolerance(  # noqa: PLR0917 - the options of one command
     checked_inputs: CheckedInputs = False,
     policy: Policy = "random",
     aggregator: Aggregator = "median",
+    pre: Pre = "none",
     target: Annotated[float | None, typer.Option(help="The failure probability to stay below, such as 1e-6.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds, with clusters drawn anew if the policy does.")] = None,
     placement: PlacementName = None,
@@ -89,6 +94,7 @@ def tolerance(  # noqa: PLR0917 - the options of one command
         ),
         policy=policy,
         aggregator=aggregator,
+        pre=pre,
         target=target,
         rounds=rounds,
         placement=placement,
@@ -148,6 +154,7 @@ def simulate(  # noqa: PLR0917 - the options of one command
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Processes that always act together, for sticky.")] = None,
     aggregator: Aggregator = "median",
+    pre: Pre = "none",
     placement: PlacementName = None,
     domains: Domains = None,
     moves: Moves = 0,
@@ -177,6 +184,7 @@ def simulate(  # noqa: PLR0917 - the options of one command
         ),
         policy=policy,
         aggregator=aggregator,
+        pre=pre,
         placement=placement,
         domains=domains,
         moves=moves,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.chain import chain_label
 from bench.tolerance.designs import Designs, designs
 from bench.tolerance.question import Question
 from protocols.check import CloisterError
@@ -82,12 +83,14 @@ class Answer:
             "domains_failing": asked.setting(self.groups).failing if asked.placement == "by_domain" else None,
             "moves": asked.aimed if asked.placement == "targeted" else None,
             "aggregator": asked.aggregator,
+            "pre": chain_label(asked.pre, str),
             "p_private_fail": found.private.value,
             "p_correct_fail": found.correct.value,
             "p_live_fail": found.live.value,
             "p_fail": found.fail.value,
             "union_bound": found.union_bound,
             "engines": {side: probability.engine for side, probability in sides_.items()},
+            "because": {side: probability.because for side, probability in sides_.items() if probability.because},
             "bounds": {side: [probability.lower, probability.upper] for side, probability in sides_.items()},
             "broken_clusters_mean": self.broken and self.broken.mean,
             "broken_clusters": self.broken and self.broken.law and list(self.broken.law),

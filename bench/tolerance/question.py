@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 from fractions import Fraction
 
+from bench.chain import Chain, chained, links_of, resolve_chain
+from bench.experiment import parse_setting
 from protocols import check
 from protocols.aggregators import Aggregator, aggregators
 from protocols.check import CloisterError
 from protocols.clustering import clusterings
+from protocols.composition import composed
+from protocols.registry import Spec
 from protocols.tolerance.analysis import Faults
 from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.parts import Groups, clusters_of, size_groups
@@ -16,6 +20,7 @@ from protocols.tolerance.policies import PLACEMENTS, POLICIES, Policy
 __all__ = ["Question", "ask"]
 
 _MOST_SIZES = 5000
+_NOTHING = Spec(name="none", parameters=())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +28,8 @@ class Question:
     """One design to judge; `sizes` are the cluster sizes asked about, empty for the best one.
 
     `placement`, `domains` and `moves` say how faults arise, `every` for how many rounds clusters are kept, `levels`
-    the least parts of a group of the hierarchical policy, level by level, `coordinates` the length of an update.
+    the least parts of a group of the hierarchical policy, level by level, `coordinates` the length of an update. `pre`
+    is what the cluster means go through before the rule.
 
     Raises: CloisterError for a policy whose law is not known, numbers that do not fit, or a target outside 0..1.
     """
@@ -41,6 +47,7 @@ class Question:
     every: int = 1
     levels: tuple[int, ...] = (3,)
     coordinates: int = 10_000
+    pre: Spec | Chain = _NOTHING
 
     def __post_init__(self) -> None:
         clusterings.entry(self.policy)
@@ -80,8 +87,14 @@ class Question:
 
     @property
     def rule(self) -> Aggregator:
-        """The outer rule."""
-        return aggregators.make(aggregators.resolve(self.aggregator))
+        """The outer rule, after what comes before it."""
+        return composed(*chained(self.pre), rule=aggregators.make(aggregators.resolve(self.aggregator)))
+
+    @property
+    def rule_name(self) -> str:
+        """What comes before the rule and the rule, in words."""
+        steps = [link.name for link in links_of(self.pre) if link.name != _NOTHING.name]
+        return " + ".join([*steps, self.aggregator])
 
     @property
     def aimed(self) -> int:
@@ -154,6 +167,11 @@ def _levels_of(text: str) -> tuple[int, ...]:
     return levels
 
 
+def _chain_of(text: str) -> Spec | Chain:
+    _, values = parse_setting(f"pre={text}")
+    return resolve_chain(values)
+
+
 def ask(
     *,
     n: int,
@@ -172,6 +190,7 @@ def ask(
     every: int = 1,
     levels: str = "3",
     coordinates: int = 10_000,
+    pre: str = "none",
 ) -> Question:
     """Return the question that the command line's words ask; CloisterError for words that make no sense.
 
@@ -197,4 +216,5 @@ def ask(
         every=every,
         levels=_levels_of(levels),
         coordinates=coordinates,
+        pre=_chain_of(pre),
     )

@@ -36,7 +36,7 @@ def describe(answer: Answer) -> list[str]:
     threshold = f", threshold {scheme.threshold}" if scheme.threshold else ""
     lines = [
         f"{faults.n} processes, {who}{_placement_words(answer)}; {_sizes_words(answer.groups)}, {asked.policy}; "
-        f"{scheme.protocol} ({scheme.mode}{threshold}); {asked.aggregator}",
+        f"{scheme.protocol} ({scheme.mode}{threshold}); {asked.rule_name}",
         f"private  fails with probability {shown(found.private.value)}: {_why_private(answer)}",
         f"correct  fails with probability {shown(found.correct.value)}: {_why_correct(answer)}",
         f"live     fails with probability {shown(found.live.value)}: {_why_live(answer)}",
@@ -130,8 +130,8 @@ def _least_exposed(conditions: Conditions, size: int, crashed: int) -> str:
 def _why_correct(answer: Answer) -> str:
     m, most = clusters_of(answer.groups), answer.tolerate
     if most < 0:
-        return f"{answer.question.aggregator} is not defined for {m} clusters"
-    return f"{answer.question.aggregator} withstands {most} of {m} clusters {_tainted_words(answer)}"
+        return f"{answer.question.rule_name} is not defined for {m} clusters"
+    return f"{answer.question.rule_name} withstands {most} of {m} clusters {_tainted_words(answer)}"
 
 
 def _tainted_words(answer: Answer) -> str:
@@ -154,7 +154,9 @@ def _verdict(answer: Answer) -> str:
     target, fail = answer.question.target, answer.analysis.fail
     if target is not None:
         return f"the target {target:g} is {'met' if fail.upper <= target else 'missed'}"
-    return f"between that and {shown(fail.lower)}" if fail.engine == "bounds" else _how(fail.engine)
+    if fail.engine == "bounds":
+        return f"a bound, and not below {shown(fail.lower)}, because {fail.because}"
+    return _how(fail.engine)
 
 
 def _how(engine: str) -> str:
