@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -49,9 +50,11 @@ _MEASURED = (
     "bytes_offline",
     "bytes_upload",
     "bytes_exchange",
+    "bytes_beacon",
     "bytes_per_process_round",
     "mpc_rounds",
     "sum_exact",
+    "beacon_s",
     "train_s",
     "mpc_s",
     "runtime_s",
@@ -59,6 +62,8 @@ _MEASURED = (
 )
 RESULT_COLUMNS = ("status", "error", *PLUGINS, *NUMBERS, *_MEASURED, "key")
 CURVE_COLUMNS = ("key", *PLUGINS, "seed", "round", "accuracy", "loss", "bytes", "seconds")
+# Columns that later versions have added, and what holds of every run before.
+_ADDED: Mapping[str, Any] = MappingProxyType({"beacon": "given", "bytes_beacon": 0, "beacon_s": 0.0})
 _STATUSES = ("ok", "failed", "skipped")
 _TEXTS = ("epsilon", "error", "predicted_why", "observed_why", "contradicted", "class_accuracies")
 _FLAGS = ("sum_exact", *(column for column in JUDGED if column.startswith(("predicted_", "observed_"))))
@@ -176,6 +181,7 @@ def load_results(directory: Path) -> pd.DataFrame:
     path = _existing(directory, "results.csv")
     try:
         table = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str))
+        table = table.assign(**{column: value for column, value in _ADDED.items() if column not in table})
         absent = [column for column in RESULT_COLUMNS if column not in table]
         numbers = [] if absent else [name for name in (*NUMBERS, *_MEASURED) if name not in (*_TEXTS, *_FLAGS)]
         texts = [name for name in numbers if not pd.api.types.is_numeric_dtype(table[name])]
