@@ -64,10 +64,11 @@ def _round_s(cell: Cell, dataset: Dataset) -> float:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the workers do
     try:
-        federation = build(cell, dataset)
-        model = torch.zeros(federation.network.dimension)
-        run_round(federation, model, 0, _PricedParties())
         parties = _PricedParties()
+        federation = build(cell, dataset, parties)
+        model = torch.zeros(federation.network.dimension)
+        run_round(federation, model, 0, parties)
+        parties.priced_s = 0.0
         started = time.perf_counter()
         outcome = run_round(federation, model, 1, parties)
         score_models(partial(score, federation.network, dataset=dataset, attack=None), outcome.model, outcome.exchange)
