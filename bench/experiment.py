@@ -29,6 +29,7 @@ DEFAULTS: Mapping[str, Any] = {
     "aggregator": "median",
     "topology": "server",
     "exchange": "gossip",
+    "compression": "none",
     "privacy": "none",
     **NUMBERS,
 }

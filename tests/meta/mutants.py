@@ -367,11 +367,32 @@ OWN: tuple[Mutant, ...] = (
         killers=("tests/units/test_ring.py",),
     ),
     Mutant(
-        name="digests of opened sums are not compared",
+        name="vouchers for opened sums are not looked at",
         module="protocols/secure_sum/_publish.py",
         old="    if wrong:\n",
         new="    if wrong and not wrong:\n",
         killers=("tests/properties/test_faults.py", "-k", "other_words_to_one_party"),
+    ),
+    Mutant(
+        name="a voucher leaves out the last word of the sums",
+        module="protocols/secure_sum/_publish.py",
+        old="    maker.authenticate_additional_data(sums)\n",
+        new="    maker.authenticate_additional_data(sums[:-8])\n",
+        killers=("tests/units/test_publish.py",),
+    ),
+    Mutant(
+        name="a voucher fits every batch",
+        module="protocols/secure_sum/_publish.py",
+        old='use.to_bytes(_TAG_BYTES, "big")',
+        new="bytes(_TAG_BYTES)",
+        killers=("tests/units/test_publish.py",),
+    ),
+    Mutant(
+        name="all vouchers are under a key that everybody knows",
+        module="protocols/secure_sum/_publish.py",
+        old='party.keys.secrets.token(purpose="voucher", use=party.use, size=_KEY_BYTES)',
+        new="bytes(_KEY_BYTES)",
+        killers=("tests/units/test_publish.py",),
     ),
     Mutant(
         name="every signature is accepted",
