@@ -17,6 +17,7 @@ from bench.chain import real_links
 from bench.columns import columns_of, point_of
 from bench.data import Dataset
 from bench.decentralised import known_model, score_models
+from bench.drawing import Draws
 from bench.judging import Epoch
 from bench.metrics import score
 from bench.models import models
@@ -30,6 +31,7 @@ from bench.rules import rule_of
 from bench.setting import Federation, Past
 from bench.training import ClientData, LocalTraining, make_client_data
 from bench.workers import workers
+from protocols.beacons import Company
 from protocols.clustering import clusterings
 from protocols.compression import PLAIN, compressors
 from protocols.decentralised.graph import Graph
@@ -50,6 +52,7 @@ _LATER: Mapping[str, Any] = MappingProxyType(
         "placement": {"name": "uniform"},
         "topology": {"name": "server"},
         "exchange": {"name": "none"},
+        "beacon": {"name": "given"},
         "compression": {"name": "none"},
         "worker": {"name": "sgd"},
         "pre": {"name": "none"},
@@ -76,13 +79,16 @@ def largest_cluster(cell: Cell) -> int:
     return max(cluster_sizes(cell))
 
 
-def build(cell: Cell, dataset: Dataset) -> Federation:
+def build(cell: Cell, dataset: Dataset, company: Company | None = None) -> Federation:
     """Return the parts of a cell; each random choice has a stream of its own.
+
+    The company runs the cell's beacon, if any is run; None: threads of this process do.
 
     Cells of one seed share their data, batches, uniform faults and start, so that they compare; they do not share
     their privacy noise, which would cancel in the difference of two cells' results.
 
-    Raises: CloisterError for a fact that the policy or the placement lacks, or a placement that leaves nobody honest.
+    Raises: CloisterError for a fact that the policy or the placement lacks, or a placement that leaves nobody honest;
+    NetworkError where a placement sees clusters whose beacon cannot be run.
     """
     parts = _deal(cell, dataset)
     population = make_population(cell, dataset.y_train.numpy(), parts, dataset.classes)
@@ -102,6 +108,7 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         poisoning=Poisoning(clean, (), classes=dataset.classes, network=network, seed=cell.seed),
         past=None,
         policy=clusterings.make(cell.clustering),
+        draws=Draws(cell, company),
         cluster_size=cell.cluster_size,
         protocol=cell.protocol,
         conditions=conditions_under(cell.protocol, deviating=_deviates(cell)),
@@ -227,7 +234,7 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
     Raises: CloisterError, NetworkError.
     """
     started = time.perf_counter()
-    federation = build(cell, dataset)
+    federation = build(cell, dataset, parties)
     generator = torch.Generator().manual_seed(int(public_stream(cell.seed, "model").integers(2**31)))
     model = federation.network.initial(generator)
     attack = cell.attack if cell.f else None
@@ -264,5 +271,6 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
     final, exchanged = score_models(score_one, model, outcomes[-1].exchange if outcomes else None)
     metrics = columns_of(cell, federation, final, outcomes, ledger=ledger, curve=curve)
     metrics |= {**epoch.columns(), **exchanged, "diverged_round": diverged_round}
+    metrics["beacon_s"] = federation.draws.seconds
     metrics["runtime_s"] = time.perf_counter() - started
     return CellResult(metrics=metrics, curve=curve)

@@ -11,6 +11,7 @@ from attacks.plan import Plan, Split, assign, specs_of
 from bench.cell import NUMBERS, PLUGINS, Cell, resolve
 from bench.compressing import unfit_compression
 from bench.data import Dataset
+from bench.drawing import unfit_beacon
 from bench.experiment import Experiment
 from bench.federation import cluster_sizes
 from bench.misconduct import unfit_misconduct
@@ -51,14 +52,17 @@ def _expand_block(block: Mapping[str, tuple[Any, ...]]) -> Iterator[Cell]:
 def _canonical(axes: dict[str, Any]) -> dict[str, Any]:
     """Return the axes with one value where an axis means nothing, so that no cell is run twice.
 
-    With a server clusters exchange nothing; without one there is nobody to run the aggregator, nor anything before it;
-    and `singletons` and `single` have the cluster size of their name.
+    Clusters that do not change with a seed need no beacon. With a server clusters exchange nothing; without one there
+    is nobody to run the aggregator, nor anything before it; and `singletons` and `single` have the cluster size of
+    their name.
     """
     if PLUGINS["topology"].entry(axes["topology"].name).facts.get("server"):
         axes = {**axes, "exchange": PLUGINS["exchange"].resolve("none")}
     else:
         axes = {**axes, "pre": resolve("pre", "none"), "aggregator": PLUGINS["aggregator"].resolve("mean")}
     registry = PLUGINS["clustering"]
+    if not registry.entry(axes["clustering"].name).facts.get("drawn"):
+        axes = {**axes, "beacon": PLUGINS["beacon"].resolve("given")}
     if not registry.entry(axes["clustering"].name).facts.get("ignores_size"):
         return axes
     alone = registry.make(axes["clustering"]).smallest_cluster(2) == 1
@@ -94,6 +98,7 @@ def skip_reason(cell: Cell, dataset: Dataset) -> str | None:
         or _unfit_noise(cell)
         or _unfit_placement(cell)
         or _unfit_policy(cell)
+        or unfit_beacon(cell)
         or _unfit_topology(cell, len(sizes))
         or _unfit_attack(cell)
         or unfit_misconduct(cell, sizes)

@@ -35,7 +35,8 @@ class RoundOutcome:
     opened sum, and `opened` the clusters with their means, by their numbers among all. `exchange` is how the clusters'
     exchange went, None where there is a server; `deviation` and `excluded` are what bench.measures makes columns of;
     `named` are the processes that a protocol named as cheats, `byzantine` those that are, and `lost_bytes` went into
-    sums that opened nothing. `sum_exact` is about the clusters in which nobody misbehaved.
+    sums that opened nothing. `sum_exact` is about the clusters in which nobody misbehaved. `drawn` is what
+    a beacon sent for new clusters.
     """
 
     model: Tensor
@@ -57,13 +58,19 @@ class RoundOutcome:
     lost_bytes: int
     sum_exact: bool
     traffic: Traffic
+    drawn: Traffic
     train_s: float
     mpc_s: float
 
     @property
+    def exchange_bytes(self) -> int:
+        """The bytes of the exchange between clusters."""
+        return 0 if self.exchange is None else self.exchange.cost.wire_bytes
+
+    @property
     def wire_bytes(self) -> int:
-        """All bytes on the wire: of the secure sums and of the exchange between clusters."""
-        return self.traffic.wire_bytes + (0 if self.exchange is None else self.exchange.cost.wire_bytes)
+        """All bytes on the wire: of the beacon, of the secure sums and of the exchange between clusters."""
+        return self.drawn.wire_bytes + self.traffic.wire_bytes + self.exchange_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +133,7 @@ def outcome_of(federation: Federation, played: Played) -> RoundOutcome:
         lost_bytes=opened.lost.wire_bytes,
         sum_exact=all(exact for j, exact in zip(opened.numbers, opened.exact, strict=True) if j not in opened.faulty),
         traffic=opened.traffic,
+        drawn=federation.draws.traffic(played.round_index),
         train_s=played.train_s,
         mpc_s=played.mpc_s,
     )

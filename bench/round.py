@@ -71,16 +71,16 @@ def form_clusters(federation: Federation, round_index: int) -> Clustering:
     return federation.policy(
         population=federation.population,
         cluster_size=federation.cluster_size,
-        seed=federation.seed,
+        seed=federation.draws.seed(round_index),
         round_index=round_index,
     )
 
 
 def _run_present(federation: Federation, model: Tensor, round_index: int, parties: Parties) -> RoundOutcome:
     """Run a round in which all processes of the federation take part."""
-    started = time.perf_counter()
     # 1. Clusters form, 2. and what the placement can do to them at worst is said before it happens.
     clustering = form_clusters(federation, round_index)
+    started = time.perf_counter()  # a beacon's time is counted apart
     said = _verdict(federation, clustering)
     # 3. All train, 4. clip what they learned, 5. and send it or something worse, 6. compressed, as words with noise.
     trained = _train(federation, starting_models(federation, model, clustering), round_index)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from attacks.api import OpenedRound
 from attacks.plan import Part
+from bench.drawing import Draws
 from bench.models import Network
 from bench.poisoning import Poisoning
 from bench.recall import Recall
@@ -54,10 +55,10 @@ class Federation:
     only some take part.
     `parts` are the attacks in order, and `memory` is what each of them, by its place, remembers. `past` is None before
     the first round has ended. `root` are the server's own rows, one client's; `recall` changes with every round.
-    `graph` is who exchanges with whom, None with a server; then `rule` combines the clusters' means, else each cluster
-    does it by `exchange`. `code` is what `compressor` drew for this round; the rule combines rows of it where it is
-    linear. `companies` are the parties of clusters in which somebody crashes or misbehaves, by their members, with what
-    these do in this round.
+    `draws` are the seeds that the policy gets. `graph` is who exchanges with whom, None with a server; then `rule`
+    combines the clusters' means, else each cluster does it by `exchange`. `code` is what `compressor` drew for this
+    round; the rule combines rows of it where it is linear. `companies` are the parties of clusters in which somebody
+    crashes or misbehaves, by their members, with what these do in this round.
     """
 
     network: Network
@@ -72,6 +73,7 @@ class Federation:
     poisoning: Poisoning
     past: Past | None
     policy: ClusteringPolicy
+    draws: Draws
     cluster_size: int
     protocol: Spec
     conditions: Conditions
