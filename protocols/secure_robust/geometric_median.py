@@ -30,7 +30,7 @@ from protocols.types import Traffic
 
 @robust_statistics.register(
     source="Pillutla, Kakade and Harchaoui 2022, IEEE TSP (RFA: smoothed Weiszfeld steps); here from distances alone",
-    examples=({}, {"iterations": 1, "fraction_bits": 12}, {"smoothing": 0.5, "steps": 2}),
+    examples=({}, {"iterations": 1, "fraction_bits": 12, "smoothing": 0.5, "steps": 2}),
 )
 @dataclass(frozen=True, kw_only=True)
 class GeometricMedian:
