@@ -108,7 +108,7 @@ class Krum:
         with bits.offline():
             coins = deal_bits(bits, draw, (clusters, 1, members))
         values = engine.share_inputs(words)
-        scores = _scores(bits, neighbours(bits, values, draw), self._nearest(members))
+        scores = _scores(bits, neighbours(bits, values, draw).distances, self._nearest(members))
         best = items_as_lanes(first_places(bits, scores, self.selected), 1)
         chosen = as_words(bits, best.view(clusters, 1, *best.shape[1:]), coins, members)
         publish(party, open_sum(bits, chosen.view(clusters, members), values), vouching=True)
