@@ -12,12 +12,13 @@ from bench.cell import NUMBERS, PLUGINS, Cell, resolve
 from bench.data import Dataset
 from bench.experiment import Experiment
 from bench.federation import cluster_sizes
+from bench.hidden import protocol_of, unfit_hidden
 from bench.misconduct import unfit_misconduct
 from bench.placing import unfit_placing
 from bench.rules import unfit_rule
 from protocols.check import CloisterError
 from protocols.placements import knowledge
-from protocols.playable import robust_of
+from protocols.playable import cluster_protocols, robust_of
 
 __all__ = ["Skip", "expand", "skip_reason"]
 
@@ -89,7 +90,7 @@ def skip_reason(cell: Cell, dataset: Dataset) -> str | None:
         return f"{cell.clustering.name}: {error}"
     return (
         unfit_rule(cell, len(sizes))
-        or _unfit_size(cell, sizes)
+        or (unfit_hidden(cell, sizes) if cluster_protocols.is_hidden(cell.protocol.name) else _unfit_size(cell, sizes))
         or _unfit_noise(cell)
         or _unfit_placement(cell)
         or _unfit_policy(cell)
@@ -201,7 +202,7 @@ def _unfit_noise(cell: Cell) -> str | None:
 
 def _unfit_coordinates(cell: Cell, dataset: Dataset) -> str | None:
     """Return why the robust statistic cannot run on updates of the model."""
-    statistic = robust_of(cell.protocol)
+    statistic = robust_of(protocol_of(cell, cluster_sizes(cell)))
     if statistic is None:
         return None
     dimension = PLUGINS["model"].make(cell.model).build(dataset.shape, dataset.classes).dimension

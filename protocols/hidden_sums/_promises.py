@@ -6,11 +6,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.tolerance._predicates import any_crashed
+from protocols.tolerance._predicates import any_crashed, never
 from protocols.tolerance.conditions import Conditions, Scheme
 from protocols.tolerance.parts import Mask
 
-__all__ = ["hidden_conditions"]
+__all__ = ["group_conditions", "hidden_conditions"]
 
 Counts = NDArray[np.int64]
 
@@ -66,3 +66,20 @@ def hidden_conditions(layout: _Layout) -> Conditions:
         source="protocols/hidden_sums: worst case over groups and delegates, inputs only",
     )
     return Conditions(protocol="hidden", mode="inputs", scheme=scheme, threshold=None, checked_inputs=True)
+
+
+def _stays_shared(a: Counts, c: int, t: int, revealed: bool) -> Mask:  # noqa: ARG001
+    """No sum opens, and shares of it are for the delegates to keep."""
+    return (a > c) & revealed
+
+
+def group_conditions() -> Conditions:
+    """Return what faulty members of one group do to that group: one bad input taints its sum, one crash loses it."""
+    scheme = Scheme(
+        private=_stays_shared,
+        wrong=never,
+        stopped=any_crashed,
+        threshold=None,
+        source="protocols/hidden_sums: the delegates' part is `Hidden.exposes`",
+    )
+    return Conditions(protocol="hidden", mode="group", scheme=scheme, threshold=None, revealed=False)

@@ -1,6 +1,7 @@
 """A rule over group sums that nobody sees: of a round, only the new aggregate opens."""
 
 import math
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from protocols import check
 from protocols.check import CloisterError
 from protocols.hidden_sums import hidden_sums
-from protocols.hidden_sums._promises import hidden_conditions
+from protocols.hidden_sums._promises import group_conditions, hidden_conditions
 from protocols.hidden_sums._resharing import Seats, reshare, resharing_cost
 from protocols.hidden_sums.rules import OuterRule, outer_rules
 from protocols.network import HEADER_BYTES, TooFewPartiesError
@@ -29,6 +30,8 @@ from protocols.secure_sum._verified import hear, marked, say
 from protocols.sublink import SubLink
 from protocols.tolerance.conditions import Conditions
 from protocols.types import Cost, Traffic, balanced_sizes
+
+__all__ = ["Hidden", "group_conditions"]
 
 
 @hidden_sums.register(
@@ -146,6 +149,13 @@ class Hidden:
         # One of the delegates may be in that group.
         smallest = min(len(group) for group in self.groups_of(parties=parties))
         return max(smallest - 1, 1) + self.access.threshold
+
+    def exposes(self, groups: Sequence[Collection[int]], colluding: Set[int]) -> bool:
+        """Return whether these members may learn an input of somebody else, whoever of each group is drawn to serve."""
+        others = [set(group) - colluding for group in groups]
+        serving = sum(bool(colluding & set(group)) for group in groups)
+        shown = serving > self.access.threshold and any(len(each) == 1 for each in others)
+        return shown or (self.rule.by_members and sum(map(len, others)) == 1)
 
     def seats(self, *, parties: int, present: frozenset[int], use: int) -> Seats:
         """Return who does what in batch number `use`, where these members are there.
