@@ -16,6 +16,7 @@ from bench.cell import NUMBERS, Cell
 from bench.columns import columns_of, point_of
 from bench.data import Dataset
 from bench.decentralised import known_model, score_models
+from bench.hidden import protocol_of
 from bench.judging import Epoch
 from bench.metrics import score
 from bench.models import models
@@ -105,7 +106,7 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         past=None,
         policy=clusterings.make(cell.clustering),
         cluster_size=cell.cluster_size,
-        protocol=cell.protocol,
+        protocol=protocol_of(cell, cluster_sizes(cell)),
         conditions=_conditions(cell),
         ring=protocol.ring,
         rule_spec=cell.aggregator,

@@ -6,7 +6,7 @@ members of a federation would be too many.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -16,7 +16,6 @@ from attacks import attacks
 from attacks.plan import specs_of
 from bench.cell import Cell
 from bench.chain import links_of
-from bench.inside import computed
 from bench.opening import Opened
 from bench.rules import rule_of
 from bench.setting import Federation
@@ -30,19 +29,14 @@ from protocols.hidden_sums.rules import outer_rules
 from protocols.in_process import InProcessParties
 from protocols.network import NetworkError
 from protocols.playable import cluster_protocols
+from protocols.privacy import mechanisms
 from protocols.registry import Spec
 from protocols.tolerance.verdict import Verdict
 from protocols.types import Clustering, balanced_sizes
 
-__all__ = ["hidden_verdict", "open_aggregate", "played_by_all", "protocol_of", "unfit_hidden"]
+__all__ = ["hidden_verdict", "open_aggregate", "protocol_of", "unfit_hidden"]
 
-_GIVEN_BY_THE_CELL = ("group_size", "outer", "tolerate")
-
-
-def played_by_all(protocol: Spec, sizes: Sequence[int], outer: str, tolerate: int) -> Spec:
-    """Return the protocol as clusters of these sizes play it, with this aggregator as its rule."""
-    given = {"group_size": min(sizes), "outer": outer, "tolerate": max(tolerate, 0)}
-    return hidden_sums.resolve({**protocol.as_config(), **given})
+_GIVEN_BY_THE_CELL = ("group_size", "outer", "tolerate", "noise_std")
 
 
 def unfit_hidden(cell: Cell, sizes: Sequence[int]) -> str | None:
@@ -64,7 +58,7 @@ def _unfit_parts(cell: Cell) -> Iterator[str]:
     defaults = cluster_protocols.entry(cell.protocol.name).defaults
     for key, value in cell.protocol.parameters:
         if key in _GIVEN_BY_THE_CELL and value != defaults[key]:
-            yield f"{key} follows from the cell's clusters and its aggregator"
+            yield f"{key} follows from the cell's clusters, its aggregator and its privacy"
     if cell.aggregator.name not in outer_rules.entries():
         yield f"{cell.aggregator.name} has no form under encryption; {', '.join(outer_rules.entries())} have one"
     for link in links_of(cell.pre):
@@ -84,16 +78,14 @@ def protocol_of(cell: Cell, sizes: Sequence[int]) -> Spec:
     if not cluster_protocols.is_hidden(cell.protocol.name):
         return cell.protocol
     withstood = rule_of(cell).breakdown(len(sizes))
-    return played_by_all(cell.protocol, sizes, cell.aggregator.name, min(cell.f, len(sizes), withstood))
+    rule = {"outer": cell.aggregator.name, "tolerate": max(min(cell.f, len(sizes), withstood), 0)}
+    noise_std = mechanisms.make(cell.privacy).result_std(1.0, cell.participants)
+    given = {**rule, "group_size": min(sizes), "noise_std": noise_std}
+    return hidden_sums.resolve({**cell.protocol.as_config(), **given})
 
 
 def _made(spec: Spec) -> Hidden:
     return cast(Hidden, hidden_sums.make(spec))
-
-
-def _played(federation: Federation, clustering: Clustering) -> Spec:
-    tolerate = federation.told(len(clustering.clusters))
-    return played_by_all(federation.protocol, clustering.sizes, federation.rule_spec.name, tolerate)
 
 
 def hidden_verdict(federation: Federation, clustering: Clustering, said: Verdict) -> Verdict:
@@ -101,7 +93,7 @@ def hidden_verdict(federation: Federation, clustering: Clustering, said: Verdict
 
     Private: whoever is drawn to serve. Crashed members leave before they say that they are there.
     """
-    protocol, colluding = _made(_played(federation, clustering)), federation.who_fails.colluding
+    protocol, colluding = _made(federation.protocol), federation.who_fails.colluding
     complete = [each for each in clustering.clusters if not federation.crashed[list(each)].any()]
     why = list(said.why)
     private, opens = not protocol.exposes(complete, colluding), True
@@ -130,34 +122,57 @@ def open_aggregate(federation: Federation, words: Tensor, clustering: Clustering
     # The protocol's groups are the ranks in order, larger ones first.
     order = sorted(range(len(clustering.clusters)), key=lambda j: (-clustering.sizes[j], j))
     places = [process for j in order for process in clustering.clusters[j]]
-    spec = _played(federation, clustering)
     parties = _parties(federation, places)
     try:
-        opened = parties.open_sums(spec, words[places][None])
+        opened = parties.open_sums(federation.protocol, words[places][None])
     except NetworkError:
         if not federation.crashed.any():
             raise
         nothing = Opened(numbers=[], means=words[:0].double(), contributors=[], exact=[], traffic=parties.spent)
         return replace(nothing, lost=parties.spent)
-    (inside,) = computed(spec, federation.ring, words[places][None], opened)
+    protocol, colluding = _made(federation.protocol), federation.who_fails.colluding
     present = frozenset(places[rank] for rank in opened.contributors)
     there = [j for j, each in enumerate(clustering.clusters) if present.issuperset(each)]
     sums = torch.stack([words[list(clustering.clusters[j])].sum(dim=0) for j in there])
     sizes = torch.tensor([clustering.sizes[j] for j in there])
-    seats = _made(spec).seats(parties=len(places), present=frozenset(opened.contributors), use=parties.use)
-    serving = frozenset(places[rank] for rank in seats.delegates)
-    colluding = federation.who_fails.colluding
+    result = _judged(protocol, words[places][None, list(opened.contributors)], opened.sums)
+    seats = protocol.seats(parties=len(places), present=frozenset(opened.contributors), use=parties.use)
+    serving = len(colluding & {places[rank] for rank in seats.delegates})
     others = [frozenset(clustering.clusters[j]) - colluding for j in there]
-    if len(serving & colluding) <= seats.access.threshold:  # they know of no cluster's sum
-        others = [frozenset[int]().union(*others)] if _made(spec).rule.by_members else []
+    if serving <= seats.access.threshold:  # they know of no cluster's sum
+        others = [frozenset[int]().union(*others)] if protocol.rule.by_members else []
     return Opened(
         numbers=there,
         means=federation.ring.decode(sums) / sizes[:, None],
         contributors=[clustering.clusters[j] for j in there],
-        exact=[inside.exact] * len(there),
+        exact=[result.exact] * len(there),
         traffic=opened.traffic,
-        aggregate=inside.mean,
+        aggregate=result.aggregate,
+        noise=result.noise,
+        protection=protocol.protection(colluding_delegates=serving),
         told=frozenset(process for each in others if len(each) == 1 for process in each),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Result:
+    """What opened (d,), taken apart: the rule's result and the noise on it; `exact` where these can be told apart."""
+
+    aggregate: Tensor
+    noise: Tensor
+    exact: bool
+
+
+def _judged(protocol: Hidden, words: Tensor, opened: Tensor) -> _Result:
+    """Return the result for words (1, contributors, d): the opened words, or what they are but for their noise."""
+    members, reference = words.shape[1], protocol.reference(words)
+    noise = protocol.noise_on(protocol.groups_of(parties=members))
+    apart = opened - reference.sums
+    known = replace(reference, sums=opened) if noise is None else reference
+    return _Result(
+        aggregate=protocol.decode(known, parties=members)[0],
+        noise=protocol.decode(replace(reference, sums=opened - known.sums), parties=members)[0],
+        exact=bool((apart.abs() <= (0 if noise is None else noise.bound)).all()),
     )
 
 

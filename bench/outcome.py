@@ -105,7 +105,13 @@ def outcome_of(federation: Federation, played: Played) -> RoundOutcome:
         tolerated_clusters=federation.told(m),
         clusters=m,
         failed_clusters=len(clustering.clusters) - m - len(opened.empty),
-        multipliers=multipliers_of(federation, clustering, decision.sensitivity, opened.left_out(clustering)),
+        multipliers=multipliers_of(
+            federation,
+            clustering,
+            decision.sensitivity,
+            opened.left_out(clustering),
+            protection=opened.protection,
+        ),
         report=_report(federation, played),
         revealed=_shown(federation, played).clusters if federation.hidden else _revealed(federation, opened),
         opened=_shown(federation, played),
@@ -137,7 +143,8 @@ def _shown(federation: Federation, played: Played) -> OpenedRound:
     if opened.aggregate is None:
         return OpenedRound(clusters=(), means=played.means[:0])
     everybody = tuple(process for each in _revealed(federation, opened) for process in each)
-    return OpenedRound(clusters=(everybody,), means=opened.aggregate[None])
+    noise = 0.0 if opened.noise is None else opened.noise
+    return OpenedRound(clusters=(everybody,), means=(opened.aggregate + noise)[None])
 
 
 def _named(federation: Federation, places: tuple[int, ...] | frozenset[int]) -> tuple[int, ...]:

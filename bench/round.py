@@ -105,7 +105,7 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
         opened=opened,
         means=means,
         decision=decision,
-        model=_moved(federation, model, decision, round_index),
+        model=_moved(federation, model, decision, opened, round_index),
         train_s=trained_at - started,
         mpc_s=opened_at - trained_at,
     )
@@ -176,8 +176,8 @@ def _decide(
     return Decision(combined=combined, exchange=None, given=given, sensitivity=sensitivity)
 
 
-def _moved(federation: Federation, model: Tensor, decision: Decision, round_index: int) -> Tensor:
-    """Return the next model (d,) float32: one step along the combined update, with the noise that it gets, if any.
+def _moved(federation: Federation, model: Tensor, decision: Decision, opened: Opened, round_index: int) -> Tensor:
+    """Return the next model (d,) float32: one step along the combined update, with the noise that it got or gets.
 
     Without a server it is the clusters' models (m, d) after their exchange; without a result the model stays.
     """
@@ -185,5 +185,6 @@ def _moved(federation: Federation, model: Tensor, decision: Decision, round_inde
         return decision.exchange.models
     if decision.combined is None:
         return model
-    step = decision.combined + result_noise(federation, decision.sensitivity, round_index)
+    noise = opened.noise if federation.hidden else result_noise(federation, decision.sensitivity, round_index)
+    step = decision.combined + (0.0 if noise is None else noise)
     return (model.to(torch.float64) + federation.server_learning_rate * step).to(torch.float32)

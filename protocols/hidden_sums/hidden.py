@@ -10,6 +10,13 @@ from torch import Tensor
 from protocols import check
 from protocols.check import CloisterError
 from protocols.hidden_sums import hidden_sums
+from protocols.hidden_sums._noise import (
+    JointNoise,
+    opened,
+    opened_with_noise,
+    opening_of_result_cost,
+    share_of_noise,
+)
 from protocols.hidden_sums._promises import group_conditions, hidden_conditions
 from protocols.hidden_sums._resharing import Seats, reshare, resharing_cost
 from protocols.hidden_sums.rules import OuterRule, outer_rules
@@ -18,9 +25,8 @@ from protocols.randomness import public_stream
 from protocols.ring import FixedPoint
 from protocols.secure_robust._access import Access
 from protocols.secure_robust._checked import draw_of, engines_of
-from protocols.secure_robust._opening import opening_cost
+from protocols.secure_robust._conversions import deal_numbers
 from protocols.secure_robust._pads import agreement_cost
-from protocols.secure_robust._planes import WORD_BITS, from_planes, words_for
 from protocols.secure_sum import Board, Opened, Party
 from protocols.secure_sum._bulletin import bitmap
 from protocols.secure_sum._publish import publish, publishing_cost, read_published
@@ -52,6 +58,10 @@ class Hidden:
     `protocols.hidden_sums.rules`, `tolerate` how many tainted groups it is told to withstand (median and mean need not
     be told). A rule that counts groups sees S_j L / c_j of a group of c_j with the sum S_j, where L is the least common
     multiple of all c_j: means up to a public factor, without rounding.
+    With `noise_std` above zero, Gaussian noise opens with the result and never apart from it. Its standard deviation is
+    `noise_std` times what a change of one update by 1 can make in the result at most, from any g - t2 delegates' shares
+    alone; with all g it is sqrt(g / (g - t2)) times that. Where all updates have norms of at most B, this is the
+    Gaussian mechanism with multiplier noise_std / B: for the mean, the median and the trimmed mean.
 
     Threat model: members follow the protocol but may choose any input (a Byzantine *update*); some are curious and pool
     what they see with the board. Links between members are private; the board shows everybody the same and follows the
@@ -66,9 +76,10 @@ class Hidden:
     make it any one group's sum.
 
     Guarantees:
-        The opened words equal the reference's of the words of `contributors`, bit for bit, modulo 2^64.
-        Below the breakdown of the median and the trimmed mean each coordinate lies between untainted groups' means, if
-        L times these is below 2^63 / kept as words.
+        The opened words equal the reference's of the words of `contributors` plus the noise, bit for bit, modulo 2^64.
+        Any g - t2 delegates' shares have the noise's standard deviation; nobody knows a share but its delegate.
+        Below the breakdown of the median and the trimmed mean each coordinate, without noise, lies between untainted
+        groups' means, if L times these is below 2^63 / kept as words.
         A member that is gone at the start leaves out its group and no other.
         A seed that differs between delegates is detected before anything of an input is sent.
         The cost formula equals what the meter counts.
@@ -80,11 +91,13 @@ class Hidden:
     delegates: int = 3
     delegate_threshold: str = "g/2"
     fraction_bits: int = 16
+    noise_std: float = 0.0
 
     def __post_init__(self) -> None:
         check.integer_at_least(1, group_size=self.group_size)
         check.integer_at_least(0, tolerate=self.tolerate)
         check.integer_at_least(3, delegates=self.delegates)
+        check.non_negative(noise_std=self.noise_std)
         _ = (
             self.ring,
             self.rule,
@@ -123,7 +136,25 @@ class Hidden:
                 f"delegates = {self.delegates} groups, so {self.delegates * self.group_size} members or more"
             )
         self.rule.check(groups=groups, tolerate=self.tolerate)
-        _ = self.access
+        self.noise_on(self.groups_of(parties=parties))
+
+    def noise_on(self, groups: tuple[tuple[int, ...], ...]) -> JointNoise | None:
+        """Return the noise that opens with the result of these groups, if any; CloisterError where it does not fit."""
+        if not self.noise_std:
+            return None
+        # One unit of one member's update moves the result by the weight of its group, at most.
+        std = self.noise_std / self.ring.unit * max(self._weights(groups))
+        return JointNoise(std=std, access=self.access)
+
+    def protection(self, *, colluding_delegates: int) -> float:
+        """Return how much noise those who know these delegates' shares do not know, in parts of what is asked for.
+
+        None where they are more than t2: they know every group's sum, without noise.
+        """
+        access = self.access
+        if colluding_delegates > access.threshold:
+            return 0.0
+        return math.sqrt((self.delegates - colluding_delegates) / (self.delegates - access.threshold))
 
     def check_coordinates(self, *, coordinates: int) -> None:
         """See RobustStatistic.check_coordinates; as many as the rule can combine."""
@@ -199,13 +230,19 @@ class Hidden:
         bits, engine = engines_of(served, seats.access)
         with party.link.meter.offline():
             shape = (clusters, len(seats.groups), coordinates)
-            combine = self.rule.prepare(bits, draw_of(served), shape, self.tolerate)
+            draw, noise = draw_of(served), self.noise_on(seats.groups)
+            combine = self.rule.prepare(bits, draw, shape, self.tolerate)
+            hiding = deal_numbers(bits, draw, (clusters, 1, coordinates)) if noise and self.rule.in_bits else None
         values = reshare(party, seats, words)
         assert values is not None
         weights = torch.tensor(self._weights(seats.groups))
         result = combine(engine.scale(values, weights[:, None]))
-        opened = from_planes(bits.reveal(result), coordinates) if self.rule.in_bits else engine.reveal(result)
-        publish(served, opened, vouching=True)
+        if noise is None:
+            published = opened(bits, result, coordinates, in_bits=self.rule.in_bits)
+        else:
+            share = share_of_noise(party, noise, (clusters, coordinates))
+            published = opened_with_noise(bits, result, share, hiding)
+        publish(served, published, vouching=True)
 
     def collect(self, board: Board) -> Opened:
         """See RobustStatistic.collect."""
@@ -243,10 +280,16 @@ class Hidden:
         shape = (clusters, len(seats.groups), coordinates)
         dealt, combined = self.rule.cost(seats.access, shape, self.tolerate)
         seeds, handed = resharing_cost(seats, clusters=clusters, coordinates=coordinates)
-        words = clusters * (WORD_BITS * words_for(coordinates) if self.rule.in_bits else coordinates)
+        hiding, opening = opening_of_result_cost(
+            seats.access,
+            clusters=clusters,
+            coordinates=coordinates,
+            in_bits=self.rule.in_bits,
+            noisy=self.noise_std > 0,
+        )
         return Traffic(
-            offline=agreement_cost(seats.access).then(dealt).then(seeds),
-            mpc=handed.then(combined).then(opening_cost(parties=self.delegates, words=words)),
+            offline=agreement_cost(seats.access).then(dealt).then(hiding).then(seeds),
+            mpc=handed.then(combined).then(opening),
             upload=_presence_cost(parties).then(
                 publishing_cost(parties=self.delegates, clusters=clusters, coordinates=coordinates, vouching=True)
             ),

@@ -51,8 +51,9 @@ def test_the_model_is_that_of_opened_means(dataset: Dataset, aggregator: str, n:
     assert largest_cluster(cell) == 1
 
 
-def test_all_that_is_shown_is_the_result(dataset: Dataset) -> None:
-    cell = hidden_cell()
+@pytest.mark.parametrize("privacy", ["none", "central"])
+def test_all_that_is_shown_is_the_result_with_its_noise(dataset: Dataset, privacy: str) -> None:
+    cell = hidden_cell(privacy=privacy)
     federation = build(cell, dataset)
     model = start(federation)
     outcome = run_round(federation, model, 0, NOBODY)
@@ -164,7 +165,9 @@ def test_words_of_clusters_of_two_sizes_leave_room_for_the_rule(dataset: Dataset
         ({"clustering": "reputation"}, "reputation learns from what clusters open"),
         ({"attack": "tamper_share"}, "tamper_share attacks the messages of one cluster"),
         ({"cluster_size": 6}, "makes 2 groups of 15 members; allowed: at least delegates = 3 groups"),
-        ({"privacy": "distributed"}, "distributed adds noise that is calibrated to sums"),
+        ({"privacy": "distributed"}, None),
+        ({"privacy": "central"}, None),
+        ({"privacy": {"name": "central", "noise_multiplier": 1e-5}}, "noise shares of 0.463 units"),
     ],
 )
 def test_what_makes_no_sense_is_skipped_with_its_reason(
@@ -172,6 +175,31 @@ def test_what_makes_no_sense_is_skipped_with_its_reason(
 ) -> None:
     found = skip_reason(hidden_cell(**axes), dataset)
     assert found is None if reason is None else reason in str(found)
+
+
+def test_noise_on_the_result_is_counted_as_far_as_colluding_delegates_do_not_know_it(dataset: Dataset) -> None:
+    """Three delegates, t2 = 1: of three shares two suffice; who knows two of them knows all sums, without noise."""
+    cell = hidden_cell(n=12, f=0, curious=6, attack="none", privacy={"name": "central", "noise_multiplier": 2.0})
+    federation = build(cell, dataset)
+    slack = 1 + 0.5 * federation.ring.unit * np.sqrt(federation.network.dimension)
+    seen: set[float] = set()
+    for round_index in range(8):
+        multipliers = run_round(federation, start(federation), round_index, NOBODY).multipliers
+        assert multipliers is not None
+        assert np.isinf(multipliers[federation.curious]).all()
+        seen |= set(np.round(multipliers[~federation.curious] * slack, 9).tolist())
+    assert seen <= {round(2 * np.sqrt(3 / 2), 9), 2.0, 0.0}
+    assert {2.0, 0.0} <= seen
+
+
+def test_epsilon_is_that_of_the_central_mechanism_with_the_honest_shares(dataset: Dataset) -> None:
+    axes = {"f": 0, "attack": "none", "n": 12, "aggregator": "mean"}
+    ours = run_cell(hidden_cell(privacy="central", **axes), dataset, NOBODY).metrics
+    trusted = {"name": "central", "noise_multiplier": float(np.sqrt(3 / 2))}
+    server = run_cell(hidden_cell(privacy=trusted, protocol="additive", **axes), dataset, InProcessParties(3)).metrics
+    assert float(ours["epsilon"]) == pytest.approx(float(server["epsilon"]), rel=1e-9)
+    assert ours["contradicted"] == ""
+    assert ours["sum_exact"]
 
 
 def test_placements_see_the_clusters_and_not_all_members_as_one(dataset: Dataset) -> None:
