@@ -148,7 +148,7 @@ class TestVerdicts:
         assert Median(threshold="1").conditions != Median().conditions
         assert Krum(tolerate=2).conditions != Krum().conditions
 
-    @pytest.mark.parametrize("threshold", ["c/2", "c/3", "1", "2", "c-1", "2c/3", "c/2+1"])
+    @pytest.mark.parametrize("threshold", ["most", "c/2", "c/3", "1", "2", "c-1", "2c/3", "c/2+1"])
     def test_there_is_a_threshold_exactly_where_the_statistic_can_run(self, threshold: str) -> None:
         statistic = Median(threshold=threshold)
         for parties in range(1, 25):
