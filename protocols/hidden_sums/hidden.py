@@ -98,11 +98,7 @@ class Hidden:
         check.integer_at_least(0, tolerate=self.tolerate)
         check.integer_at_least(3, delegates=self.delegates)
         check.non_negative(noise_std=self.noise_std)
-        _ = (
-            self.ring,
-            self.rule,
-            in_size_of("g", delegate_threshold=self.delegate_threshold),
-        )  # refuse what does not fit
+        _ = self.ring, self.rule, self.access  # refuse what does not fit
 
     @property
     def ring(self) -> FixedPoint:
@@ -228,19 +224,17 @@ class Hidden:
         clusters, coordinates = words.shape
         served = replace(party, link=SubLink(party.link, seats.delegates), parties=self.delegates)
         bits, engine = engines_of(served, seats.access)
-        with party.link.meter.offline():
-            shape = (clusters, len(seats.groups), coordinates)
-            draw, noise = draw_of(served), self.noise_on(seats.groups)
-            combine = self.rule.prepare(bits, draw, shape, self.tolerate)
-            hiding = deal_numbers(bits, draw, (clusters, 1, coordinates)) if noise and self.rule.in_bits else None
+        draw, noise = draw_of(served), self.noise_on(seats.groups)
         values = reshare(party, seats, words)
         assert values is not None
         weights = torch.tensor(self._weights(seats.groups))
-        result = combine(engine.scale(values, weights[:, None]))
+        result = self.rule.combine(bits, draw, engine.scale(values, weights[:, None]), self.tolerate)
         if noise is None:
             published = opened(bits, result, coordinates, in_bits=self.rule.in_bits)
         else:
             share = share_of_noise(party, noise, (clusters, coordinates))
+            with bits.offline():
+                hiding = deal_numbers(bits, draw, (clusters, 1, coordinates)) if self.rule.in_bits else None
             published = opened_with_noise(bits, result, share, hiding)
         publish(served, published, vouching=True)
 
@@ -288,7 +282,7 @@ class Hidden:
             noisy=self.noise_std > 0,
         )
         return Traffic(
-            offline=agreement_cost(seats.access).then(dealt).then(hiding).then(seeds),
+            offline=agreement_cost(seats.access).then(seeds).then(dealt).then(hiding),
             mpc=handed.then(combined).then(opening),
             upload=_presence_cost(parties).then(
                 publishing_cost(parties=self.delegates, clusters=clusters, coordinates=coordinates, vouching=True)

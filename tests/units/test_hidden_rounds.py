@@ -38,7 +38,7 @@ def first_round(cell: Cell, dataset: Dataset, parties: InProcessParties = NOBODY
     return run_round(federation, start(federation), 0, parties)
 
 
-@pytest.mark.parametrize("aggregator", ["mean", "median", "trimmed_mean"])
+@pytest.mark.parametrize("aggregator", ["mean", "median", "trimmed_mean", "krum"])
 @pytest.mark.parametrize("n", [15, 17])
 def test_the_model_is_that_of_opened_means(dataset: Dataset, aggregator: str, n: int) -> None:
     """Of 17, clusters have 4, 4, 3, 3 and 3 members. Both ways differ by float64 divisions: below 2^-50 of 2^-24."""
@@ -167,6 +167,9 @@ def test_words_of_clusters_of_two_sizes_leave_room_for_the_rule(dataset: Dataset
         ({"cluster_size": 6}, "makes 2 groups of 15 members; allowed: at least delegates = 3 groups"),
         ({"privacy": "distributed"}, None),
         ({"privacy": "central"}, None),
+        ({"aggregator": "krum"}, None),
+        ({"aggregator": "krum", "f": 1, "n": 12}, None),
+        ({"aggregator": "krum", "privacy": "central"}, "adds noise for a sensitivity, and none is proved of krum"),
         ({"privacy": {"name": "central", "noise_multiplier": 1e-5}}, "noise shares of 0.463 units"),
     ],
 )
