@@ -24,6 +24,7 @@ from protocols.clustering import clusterings
 from protocols.faults import Crash
 from protocols.faulty_link import Fault
 from protocols.hidden_sums import hidden_sums
+from protocols.hidden_sums._seating import exposed_by
 from protocols.hidden_sums.hidden import Hidden
 from protocols.hidden_sums.rules import outer_rules
 from protocols.in_process import InProcessParties
@@ -36,7 +37,7 @@ from protocols.types import Clustering, balanced_sizes
 
 __all__ = ["hidden_verdict", "open_aggregate", "protocol_of", "unfit_hidden"]
 
-_GIVEN_BY_THE_CELL = ("group_size", "outer", "tolerate", "noise_std")
+_GIVEN_BY_THE_CELL = ("group_size", "outer", "tolerate", "noise_std", "levels")
 
 
 def unfit_hidden(cell: Cell, sizes: Sequence[int]) -> str | None:
@@ -137,10 +138,8 @@ def open_aggregate(federation: Federation, words: Tensor, clustering: Clustering
     sizes = torch.tensor([clustering.sizes[j] for j in there])
     result = _judged(protocol, words[places][None, list(opened.contributors)], opened.sums)
     seats = protocol.seats(parties=len(places), present=frozenset(opened.contributors), use=parties.use)
-    serving = len(colluding & {places[rank] for rank in seats.delegates})
-    others = [frozenset(clustering.clusters[j]) - colluding for j in there]
-    if serving <= seats.access.threshold:  # they know of no cluster's sum
-        others = [frozenset[int]().union(*others)] if protocol.rule.by_members else []
+    ranks = {rank for rank, process in enumerate(places) if process in colluding}
+    shown = exposed_by(seats, ranks, shows_total=protocol.rule.by_members)
     return Opened(
         numbers=there,
         means=federation.ring.decode(sums) / sizes[:, None],
@@ -149,8 +148,8 @@ def open_aggregate(federation: Federation, words: Tensor, clustering: Clustering
         traffic=opened.traffic,
         aggregate=result.aggregate,
         noise=result.noise,
-        protection=protocol.protection(colluding_delegates=serving),
-        told=frozenset(process for each in others if len(each) == 1 for process in each),
+        protection=protocol.protection(colluding_delegates=len(ranks & set(seats.delegates))),
+        told=frozenset(places[rank] for rank in shown),
     )
 
 

@@ -17,25 +17,32 @@ from protocols.hidden_sums._noise import (
     opening_of_result_cost,
     share_of_noise,
 )
+from protocols.hidden_sums._presence import call_the_roll, presence_cost, say_who_is_there, who_is_there
 from protocols.hidden_sums._promises import group_conditions, hidden_conditions
 from protocols.hidden_sums._resharing import Seats, reshare, resharing_cost
+from protocols.hidden_sums._seating import (
+    Rung,
+    common_multiple,
+    draw_seats,
+    exposed_by,
+    hierarchy_of,
+    may_expose,
+    rungs_of,
+)
 from protocols.hidden_sums.rules import OuterRule, outer_rules
-from protocols.network import HEADER_BYTES, TooFewPartiesError
-from protocols.randomness import public_stream
+from protocols.network import TooFewPartiesError
 from protocols.ring import FixedPoint
 from protocols.secure_robust._access import Access
 from protocols.secure_robust._checked import draw_of, engines_of
 from protocols.secure_robust._conversions import deal_numbers
 from protocols.secure_robust._pads import agreement_cost
 from protocols.secure_sum import Board, Opened, Party
-from protocols.secure_sum._bulletin import bitmap
 from protocols.secure_sum._publish import publish, publishing_cost, read_published
 from protocols.secure_sum._thresholds import in_size_of, threshold_of
 from protocols.secure_sum._verdict import Verdict
-from protocols.secure_sum._verified import hear, marked, say
 from protocols.sublink import SubLink
 from protocols.tolerance.conditions import Conditions
-from protocols.types import Cost, Traffic, balanced_sizes
+from protocols.types import Hierarchy, Traffic
 
 __all__ = ["Hidden", "group_conditions"]
 
@@ -53,11 +60,13 @@ class Hidden:
     """The c members form m groups, whose sums stay shared among delegates, who open what an outer rule makes of them.
 
     Groups have `group_size` members or, to spread the rest, one or more above; they are the ranks in order. In a group
-    sharing is additive, n-of-n. `delegates` members g, each of another group and drawn for each batch from its public
-    number, hold the groups' sums with t2 = `delegate_threshold`, an expression in g, below g / 2. `outer` is a rule of
-    `protocols.hidden_sums.rules`, `tolerate` how many tainted groups it is told to withstand (median and mean need not
-    be told). A rule that counts groups sees S_j L / c_j of a group of c_j with the sum S_j, where L is the least common
-    multiple of all c_j: means up to a public factor, without rounding.
+    sharing is additive, n-of-n. With `levels`, groups of groups of at least so many parts are added first, level by
+    level, n-of-n among one holder of each part, and the m groups are those of the top level. `delegates` members g,
+    each of another group and drawn for each batch from its public number, hold the groups' sums with t2 =
+    `delegate_threshold`, an expression in g, below g / 2. `outer` is a rule of `protocols.hidden_sums.rules`, and
+    `tolerate` how many tainted groups it is told to withstand (median and mean need not be told). A rule that counts
+    groups sees S_j L / c_j of a group of c_j with the sum S_j, where L is the least common multiple of all c_j: means
+    up to a public factor, without rounding.
     With `noise_std` above zero, Gaussian noise opens with the result and never apart from it. Its standard deviation is
     `noise_std` times what a change of one update by 1 can make in the result at most, from any g - t2 delegates' shares
     alone; with all g it is sqrt(g / (g - t2)) times that. Where all updates have norms of at most B, this is the
@@ -65,11 +74,13 @@ class Hidden:
 
     Threat model: members follow the protocol but may choose any input (a Byzantine *update*); some are curious and pool
     what they see with the board. Links between members are private; the board shows everybody the same and follows the
-    protocol. The weaker threshold counts. Up to t2 of the delegates, with any other members, learn nothing beyond the
-    opened aggregate: neither an input nor a group's sum. With t2 + 1 delegates they learn every group's sum, but no
-    input where a group has two members outside the coalition. So wherever they sit, up to c_min - 2 + t2 members (t2
-    where c_min = 1, and no more than c - 2) learn no input. The aggregate itself tells what it tells: a median *is* one
-    group's mean, or that of two, in every coordinate.
+    protocol. The weaker threshold counts; `rungs` says it for every step. Up to t2 of the delegates, with any other
+    members, learn nothing beyond the opened aggregate, unless they hold all shares of a lower level: neither an input
+    nor a group's sum. With t2 + 1 delegates they learn every group's sum, but no input where a group has two members
+    outside the coalition; all holders of a node learn its parts' sums in the same way. So wherever they sit, up to
+    `smallest_exposing` - 1 members (without levels c_min - 2 + t2, or t2 where c_min = 1), and no more than c - 2,
+    learn no input. The aggregate itself tells what it tells: a median *is* one group's mean, or that of two, in every
+    coordinate.
     A member that is gone before it says that it is there costs its group, which is left out; a later crash stops the
     batch. A member that is no delegate and departs from the protocol changes its own group's sum, or stops the batch:
     seeds that differ between delegates are detected. A delegate that departs from it can change the result unseen, and
@@ -92,12 +103,15 @@ class Hidden:
     delegate_threshold: str = "g/2"
     fraction_bits: int = 16
     noise_std: float = 0.0
+    levels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check.integer_at_least(1, group_size=self.group_size)
         check.integer_at_least(0, tolerate=self.tolerate)
         check.integer_at_least(3, delegates=self.delegates)
         check.non_negative(noise_std=self.noise_std)
+        for size in self.levels:
+            check.integer_at_least(2, levels=size)
         _ = self.ring, self.rule, self.access  # refuse what does not fit
 
     @property
@@ -125,16 +139,16 @@ class Hidden:
 
     def check_size(self, *, parties: int) -> None:
         """See RobustStatistic.check_size; as many groups as delegates, and as the rule needs."""
-        groups = parties // self.group_size
-        if groups < self.delegates:
+        smallest = math.prod((self.group_size, *self.levels))
+        if parties < self.delegates * smallest:
             raise CloisterError(
-                f"group_size = {self.group_size} makes {groups} groups of {parties} members; allowed: at least "
-                f"delegates = {self.delegates} groups, so {self.delegates * self.group_size} members or more"
+                f"groups of at least {smallest} members leave {parties // smallest} of {parties} members; allowed: at "
+                f"least delegates = {self.delegates} groups, so {self.delegates * smallest} members or more"
             )
-        self.rule.check(groups=groups, tolerate=self.tolerate)
+        self.rule.check(groups=len(self.groups_of(parties=parties)), tolerate=self.tolerate)
         self.noise_on(self.groups_of(parties=parties))
 
-    def noise_on(self, groups: tuple[tuple[int, ...], ...]) -> JointNoise | None:
+    def noise_on(self, groups: Sequence[Sequence[int]]) -> JointNoise | None:
         """Return the noise that opens with the result of these groups, if any; CloisterError where it does not fit."""
         if not self.noise_std:
             return None
@@ -145,7 +159,7 @@ class Hidden:
     def protection(self, *, colluding_delegates: int) -> float:
         """Return how much noise those who know these delegates' shares do not know, in parts of what is asked for.
 
-        None where they are more than t2: they know every group's sum, without noise.
+        Zero where they are more than t2: they know every group's sum, without noise.
         """
         access = self.access
         if colluding_delegates > access.threshold:
@@ -163,46 +177,51 @@ class Hidden:
         threshold = threshold_of(translated, self.delegates, "delegates", delegate_threshold=self.delegate_threshold)
         return Access(parties=self.delegates, threshold=threshold)
 
+    def hierarchy(self, *, parties: int) -> Hierarchy:
+        """Return the groups and above them groups of groups, level by level."""
+        return hierarchy_of(parties=parties, group_size=self.group_size, levels=self.levels)
+
     def groups_of(self, *, parties: int) -> tuple[tuple[int, ...], ...]:
-        """Return the groups: consecutive ranks."""
-        groups: list[tuple[int, ...]] = []
-        for size in balanced_sizes(parties, self.group_size):
-            first = sum(len(group) for group in groups)
-            groups.append(tuple(range(first, first + size)))
-        return tuple(groups)
+        """Return the members of each group of the top level, whose sums the rule combines: consecutive ranks."""
+        return self.hierarchy(parties=parties).processes(len(self.levels)).clusters
+
+    def rungs(self, *, parties: int) -> tuple[Rung, ...]:
+        """Return the threshold of every step of re-sharing, from the members up; the weakest counts."""
+        return rungs_of(self.hierarchy(parties=parties), self.access)
 
     def smallest_exposing(self, *, parties: int) -> int:
-        """Return how many members, at the best places, learn an input: t2 + 1 delegates, all but one of a group."""
-        # One of the delegates may be in that group.
-        smallest = min(len(group) for group in self.groups_of(parties=parties))
-        return max(smallest - 1, 1) + self.access.threshold
+        """Return how many members, at the best places, learn an input.
+
+        They are all but one of the members of a node, and all holders of the node above it or, at the top, t2 + 1
+        delegates; one of these may be in the node.
+        """
+        hierarchy, top = self.hierarchy(parties=parties), len(self.levels)
+        smallest = min(hierarchy.processes(top).sizes)
+        found = [max(smallest - 1, 1) + self.access.threshold]
+        for level, above in enumerate(hierarchy.levels[1:]):
+            sizes = hierarchy.processes(level).sizes
+            found += [sizes[child] - 1 + len(node) - 1 for node in above.clusters for child in node if sizes[child] > 1]
+        return min(found)
 
     def exposes(self, groups: Sequence[Collection[int]], colluding: Set[int]) -> bool:
-        """Return whether these members may learn an input of somebody else, whoever of each group is drawn to serve."""
-        others = [set(group) - colluding for group in groups]
-        serving = sum(bool(colluding & set(group)) for group in groups)
-        shown = serving > self.access.threshold and any(len(each) == 1 for each in others)
-        return shown or (self.rule.by_members and sum(map(len, others)) == 1)
+        """Return whether these members may learn an input of somebody else, whoever of each group is drawn to serve.
+
+        `groups` are the complete ones, where there are no levels above them.
+        """
+        return may_expose(groups, colluding, self.access, shows_total=self.rule.by_members)
 
     def seats(self, *, parties: int, present: frozenset[int], use: int) -> Seats:
         """Return who does what in batch number `use`, where these members are there.
 
         Raises: TooFewPartiesError where too few groups are complete.
         """
-        groups = self.groups_of(parties=parties)
-        stream = public_stream(use, "hidden delegates", parties)
-        order = [int(number) for number in stream.permutation(len(groups))]
-        chosen = {number: int(stream.choice(list(groups[number]))) for number in order}
-        complete = [number for number in order if present.issuperset(groups[number])]
+        hierarchy, groups = self.hierarchy(parties=parties), self.groups_of(parties=parties)
+        complete = {number for number, group in enumerate(groups) if present.issuperset(group)}
         try:
             self.check_groups(groups=len(complete))
         except CloisterError as error:
             raise TooFewPartiesError(f"{len(complete)} of {len(groups)} groups are complete: {error}") from None
-        return Seats(
-            groups=tuple(groups[number] for number in sorted(complete)),
-            delegates=tuple(chosen[number] for number in complete[: self.delegates]),
-            access=self.access,
-        )
+        return draw_seats(hierarchy, complete=complete, access=self.access, use=use)
 
     def check_groups(self, *, groups: int) -> None:
         """Raise CloisterError where so many complete groups are too few for the delegates or the rule."""
@@ -212,11 +231,8 @@ class Hidden:
 
     def contribute(self, party: Party, words: Tensor) -> None:
         """See RobustStatistic.contribute."""
-        say(party.link, torch.ones(1, dtype=torch.uint8))
-        party.link.skip(1)  # the board waits for all of these
-        present = frozenset(marked(hear(party.link, torch.empty(party.parties, dtype=torch.uint8))))
-        seats = self.seats(parties=party.parties, present=present, use=party.use)
-        if party.rank not in seats.members:
+        seats = self.seats(parties=party.parties, present=who_is_there(party), use=party.use)
+        if party.rank not in seats.contributors:
             return
         if party.rank not in seats.delegates:
             reshare(party, seats, words)
@@ -224,10 +240,10 @@ class Hidden:
         clusters, coordinates = words.shape
         served = replace(party, link=SubLink(party.link, seats.delegates), parties=self.delegates)
         bits, engine = engines_of(served, seats.access)
-        draw, noise = draw_of(served), self.noise_on(seats.groups)
+        draw, noise = draw_of(served), self.noise_on(seats.sums)
         values = reshare(party, seats, words)
         assert values is not None
-        weights = torch.tensor(self._weights(seats.groups))
+        weights = torch.tensor(self._weights(seats.sums))
         result = self.rule.combine(bits, draw, engine.scale(values, weights[:, None]), self.tolerate)
         if noise is None:
             published = opened(bits, result, coordinates, in_bits=self.rule.in_bits)
@@ -240,17 +256,15 @@ class Hidden:
 
     def collect(self, board: Board) -> Opened:
         """See RobustStatistic.collect."""
-        said = {rank: torch.empty(1, dtype=torch.uint8) for rank in range(board.parties)}
-        lost = board.link.try_exchange({}, said)
-        present = [rank for rank in said if rank not in lost]
+        present = call_the_roll(board)
         try:
-            seats = self.seats(parties=board.parties, present=frozenset(present), use=board.use)
+            seats = self.seats(parties=board.parties, present=present, use=board.use)
         except TooFewPartiesError:
-            board.link.try_exchange(dict.fromkeys(present, bitmap(board.parties, [])), {})
+            say_who_is_there(board, present, said=())
             raise
-        board.link.try_exchange(dict.fromkeys(present, bitmap(board.parties, present)), {})
+        say_who_is_there(board, present, said=present)
         served = replace(board, link=SubLink(board.link, seats.delegates), parties=self.delegates)
-        return Opened(sums=read_published(served, vouching=True), contributors=seats.members)
+        return Opened(sums=read_published(served, vouching=True), contributors=seats.contributors)
 
     def reference(self, words: Tensor) -> Opened:
         """See RobustStatistic.reference; words of all members, or of those of complete groups alone."""
@@ -266,7 +280,7 @@ class Hidden:
         if self.rule.by_members:
             return self.ring.decode(opened.sums) / parties
         kept = self.rule.kept(len(groups), self.tolerate)
-        return self.ring.decode(opened.sums) / (kept * _common_multiple(groups))
+        return self.ring.decode(opened.sums) / (kept * common_multiple(groups))
 
     def cost(self, *, parties: int, clusters: int, coordinates: int) -> Traffic:
         """One word a member, g - 1 a group, and what the rule sends among g delegates, whatever the members."""
@@ -284,7 +298,7 @@ class Hidden:
         return Traffic(
             offline=agreement_cost(seats.access).then(seeds).then(dealt).then(hiding),
             mpc=handed.then(combined).then(opening),
-            upload=_presence_cost(parties).then(
+            upload=presence_cost(parties).then(
                 publishing_cost(parties=self.delegates, clusters=clusters, coordinates=coordinates, vouching=True)
             ),
         )
@@ -307,29 +321,11 @@ class Hidden:
             seats = self.seats(parties=parties, present=frozenset(range(parties)) - crashed, use=use)
         except TooFewPartiesError:
             return Verdict(private=True, correct=True, live=False)
-        colluding = byzantine | curious
-        alone = any(len(set(group) - colluding) == 1 for group in seats.groups)
-        shown = alone and len(colluding & set(seats.delegates)) > seats.access.threshold
-        last = self.rule.by_members and len(set(seats.members) - colluding) == 1
-        tainted = sum(bool(byzantine & set(group)) for group in seats.groups)
-        withstood = self.withstands(groups=len(seats.groups))
-        return Verdict(private=not (shown or last), correct=tainted <= withstood, live=True)
+        exposed = exposed_by(seats, byzantine | curious, shows_total=self.rule.by_members)
+        tainted = sum(not byzantine.isdisjoint(members) for members in seats.sums)
+        withstood = self.withstands(groups=len(seats.sums))
+        return Verdict(private=not exposed, correct=tainted <= withstood, live=True)
 
-    def _weights(self, groups: tuple[tuple[int, ...], ...]) -> list[int]:
-        common = _common_multiple(groups)
+    def _weights(self, groups: Sequence[Sequence[int]]) -> list[int]:
+        common = common_multiple(groups)
         return [1 if self.rule.by_members else common // len(group) for group in groups]
-
-
-def _common_multiple(groups: tuple[tuple[int, ...], ...]) -> int:
-    return math.lcm(*(len(group) for group in groups))
-
-
-def _presence_cost(parties: int) -> Cost:
-    """Return what it costs that all say that they are there, and hear who is."""
-    payload_bytes = parties * (1 + parties)
-    return Cost(
-        payload_bytes=payload_bytes,
-        wire_bytes=payload_bytes + HEADER_BYTES * 2 * parties,
-        messages=2 * parties,
-        rounds=2,
-    )
