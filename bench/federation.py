@@ -34,7 +34,7 @@ from protocols.clustering import clusterings
 from protocols.decentralised.graph import Graph
 from protocols.decentralised.graphs import topologies
 from protocols.decentralised.rules import exchanges
-from protocols.hidden_sums.hidden import group_conditions
+from protocols.hidden_sums import hidden_sums
 from protocols.parties import Parties
 from protocols.placements import PlacementView
 from protocols.playable import cluster_protocols, conditions_under, opens_sums
@@ -143,7 +143,7 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
 def _conditions(cell: Cell) -> Conditions:
     """Return what the protocol tolerates in a cluster; where sums stay hidden, what a cluster does as a group."""
     if cluster_protocols.is_hidden(cell.protocol.name):
-        return group_conditions()
+        return hidden_sums.make(cell.protocol).group_conditions
     return conditions_under(cell.protocol, deviating=_deviates(cell))
 
 

@@ -7,7 +7,7 @@ from typing import Protocol, cast
 from torch import Tensor
 
 from protocols.check import CloisterError
-from protocols.hidden_sums import hidden_sums
+from protocols.hidden_sums import HiddenSums, hidden_sums
 from protocols.registry import Entry, Registry, Spec
 from protocols.ring import FixedPoint
 from protocols.secure_robust import RobustStatistic, robust_statistics
@@ -92,7 +92,7 @@ class ClusterProtocols:
         """Return whether the name is that of a protocol that all clusters of a round play together."""
         return self._of(name) is hidden_sums
 
-    def _of(self, name: object) -> Registry[SecureSum] | Registry[RobustStatistic]:
+    def _of(self, name: object) -> Registry[SecureSum] | Registry[RobustStatistic] | Registry[HiddenSums]:
         """Return the registry that knows the name; the sums', whose error lists what there is, where none does."""
         registries = (secure_sums, robust_statistics, hidden_sums)
         knowing = [each for each in registries if isinstance(name, str) and name in each.entries()]
@@ -102,8 +102,8 @@ class ClusterProtocols:
         return knowing[0] if knowing else secure_sums
 
 
-_ROBUST: Mapping[str, Registry[RobustStatistic]] = MappingProxyType(
-    {each.kind: each for each in (robust_statistics, hidden_sums)}
+_ROBUST: Mapping[str, Registry[RobustStatistic] | Registry[HiddenSums]] = MappingProxyType(
+    {robust_statistics.kind: robust_statistics, hidden_sums.kind: hidden_sums}
 )
 
 cluster_protocols = ClusterProtocols()

@@ -11,7 +11,16 @@ from protocols.randomness import public_stream
 from protocols.secure_robust._access import Access
 from protocols.types import Clustering, Hierarchy, balanced_sizes
 
-__all__ = ["Rung", "common_multiple", "draw_seats", "exposed_by", "hierarchy_of", "may_expose", "rungs_of"]
+__all__ = [
+    "Rung",
+    "common_multiple",
+    "draw_seats",
+    "exposed_by",
+    "hierarchy_of",
+    "may_expose",
+    "rungs_of",
+    "smallest_exposing",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +99,21 @@ def rungs_of(hierarchy: Hierarchy, access: Access) -> tuple[Rung, ...]:
     names = ["members of a group", *(f"holders of a sum of level {number}" for number in range(1, len(levels)))]
     rungs = [Rung(holders=name, threshold=most) for name, most in zip(names, levels, strict=True)]
     return (*rungs, Rung(holders="delegates", threshold=access.threshold))
+
+
+def smallest_exposing(hierarchy: Hierarchy, access: Access) -> int:
+    """Return how many members, at the best places, learn an input.
+
+    They are all but one of the members of a node, and all holders of the node above it or, at the top, t2 + 1
+    delegates; one of these may be in the node.
+    """
+    top = hierarchy.processes(len(hierarchy.levels) - 1).sizes
+    found = [max(min(top) - 1, 1) + access.threshold]
+    for level, above in enumerate(hierarchy.levels[1:]):
+        sizes = hierarchy.processes(level).sizes
+        # A node of one member is held by that member, too.
+        found += [sizes[part] - 1 + len(node) - 1 for node in above.clusters for part in node if sizes[part] > 1]
+    return min(found)
 
 
 def exposed_by(seats: Seats, colluding: Set[int], *, shows_total: bool) -> frozenset[int]:

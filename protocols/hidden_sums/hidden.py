@@ -15,6 +15,7 @@ from protocols.hidden_sums._noise import (
     opened,
     opened_with_noise,
     opening_of_result_cost,
+    part_unknown,
     share_of_noise,
 )
 from protocols.hidden_sums._presence import call_the_roll, presence_cost, say_who_is_there, who_is_there
@@ -28,6 +29,7 @@ from protocols.hidden_sums._seating import (
     hierarchy_of,
     may_expose,
     rungs_of,
+    smallest_exposing,
 )
 from protocols.hidden_sums.rules import OuterRule, outer_rules
 from protocols.network import TooFewPartiesError
@@ -44,7 +46,7 @@ from protocols.sublink import SubLink
 from protocols.tolerance.conditions import Conditions
 from protocols.types import Hierarchy, Traffic
 
-__all__ = ["Hidden", "group_conditions"]
+__all__ = ["Hidden"]
 
 
 @hidden_sums.register(
@@ -129,6 +131,11 @@ class Hidden:
         """See RobustStatistic.conditions: the worst case over where the faulty are; see `outcome`."""
         return hidden_conditions(self)
 
+    @property
+    def group_conditions(self) -> Conditions:
+        """See HiddenSums.group_conditions."""
+        return group_conditions()
+
     def withstands(self, *, groups: int) -> int:
         """Return how many tainted groups of so many the rule withstands (-1: too few groups for it)."""
         return self.rule.breakdown(groups, self.tolerate)
@@ -156,15 +163,15 @@ class Hidden:
         std = self.noise_std / self.ring.unit * max(self._weights(groups))
         return JointNoise(std=std, access=self.access)
 
-    def protection(self, *, colluding_delegates: int) -> float:
-        """Return how much noise those who know these delegates' shares do not know, in parts of what is asked for.
+    def noise_bound(self, *, parties: int) -> int:
+        """See HiddenSums.noise_bound."""
+        noise = self.noise_on(self.groups_of(parties=parties))
+        return 0 if noise is None else noise.bound
 
-        Zero where they are more than t2: they know every group's sum, without noise.
-        """
-        access = self.access
-        if colluding_delegates > access.threshold:
-            return 0.0
-        return math.sqrt((self.delegates - colluding_delegates) / (self.delegates - access.threshold))
+    def protection(self, *, parties: int, contributors: Collection[int], colluding: Set[int], use: int) -> float:
+        """See HiddenSums.protection; more than t2 colluding delegates know every group's sum, without noise."""
+        seats = self.seats(parties=parties, present=frozenset(contributors), use=use)
+        return part_unknown(seats.access, len(colluding & set(seats.delegates)))
 
     def check_coordinates(self, *, coordinates: int) -> None:
         """See RobustStatistic.check_coordinates; as many as the rule can combine."""
@@ -190,25 +197,17 @@ class Hidden:
         return rungs_of(self.hierarchy(parties=parties), self.access)
 
     def smallest_exposing(self, *, parties: int) -> int:
-        """Return how many members, at the best places, learn an input.
-
-        They are all but one of the members of a node, and all holders of the node above it or, at the top, t2 + 1
-        delegates; one of these may be in the node.
-        """
-        hierarchy, top = self.hierarchy(parties=parties), len(self.levels)
-        smallest = min(hierarchy.processes(top).sizes)
-        found = [max(smallest - 1, 1) + self.access.threshold]
-        for level, above in enumerate(hierarchy.levels[1:]):
-            sizes = hierarchy.processes(level).sizes
-            found += [sizes[child] - 1 + len(node) - 1 for node in above.clusters for child in node if sizes[child] > 1]
-        return min(found)
+        """Return how many members, at the best places, learn an input."""
+        return smallest_exposing(self.hierarchy(parties=parties), self.access)
 
     def exposes(self, groups: Sequence[Collection[int]], colluding: Set[int]) -> bool:
-        """Return whether these members may learn an input of somebody else, whoever of each group is drawn to serve.
-
-        `groups` are the complete ones, where there are no levels above them.
-        """
+        """See HiddenSums.exposes; `groups` are the only level."""
         return may_expose(groups, colluding, self.access, shows_total=self.rule.by_members)
+
+    def exposed(self, *, parties: int, contributors: Collection[int], colluding: Set[int], use: int) -> frozenset[int]:
+        """See HiddenSums.exposed; exact, but for what the result of a rule other than the mean tells itself."""
+        seats = self.seats(parties=parties, present=frozenset(contributors), use=use)
+        return exposed_by(seats, colluding, shows_total=self.rule.by_members)
 
     def seats(self, *, parties: int, present: frozenset[int], use: int) -> Seats:
         """Return who does what in batch number `use`, where these members are there.
