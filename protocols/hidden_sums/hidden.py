@@ -94,7 +94,7 @@ class Hidden:
         Below the breakdown of the median and the trimmed mean each coordinate, without noise, lies between untainted
         groups' means, if L times these is below 2^63 / kept as words.
         A member that is gone at the start leaves out its group and no other.
-        A seed that differs between delegates is detected before anything of an input is sent.
+        Seeds that differ between delegates are detected before any of them hands on what it got of an input.
         The cost formula equals what the meter counts.
     """
 

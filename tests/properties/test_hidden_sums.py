@@ -244,7 +244,7 @@ class TestCrashes:
 class TestDeviation:
     SPEC = hidden(group_size=2)
 
-    def test_seeds_that_differ_between_delegates_are_detected_before_anything_of_an_input_is_sent(self) -> None:
+    def test_seeds_that_differ_between_delegates_are_detected_before_any_hands_on_what_it_got(self) -> None:
         words, protocol = words_of(8), made(self.SPEC)
         seats = protocol.seats(parties=8, present=frozenset(range(8)), use=1)
         other = next(rank for rank in range(8) if rank not in seats.delegates)
