@@ -51,6 +51,15 @@ def test_the_model_is_that_of_opened_means(dataset: Dataset, aggregator: str, n:
     assert largest_cluster(cell) == 1
 
 
+def test_rows_of_a_compressor_stay_hidden_too(dataset: Dataset) -> None:
+    axes = {"compression": {"name": "rand_k", "k": 0.3}}
+    ours = first_round(hidden_cell(**axes), dataset)
+    opened = first_round(hidden_cell(protocol="additive", **axes), dataset, InProcessParties(3))
+    torch.testing.assert_close(ours.model, opened.model, rtol=2**-23, atol=0)
+    assert ours.opened.means.shape == (1, len(ours.model))
+    assert ours.traffic.mpc.wire_bytes < first_round(hidden_cell(), dataset).traffic.mpc.wire_bytes
+
+
 @pytest.mark.parametrize("privacy", ["none", "central"])
 def test_all_that_is_shown_is_the_result_with_its_noise(dataset: Dataset, privacy: str) -> None:
     cell = hidden_cell(privacy=privacy)
