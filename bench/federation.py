@@ -16,6 +16,7 @@ from bench.cell import NUMBERS, Cell
 from bench.columns import columns_of, point_of
 from bench.data import Dataset
 from bench.decentralised import known_model, score_models
+from bench.hidden import protocol_of
 from bench.judging import Epoch
 from bench.metrics import score
 from bench.models import models
@@ -33,12 +34,14 @@ from protocols.clustering import clusterings
 from protocols.decentralised.graph import Graph
 from protocols.decentralised.graphs import topologies
 from protocols.decentralised.rules import exchanges
+from protocols.hidden_sums.hidden import group_conditions
 from protocols.parties import Parties
 from protocols.placements import PlacementView
 from protocols.playable import cluster_protocols, conditions_under, opens_sums
 from protocols.privacy import mechanisms
 from protocols.privacy.ledger import Ledger
 from protocols.randomness import SecretStreams, public_stream
+from protocols.tolerance.conditions import Conditions
 
 __all__ = ["CellResult", "build", "cluster_sizes", "largest_cluster", "move_faults", "run_cell"]
 
@@ -69,8 +72,11 @@ def cluster_sizes(cell: Cell) -> tuple[int, ...]:
 
 
 def largest_cluster(cell: Cell) -> int:
-    """Return the size of the largest cluster that the cell forms: how many parties it needs."""
-    return max(cluster_sizes(cell))
+    """Return the size of the largest cluster that the cell forms: how many party processes it needs.
+
+    One where sums stay hidden, since all members then are threads; see bench.hidden.
+    """
+    return 1 if cluster_protocols.is_hidden(cell.protocol.name) else max(cluster_sizes(cell))
 
 
 def build(cell: Cell, dataset: Dataset) -> Federation:
@@ -100,8 +106,8 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         past=None,
         policy=clusterings.make(cell.clustering),
         cluster_size=cell.cluster_size,
-        protocol=cell.protocol,
-        conditions=conditions_under(cell.protocol, deviating=_deviates(cell)),
+        protocol=protocol_of(cell, cluster_sizes(cell)),
+        conditions=_conditions(cell),
         ring=protocol.ring,
         rule_spec=cell.aggregator,
         rule=rule_of(cell),
@@ -132,6 +138,13 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         poisoning=poisoning,
         population=replace(population, trust=with_trust(population, failing, cell.trust_quality)),
     )
+
+
+def _conditions(cell: Cell) -> Conditions:
+    """Return what the protocol tolerates in a cluster; where sums stay hidden, what a cluster does as a group."""
+    if cluster_protocols.is_hidden(cell.protocol.name):
+        return group_conditions()
+    return conditions_under(cell.protocol, deviating=_deviates(cell))
 
 
 def _deviates(cell: Cell) -> bool:
@@ -234,7 +247,9 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
     diverged_round = None
     learns = "reports" in federation.policy.needs
     moves = placing(cell)[1] == "each"
-    plain = opens_sums(cell.protocol) and not moves
+    # A mean of sums that stay hidden is one sum of all, which is what a round then reveals.
+    sums = federation.hidden and cell.aggregator.name == "mean"
+    plain = (opens_sums(cell.protocol) or sums) and not moves
     epoch = Epoch(n=cell.n, colluding=federation.who_fails.colluding if plain else None)
     for round_index in range(cell.rounds):
         if moves and round_index:

@@ -6,18 +6,20 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import torch
 
 from attacks.plan import Plan, Split, assign, specs_of
 from bench.cell import NUMBERS, PLUGINS, Cell, resolve
 from bench.data import Dataset
 from bench.experiment import Experiment
 from bench.federation import cluster_sizes
+from bench.hidden import protocol_of, unfit_hidden
 from bench.misconduct import unfit_misconduct
 from bench.placing import unfit_placing
-from bench.rules import unfit_rule
+from bench.rules import rule_of, unfit_rule
 from protocols.check import CloisterError
 from protocols.placements import knowledge
-from protocols.playable import robust_of
+from protocols.playable import cluster_protocols, robust_of
 
 __all__ = ["Skip", "expand", "skip_reason"]
 
@@ -89,7 +91,7 @@ def skip_reason(cell: Cell, dataset: Dataset) -> str | None:
         return f"{cell.clustering.name}: {error}"
     return (
         unfit_rule(cell, len(sizes))
-        or _unfit_size(cell, sizes)
+        or (unfit_hidden(cell, sizes) if cluster_protocols.is_hidden(cell.protocol.name) else _unfit_size(cell, sizes))
         or _unfit_noise(cell)
         or _unfit_placement(cell)
         or _unfit_policy(cell)
@@ -196,12 +198,25 @@ def _unfit_noise(cell: Cell) -> str | None:
     """Return why nothing is known of the noise: mechanisms are calibrated to sums of updates."""
     if robust_of(cell.protocol) is None or cell.privacy.name == "none":
         return None
+    if cluster_protocols.is_hidden(cell.protocol.name):
+        return _unfit_joint_noise(cell)
     return f"{cell.privacy.name} adds noise that is calibrated to sums, and {cell.protocol.name} opens none"
+
+
+def _unfit_joint_noise(cell: Cell) -> str | None:
+    """Return why noise on the result of hidden sums proves nothing; members' own noise is in the sums already."""
+    m = len(cluster_sizes(cell))
+    sizes = torch.tensor(cluster_sizes(cell))
+    told = max(min(cell.f, m, rule_of(cell).breakdown(m)), 0)
+    noisy = PLUGINS["privacy"].make(cell.privacy).result_std(1.0, cell.n)
+    if noisy and rule_of(cell).sensitivity(sizes, told) is None:
+        return f"{cell.privacy.name} adds noise for a sensitivity, and none is proved of {cell.aggregator.name}"
+    return None
 
 
 def _unfit_coordinates(cell: Cell, dataset: Dataset) -> str | None:
     """Return why the robust statistic cannot run on updates of the model."""
-    statistic = robust_of(cell.protocol)
+    statistic = robust_of(protocol_of(cell, cluster_sizes(cell)))
     if statistic is None:
         return None
     dimension = PLUGINS["model"].make(cell.model).build(dataset.shape, dataset.classes).dimension

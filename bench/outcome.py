@@ -105,12 +105,16 @@ def outcome_of(federation: Federation, played: Played) -> RoundOutcome:
         tolerated_clusters=federation.told(m),
         clusters=m,
         failed_clusters=len(clustering.clusters) - m - len(opened.empty),
-        multipliers=multipliers_of(federation, clustering, decision.sensitivity, opened.left_out(clustering)),
-        report=_report(federation, played),
-        revealed=tuple(_named(federation, each) for each in opened.contributors),
-        opened=OpenedRound(
-            clusters=tuple(_named(federation, clustering.clusters[j]) for j in opened.numbers), means=played.means
+        multipliers=multipliers_of(
+            federation,
+            clustering,
+            decision.sensitivity,
+            opened.left_out(clustering),
+            protection=opened.protection,
         ),
+        report=_report(federation, played),
+        revealed=_shown(federation, played).clusters if federation.hidden else _revealed(federation, opened),
+        opened=_shown(federation, played),
         said=played.said,
         observed=_observed(federation, played),
         exchange=decision.exchange,
@@ -126,6 +130,23 @@ def outcome_of(federation: Federation, played: Played) -> RoundOutcome:
     )
 
 
+def _revealed(federation: Federation, opened: Opened) -> tuple[tuple[int, ...], ...]:
+    return tuple(_named(federation, each) for each in opened.contributors)
+
+
+def _shown(federation: Federation, played: Played) -> OpenedRound:
+    """Return the clusters and the means that everybody saw: where these stay hidden, all as one, with the result."""
+    clustering, opened = played.clustering, played.opened
+    if not federation.hidden:
+        clusters = tuple(_named(federation, clustering.clusters[j]) for j in opened.numbers)
+        return OpenedRound(clusters=clusters, means=played.means)
+    if opened.aggregate is None:
+        return OpenedRound(clusters=(), means=played.means[:0])
+    everybody = tuple(process for each in _revealed(federation, opened) for process in each)
+    noise = 0.0 if opened.noise is None else opened.noise
+    return OpenedRound(clusters=(everybody,), means=(opened.aggregate + noise)[None])
+
+
 def _named(federation: Federation, places: tuple[int, ...] | frozenset[int]) -> tuple[int, ...]:
     """Return the numbers among all processes of those at these places among the ones that take part."""
     return tuple(int(federation.numbers[place]) for place in places)
@@ -133,7 +154,9 @@ def _named(federation: Federation, places: tuple[int, ...] | frozenset[int]) -> 
 
 def _report(federation: Federation, played: Played) -> Report:
     clusters, numbers = played.clustering.clusters, played.opened.numbers
-    far = _suspects(played.means, played.decision.combined, federation.told(len(numbers)))
+    # Of means that stay hidden nobody is suspected.
+    tolerate = 0 if federation.hidden else federation.told(len(numbers))
+    far = _suspects(played.means, played.decision.combined, tolerate)
     return Report(
         round_index=played.round_index,
         clusters=clusters,
@@ -183,6 +206,7 @@ def _observed(federation: Federation, played: Played) -> Observation:
             exact=exact,
             in_clear=in_clear,
             withstands=federation.conditions.checked_inputs,
+            hidden=federation.hidden,
         )
         for number, contributors, exact in zip(opened.numbers, opened.contributors, opened.exact, strict=True)
     ]
@@ -198,5 +222,6 @@ def _observed(federation: Federation, played: Played) -> Observation:
         numbers=federation.numbers.tolist(),
         replay=partial(learns, federation.protocol),
         empty=opened.empty,
+        told=opened.told,
     )
     return observation if exchange is None else replace(observation, near_honest=exchange.near)

@@ -1,6 +1,7 @@
 """One federated round: train, attack, clip, add noise, sum under encryption, aggregate."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 from bench.attacking import attacked
 from bench.decentralised import exchange_models, known_model, starting_models
 from bench.given import given_of
+from bench.hidden import hidden_verdict, open_aggregate
 from bench.misconduct import misconduct
 from bench.noise import result_noise
 from bench.opening import Opened, open_sums
@@ -19,6 +21,7 @@ from bench.setting import Federation
 from bench.words import DivergedError, clipped, encoded, with_raw_numbers
 from bench.workers import Work
 from protocols.aggregators import NOTHING
+from protocols.faulty_link import Fault
 from protocols.parties import Parties
 from protocols.randomness import public_stream
 from protocols.tolerance.verdict import Verdict, verdict
@@ -89,7 +92,7 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     trained_at = time.perf_counter()
     # 7. Each cluster opens its sum, against those who misbehave in it, 8. which shows a mean.
     doings = misconduct(federation, words, clustering, _last_step(federation, known), round_index)
-    opened = open_sums(federation, words, clustering, parties, doings)
+    opened = _opened(federation, words, clustering, parties, doings)
     opened_at = time.perf_counter()
     means = with_raw_numbers(federation, sent, opened)
     # 9. The server combines the means, or the clusters exchange them, 10. and the model takes its step.
@@ -102,7 +105,7 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
         opened=opened,
         means=means,
         decision=decision,
-        model=_moved(federation, model, decision, round_index),
+        model=_moved(federation, model, decision, opened, round_index),
         train_s=trained_at - started,
         mpc_s=opened_at - trained_at,
     )
@@ -132,7 +135,7 @@ def _train(federation: Federation, model: Tensor, round_index: int) -> Tensor:
 def _verdict(federation: Federation, clustering: Clustering) -> Verdict:
     """Return what the placement can do to this round at worst, before it runs."""
     m = len(clustering.clusters)
-    return verdict(
+    said = verdict(
         clustering,
         federation.who_fails,
         federation.conditions,
@@ -140,6 +143,16 @@ def _verdict(federation: Federation, clustering: Clustering) -> Verdict:
         tolerate=federation.told(m),
         numbers=federation.numbers.tolist(),
     )
+    return hidden_verdict(federation, clustering, said) if federation.hidden else said
+
+
+def _opened(
+    federation: Federation, words: Tensor, clustering: Clustering, parties: Parties, doings: Mapping[int, Fault]
+) -> Opened:
+    """Return the clusters' means, or what the rule makes of them where they stay hidden."""
+    if federation.hidden:
+        return open_aggregate(federation, words, clustering)
+    return open_sums(federation, words, clustering, parties, doings)
 
 
 def _last_step(federation: Federation, known: Tensor) -> Tensor | None:
@@ -156,15 +169,15 @@ def _decide(
         return Decision(combined=None, exchange=exchange, given=NOTHING, sensitivity=None)
     past = federation.recall.history(clustering.clusters, opened.numbers, means)
     given = given_of(federation, past, model, round_index)
-    combined = federation.combine(means, opened.added, given)
+    combined = opened.aggregate if federation.hidden else federation.combine(means, opened.added, given)
     federation.recall.add(clustering.clusters, opened.numbers, means)
     tolerate = federation.told(len(opened.numbers))
     sensitivity = None if combined is None else federation.rule.sensitivity(opened.added, tolerate)
     return Decision(combined=combined, exchange=None, given=given, sensitivity=sensitivity)
 
 
-def _moved(federation: Federation, model: Tensor, decision: Decision, round_index: int) -> Tensor:
-    """Return the next model (d,) float32: one step along the combined update, with the noise that it gets, if any.
+def _moved(federation: Federation, model: Tensor, decision: Decision, opened: Opened, round_index: int) -> Tensor:
+    """Return the next model (d,) float32: one step along the combined update, with the noise that it got or gets.
 
     Without a server it is the clusters' models (m, d) after their exchange; without a result the model stays.
     """
@@ -172,5 +185,6 @@ def _moved(federation: Federation, model: Tensor, decision: Decision, round_inde
         return decision.exchange.models
     if decision.combined is None:
         return model
-    step = decision.combined + result_noise(federation, decision.sensitivity, round_index)
+    noise = opened.noise if federation.hidden else result_noise(federation, decision.sensitivity, round_index)
+    step = decision.combined + (0.0 if noise is None else noise)
     return (model.to(torch.float64) + federation.server_learning_rate * step).to(torch.float32)

@@ -1,5 +1,6 @@
 """What a round of a cell needs: the parts of the federation, its processes, and who of them is faulty."""
 
+import math
 from collections.abc import MutableMapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,7 @@ from protocols.decentralised.rules import ExchangeRule
 from protocols.faulty_link import Fault
 from protocols.in_process import InProcessParties
 from protocols.placements import FaultPlacement
+from protocols.playable import cluster_protocols
 from protocols.population import Population
 from protocols.privacy import Mechanism
 from protocols.randomness import SecretStreams
@@ -29,6 +31,7 @@ from protocols.registry import Spec
 from protocols.ring import FixedPoint
 from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.verdict import FaultyProcesses
+from protocols.types import Clustering
 
 __all__ = ["Federation", "Past"]
 
@@ -91,6 +94,21 @@ class Federation:
     everybody: int
     noise: SecretStreams
     seed: int
+
+    @property
+    def hidden(self) -> bool:
+        """Whether cluster sums stay hidden, so that only what the rule makes of them opens."""
+        return cluster_protocols.is_hidden(self.protocol.name)
+
+    def terms(self, clustering: Clustering) -> int:
+        """Return how many words of a round may be added up, in whatever opens, without wrapping around.
+
+        Half of the range is for the updates, half for the noise that is added to them.
+        """
+        if not self.hidden:
+            return 2 * max(clustering.sizes)
+        # A rule adds up at most all groups' sums, each weighted up to the least common multiple of their sizes.
+        return 2 * len(clustering.clusters) * math.lcm(*clustering.sizes)
 
     def told(self, m: int) -> int:
         """Return how many of m clusters the rule is told to withstand (-1: it is not defined for so few)."""

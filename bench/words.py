@@ -30,7 +30,7 @@ def clipped(federation: Federation, trained: Tensor, clustering: Clustering) -> 
     if clip_norm is not None:
         finite = torch.isfinite(trained).all(dim=1, keepdim=True)
         return clip_to_norm(torch.where(finite, trained, 0.0), clip_norm)
-    bound = federation.ring.bound(_terms(clustering))
+    bound = federation.ring.bound(federation.terms(clustering))
     if federation.graph is not None:
         trained = lost_members_silent(federation, trained, clustering, bound)
     honest = trained[torch.from_numpy(~federation.faulty)]
@@ -44,7 +44,7 @@ def encoded(federation: Federation, sent: Sent, clustering: Clustering, round_in
 
     A number that no word stands for becomes the nearest one that has a word, and NaN zero; see with_raw_numbers.
     """
-    terms = _terms(clustering)
+    terms = federation.terms(clustering)
     faulty = torch.from_numpy(federation.faulty)
     possible = sent.rows.clone()
     possible[faulty] = federation.ring.saturate(sent.rows[faulty], terms=terms)
@@ -70,8 +70,3 @@ def with_raw_numbers(federation: Federation, sent: Sent, opened: Opened) -> Tens
         [sent.rows[[process for process in each if sent.raw[process]]].sum(dim=0) for each in opened.contributors]
     )
     return opened.means + raw / opened.added[:, None]
-
-
-def _terms(clustering: Clustering) -> int:
-    # Half of the range is for the updates, half for the noise that members add to them.
-    return 2 * max(clustering.sizes)

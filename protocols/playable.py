@@ -1,4 +1,4 @@
-"""What a pool of parties can run: plug-ins of both kinds of cluster protocols, secure sums and robust statistics."""
+"""What a pool of parties can run: secure sums, robust statistics of inputs, rules over sums that stay hidden."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from protocols import check
 from protocols.check import CloisterError
+from protocols.hidden_sums import hidden_sums
 from protocols.registry import Entry, Registry, Spec
 from protocols.ring import FixedPoint
 from protocols.secure_robust import RobustStatistic, robust_statistics
@@ -30,7 +31,7 @@ __all__ = [
 
 
 class Playable(Protocol):
-    """What secure sums and robust statistics have in common; see there for what their words mean."""
+    """What secure sums, robust statistics and hidden sums have in common; see there for what their words mean."""
 
     @property
     def ring(self) -> FixedPoint:
@@ -60,17 +61,17 @@ class Playable(Protocol):
 
 
 class ClusterProtocols:
-    """Both registries as one: what the axis `protocol` chooses from.
+    """All registries as one: what the axis `protocol` chooses from.
 
     Guarantees:
-        A name that both kinds have is refused where it is asked for.
+        A name that two kinds have is refused where it is asked for.
     """
 
     kind = "protocol"
 
     def entries(self) -> dict[str, Entry]:
-        """Return all plug-ins of both kinds by name, in alphabetical order."""
-        return dict(sorted((secure_sums.entries() | robust_statistics.entries()).items()))
+        """Return all plug-ins of all kinds by name, in alphabetical order."""
+        return dict(sorted((secure_sums.entries() | robust_statistics.entries() | hidden_sums.entries()).items()))
 
     def entry(self, name: str) -> Entry:
         """Return the plug-in of that name; CloisterError with the closest name otherwise."""
@@ -85,18 +86,28 @@ class ClusterProtocols:
         """Return the plug-in that the spec describes."""
         return self._of(spec.name).make(spec)
 
-    def is_robust(self, name: str) -> bool:
-        """Return whether the name is that of a robust statistic."""
-        return self._of(name) is robust_statistics
+    def robust(self, spec: Spec) -> RobustStatistic | None:
+        """Return the plug-in that the spec describes where what it opens is no plain sum of words."""
+        registry = _ROBUST.get(self._of(spec.name).kind)
+        return None if registry is None else registry.make(spec)
+
+    def is_hidden(self, name: str) -> bool:
+        """Return whether the name is that of a protocol that all clusters of a round play together."""
+        return self._of(name) is hidden_sums
 
     def _of(self, name: object) -> Registry[SecureSum] | Registry[RobustStatistic]:
         """Return the registry that knows the name; the sums', whose error lists what there is, where none does."""
-        if not isinstance(name, str) or name not in robust_statistics.entries():
-            return secure_sums
-        if name in secure_sums.entries():
-            raise CloisterError(f"{name!r} is a protocol and a robust statistic; rename the third-party one")
-        return robust_statistics
+        registries = (secure_sums, robust_statistics, hidden_sums)
+        knowing = [each for each in registries if isinstance(name, str) and name in each.entries()]
+        if len(knowing) > 1:
+            kinds = " and a ".join(each.kind for each in knowing)
+            raise CloisterError(f"{name!r} is a {kinds}; rename the third-party one")
+        return knowing[0] if knowing else secure_sums
 
+
+_ROBUST: Mapping[str, Registry[RobustStatistic]] = MappingProxyType(
+    {each.kind: each for each in (robust_statistics, hidden_sums)}
+)
 
 cluster_protocols = ClusterProtocols()
 
@@ -104,7 +115,7 @@ cluster_protocols = ClusterProtocols()
 def playable(spec: Spec) -> Playable:
     """Return the plug-in that the spec describes, of the kind that knows its name.
 
-    Raises: CloisterError for a name that neither or both kinds have.
+    Raises: CloisterError for a name that no kind has, or two.
     """
     return cluster_protocols.make(spec)
 
@@ -156,12 +167,12 @@ def conditions_named(
 
 def opens_sums(spec: Spec) -> bool:
     """Return whether what is opened is the plain sum of the contributors' words."""
-    return bool(robust_of(spec) is None or robust_statistics.entry(spec.name).facts.get("opens_sums"))
+    return bool(robust_of(spec) is None or cluster_protocols.entry(spec.name).facts.get("opens_sums"))
 
 
 def robust_of(spec: Spec) -> RobustStatistic | None:
-    """Return the robust statistic that the spec describes, or None where it describes a sum.
+    """Return the robust statistic, or the rule over hidden sums, that the spec describes; None where it is a sum.
 
-    Raises: CloisterError for a name that both kinds have.
+    Raises: CloisterError for a name that two kinds have.
     """
-    return robust_statistics.make(spec) if cluster_protocols.is_robust(spec.name) else None
+    return cluster_protocols.robust(spec)

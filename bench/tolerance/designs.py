@@ -7,6 +7,8 @@ from typing import Any
 from bench.tolerance.question import Question
 from protocols.check import CloisterError
 from protocols.playable import Playable, cluster_protocols
+from protocols.secure_robust import robust_statistics
+from protocols.secure_sum import secure_sums
 from protocols.tolerance.analysis import failure
 from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.design import Window, distinct_sizes, largest_faulty, window
@@ -128,9 +130,10 @@ def _as_asked(conditions: Conditions, own: Conditions) -> Conditions | None:
 
     A robust statistic checks its inputs itself, and has no other way; None where it is not what was asked for.
     """
-    if cluster_protocols.is_robust(conditions.protocol):
+    statistics = robust_statistics.entries()
+    if conditions.protocol in statistics:
         return conditions if own.revealed else None
-    checked = own.checked_inputs and not cluster_protocols.is_robust(own.protocol)
+    checked = own.checked_inputs and own.protocol not in statistics
     return replace(conditions, checked_inputs=checked, revealed=own.revealed)
 
 
@@ -140,7 +143,7 @@ def designs(question: Question, groups: Groups) -> Designs:
     own = question.conditions
     label = f"{own.protocol} {own.mode}"
     protocols = {label: (protocol_of(own), own)}
-    for name in cluster_protocols.entries():
+    for name in (*secure_sums.entries(), *robust_statistics.entries()):
         protocol = cluster_protocols.make(cluster_protocols.resolve(name))
         conditions = _as_asked(protocol.conditions, own)
         if conditions is not None:

@@ -148,7 +148,7 @@ class TestVerdicts:
         assert Median(threshold="1").conditions != Median().conditions
         assert Krum(tolerate=2).conditions != Krum().conditions
 
-    @pytest.mark.parametrize("threshold", ["c/2", "c/3", "1", "2", "c-1", "2c/3", "c/2+1"])
+    @pytest.mark.parametrize("threshold", ["most", "c/2", "c/3", "1", "2", "c-1", "2c/3", "c/2+1"])
     def test_there_is_a_threshold_exactly_where_the_statistic_can_run(self, threshold: str) -> None:
         statistic = Median(threshold=threshold)
         for parties in range(1, 25):
@@ -192,8 +192,8 @@ AT_30_PERCENT = {"n": 30, "f": 9, "cluster_size": 3, "attack": {"name": "ipm", "
 class TestPredictedAgainstObserved:
     """30 % Byzantine in clusters of three, on real rounds.
 
-    Wherever they sit, 9 of 30 are the majority of at most 4 of 10 clusters, which a median of 10 withstands; unless they
-    are packed they own more than 4 of 10 opened means.
+    Wherever they sit, 9 of 30 are the majority of at most 4 of 10 clusters, which a median of 10 withstands; unless
+    they are packed they own more than 4 of 10 opened means.
     """
 
     @pytest.mark.parametrize("seed", range(3))
