@@ -27,6 +27,7 @@ WRONG_FROM: dict[str, Callable[[int], int]] = {
     "nnm": lambda c: 2,
     "norm_check": lambda c: 1,
     "clip": lambda c: 1,
+    "centered_clipping": lambda c: 1,
     "sign_majority": lambda c: 1,
 }
 # name -> how many colluding members, of c who share with threshold t, learn an update.
@@ -196,4 +197,4 @@ def test_designs_compare_sums_with_statistics_each_on_its_own_terms() -> None:
 
 def test_a_threshold_that_no_cluster_can_have_is_an_error_and_no_probability() -> None:
     with pytest.raises(CloisterError, match="threshold = 6 of 13 parties"):
-        analyse(Faults(n=26, byzantine=1), ((13, 2),), conditions_named("median"), 0)
+        analyse(Faults(n=26, byzantine=1), ((13, 2),), conditions_named("median", threshold="c/2"), 0)
