@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from bench.tolerance.hidden import largest_faulty_of, price_of, sides_of, window_of
 from bench.tolerance.question import Question
 from protocols.check import CloisterError
 from protocols.playable import Playable, cluster_protocols
@@ -102,6 +103,32 @@ def options(question: Question, protocols: Mapping[str, tuple[Playable, Conditio
     return found
 
 
+def _hidden_options(question: Question, label: str) -> list[Option]:
+    """Return the designs of sums that stay hidden."""
+    found: list[Option] = []
+    for size in _thinned(distinct_sizes(question.faults.n)):
+        groups = size_groups(question.faults.n, size)
+        try:
+            wire_bytes, rounds = price_of(question, groups)
+            fail = sides_of(question, groups).fail.upper
+        except CloisterError:
+            continue  # too few clusters for the delegates, or for the rule
+        found.append(Option(protocol=label, size=size, fail=fail, wire_bytes_per_process=wire_bytes, rounds=rounds))
+    return found
+
+
+def _window(question: Question, target: float) -> Window:
+    if question.delegates is not None:
+        return window_of(question, target)
+    return window(question.faults, question.conditions, question.rule.breakdown, target)
+
+
+def _largest_faulty(question: Question, groups: Groups, target: float) -> int:
+    if question.delegates is not None:
+        return largest_faulty_of(question, groups, target)
+    return largest_faulty(question.faults, groups, question.conditions, question.tolerate(groups), target)
+
+
 def _thinned(sizes: Sequence[int]) -> list[int]:
     """Some of the sizes up to 200, as many small ones as can be, then further and further apart."""
     kept = [size for size in sizes if size <= _LARGEST]
@@ -126,7 +153,7 @@ def pareto(found: Sequence[Option]) -> list[Option]:
 
 
 def _as_asked(conditions: Conditions, own: Conditions) -> Conditions | None:
-    """Return the conditions of another protocol as `own` are asked about: hidden sums, inputs checked by other means.
+    """Return the conditions of another protocol as `own` are asked about: shared sums, inputs checked by other means.
 
     A robust statistic checks its inputs itself, and has no other way; None where it is not what was asked for.
     """
@@ -142,20 +169,20 @@ def designs(question: Question, groups: Groups) -> Designs:
     target = question.target or _DEFAULT_TARGET
     own = question.conditions
     label = f"{own.protocol} {own.mode}"
-    protocols = {label: (protocol_of(own), own)}
+    protocols = {} if question.delegates else {label: (protocol_of(own), own)}
     for name in (*secure_sums.entries(), *robust_statistics.entries()):
         protocol = cluster_protocols.make(cluster_protocols.resolve(name))
-        conditions = _as_asked(protocol.conditions, own)
+        conditions = protocol.conditions if question.delegates else _as_asked(protocol.conditions, own)
         if conditions is not None:
             protocols.setdefault(f"{name} {conditions.mode}", (protocol, conditions))
-    found = options(question, protocols)
+    found = [*(_hidden_options(question, label) if question.delegates else []), *options(question, protocols)]
     meeting = sorted(
         (option for option in found if option.fail <= target), key=lambda option: option.wire_bytes_per_process
     )
     return Designs(
         target=target,
-        window=window(question.faults, own, question.rule.breakdown, target),
-        largest_faulty=largest_faulty(question.faults, groups, own, question.tolerate(groups), target),
+        window=_window(question, target),
+        largest_faulty=_largest_faulty(question, groups, target),
         cheapest=next((option for option in meeting if option.protocol == label), None),
         cheapest_any=next(iter(meeting), None),
         front=tuple(pareto([option for option in found if option.fail < 1 - 1e-9])),
