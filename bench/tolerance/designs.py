@@ -19,6 +19,7 @@ __all__ = ["Designs", "Option", "designs", "options", "pareto", "price", "protoc
 
 _LARGEST = 200
 _SIZES = 28
+_LARGEST_STATISTIC = 11  # larger ones share with fewer than c / 2, and have hundreds of parts to price
 _DEFAULT_TARGET = 1e-6
 
 
@@ -88,11 +89,14 @@ def price(protocol: Playable, n: int, groups: Groups, coordinates: int) -> tuple
 
 
 def options(question: Question, protocols: Mapping[str, tuple[Playable, Conditions]]) -> list[Option]:
-    """Return the designs of these protocols at some sizes up to 200, under uniform faults."""
+    """Return the designs of these protocols at some sizes up to 200 (robust statistics: 11), under uniform faults."""
     found: list[Option] = []
-    faults = question.faults
+    faults, statistics = question.faults, robust_statistics.entries()
     for name, (protocol, conditions) in protocols.items():
+        most = _LARGEST_STATISTIC if conditions.protocol in statistics else _LARGEST
         for size in _thinned(distinct_sizes(faults.n)):
+            if size > most:
+                continue
             groups = size_groups(faults.n, size)
             try:
                 wire_bytes, rounds = price(protocol, faults.n, groups, question.coordinates)
