@@ -10,9 +10,11 @@ from protocols.aggregators import Aggregator, aggregators
 from protocols.check import CloisterError
 from protocols.clustering import clusterings
 from protocols.composition import composed
+from protocols.hidden_sums.rules import outer_rules
 from protocols.registry import Spec
 from protocols.tolerance.analysis import Faults
 from protocols.tolerance.conditions import Conditions
+from protocols.tolerance.hidden import Delegates
 from protocols.tolerance.parts import Groups, clusters_of, size_groups
 from protocols.tolerance.placements import Setting
 from protocols.tolerance.policies import PLACEMENTS, POLICIES, Policy
@@ -29,7 +31,8 @@ class Question:
 
     `placement`, `domains` and `moves` say how faults arise, `every` for how many rounds clusters are kept, `levels`
     the least parts of a group of the hierarchical policy, level by level, `coordinates` the length of an update. `pre`
-    is what the cluster means go through before the rule.
+    is what the cluster means go through before the rule. `delegates` hold the clusters' sums, where these stay hidden;
+    then `conditions` are those of a cluster alone.
 
     Raises: CloisterError for a policy whose law is not known, numbers that do not fit, or a target outside 0..1.
     """
@@ -48,6 +51,7 @@ class Question:
     levels: tuple[int, ...] = (3,)
     coordinates: int = 10_000
     pre: Spec | Chain = _NOTHING
+    delegates: Delegates | None = None
 
     def __post_init__(self) -> None:
         clusterings.entry(self.policy)
@@ -68,6 +72,18 @@ class Question:
             raise CloisterError(
                 f"moves = {self.moves} means nothing to placement {self.placement!r}; allowed: --placement targeted"
             )
+        if self.delegates is not None:
+            check.one_of(outer_rules.entries(), aggregator=self.aggregator)
+            if self.rule_name != self.aggregator:
+                raise CloisterError(
+                    f"pre = {self.rule_name.removesuffix(' + ' + self.aggregator)!r} means nothing to hidden sums, whose "
+                    f"rule runs under encryption; allowed: --pre none"
+                )
+            if not self.plain:
+                raise CloisterError(
+                    f"placement = {self.placement!r} under policy {self.policy!r} is not known of hidden sums; "
+                    f"allowed: uniform placements, and policies that do not look at who is faulty"
+                )
 
     @property
     def plain(self) -> bool:
@@ -191,6 +207,7 @@ def ask(
     levels: str = "3",
     coordinates: int = 10_000,
     pre: str = "none",
+    delegates: Delegates | None = None,
 ) -> Question:
     """Return the question that the command line's words ask; CloisterError for words that make no sense.
 
@@ -217,4 +234,5 @@ def ask(
         levels=_levels_of(levels),
         coordinates=coordinates,
         pre=_chain_of(pre),
+        delegates=delegates,
     )
