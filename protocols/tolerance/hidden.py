@@ -26,6 +26,10 @@ from protocols.tolerance.worst import WorstCase, worst_case
 __all__ = ["Delegates", "hidden_bound", "hidden_sides", "hidden_worst", "private_hidden", "sums_shown"]
 
 _MOST_WORK = 3e8  # additions, about a second
+_MANY = (
+    "colluding, crashed and tainting processes among the delegates are counted apart, or there are too many to count"
+)
+_TOO_FEW = "whether lost clusters leave enough of them to serve is bounded by as few as may be lost"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +86,7 @@ def hidden_sides(
     spare = clusters_of(groups) - delegates.count  # with more of them lost there are too few to serve
     if faults.crashed and tolerate > spare:
         fewer = analyse(faults, groups, conditions, spare)
-        correct, live = bounds_on(base.correct.lower, fewer.correct.upper), fewer.live
+        correct, live = bounds_on(base.correct.lower, fewer.correct.upper, because=_TOO_FEW), fewer.live
     fail = _joined(faults, groups, delegates, tolerate, (private, correct))
     return Analysis(
         private=private,
@@ -129,7 +133,7 @@ def private_hidden(
     shown = 1.0 if whoever else sums_shown(faults, delegates)
     if faults.crashed or _work(faults, groups, delegates, 1) > _MOST_WORK:
         alone = sum(count * _alone(size, faults) for size, count in groups)
-        return bounds_on(0.0, min(shown, alone))
+        return bounds_on(0.0, min(shown, alone), because=_MANY)
     states = _states(faults.colluding, faults.n, groups, delegates, most=-1, whoever=whoever)
     return Probability.exact(min(1.0, float(states[1, 1].sum())), "recursion")
 
@@ -150,7 +154,8 @@ def _joined(
         return private
     kinds = faults.crashed or faults.curious
     if kinds or _work(faults, groups, delegates, tolerate + 2) > _MOST_WORK:
-        return bounds_on(max(private.lower, correct.lower), private.upper + correct.upper)
+        why = private.because or correct.because or _MANY
+        return bounds_on(max(private.lower, correct.lower), private.upper + correct.upper, because=why)
     most = min(tolerate, faults.byzantine)
     states = _states(faults.byzantine, faults.n, groups, delegates, most=most)
     either = states[1, 1].sum() + states[0, :, -1].sum() + states[1, 0, -1]
