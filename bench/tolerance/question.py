@@ -76,7 +76,7 @@ class Question:
             check.one_of(outer_rules.entries(), aggregator=self.aggregator)
             if self.rule_name != self.aggregator:
                 raise CloisterError(
-                    f"{self.rule_name!r} is not known of hidden sums, whose rule runs under encryption; allowed: --pre none"
+                    f"{self.rule_name!r} is not known of hidden sums, whose rule runs inside; allowed: --pre none"
                 )
             if not self.plain:
                 raise CloisterError(
