@@ -11,6 +11,7 @@ from bench.cell import Cell
 from bench.data import Dataset
 from bench.datasets import datasets
 from bench.drawing import Draws, parties_to_draw, unfit_beacon
+from bench.estimate import estimate_s
 from bench.execute import Job
 from bench.experiment import parse_experiment
 from bench.federation import build, run_cell
@@ -141,6 +142,15 @@ class TestTheRow:
         table = load_results(tmp_path)
         assert table["beacon"].tolist() == ["given"] * 2
         assert table["bytes_beacon"].tolist() == table["beacon_s"].tolist() == [0, 0]
+
+
+def test_an_estimate_prices_the_draws_of_each_round_and_runs_none(digits: Dataset) -> None:
+    given, drawn = cell(beacon="given", rounds=10**4), cell(rounds=10**4)
+    still = mock.patch("bench.estimate.time.perf_counter", return_value=0.0)
+    with still, mock.patch("bench.drawing.InProcessParties", side_effect=AssertionError("the beacon was run")):
+        more = estimate_s([drawn], [digits]) - estimate_s([given], [digits])
+    # Only what is priced is left; both numbers are below 10^3, so that their difference is right to 10^-12 of it.
+    assert more == pytest.approx(10**4 * (0.006 + COST.wire_bytes / 1.5e8), rel=1e-9)
 
 
 class TestTheAxis:

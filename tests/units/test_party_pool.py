@@ -42,6 +42,11 @@ from protocols.types import Cost, Traffic
 
 ADDITIVE = secure_sums.resolve("additive")
 PLAINTEXT = secure_sums.resolve("plaintext")
+ONE_CRASH = {"name": "shamir", "threshold": "1", "least_honest": 1}
+SURVIVING = [
+    *(secure_sums.resolve({**ONE_CRASH, "mode": mode}) for mode in ("passive", "correct", "vss")),
+    secure_sums.resolve({"name": "masked", "threshold": "c/2"}),
+]
 WORDS = torch.arange(2 * 3 * 5, dtype=torch.int64).view(2, 3, 5)
 CANARY = 0x5EC2E7_CA7A27
 LONG_S = 60
@@ -198,6 +203,23 @@ class TestPartyPool:
             opened(trio)
         assert opened(trio) == WORDS.sum(dim=1).tolist()
         assert victim not in trio.pids
+
+    @pytest.mark.parametrize("protocol", SURVIVING, ids=str)
+    def test_the_others_open_the_same_words_at_the_same_cost_as_threads_where_a_party_is_killed_before_it_sends(
+        self, trio: PartyPool, protocol: Spec
+    ) -> None:
+        """What runs of crashed processes among threads rest on: it is stopped before it can read of the batch."""
+        opened(trio)
+        victim = trio.pids[1]
+        os.kill(victim, signal.SIGSTOP)
+        with once_all_have_the_batch(trio, lambda: os.kill(victim, signal.SIGKILL)):
+            killed = trio.open_sums(protocol, WORDS)
+        crashed = InProcessParties(3, faults={1: Crash(step=0)}).open_sums(protocol, WORDS)
+        assert torch.equal(killed.sums, WORDS[:, [0, 2]].sum(dim=1))
+        assert torch.equal(killed.sums, crashed.sums)
+        assert (killed.contributors, killed.suspects, killed.traffic) == ((0, 2), frozenset(), crashed.traffic)
+        without = InProcessParties(3, faults={1: Crash(step=1)}).open_sums(protocol, WORDS)
+        assert without.traffic != crashed.traffic  # one that has sent its first messages costs more
 
     @pytest.mark.parametrize("slot", [0, 1])
     def test_a_party_that_is_stopped_within_a_batch_is_a_timeout_in_time_and_the_pool_heals(

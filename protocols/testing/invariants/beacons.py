@@ -6,7 +6,8 @@ rushes). All that one honest process draws is enumerated, everything else is hel
 can do the beacon itself is run, on all the draws at once, and then the strategy is found, among all functions from
 what was seen to what is done, that opens a given value most often. Counts are exact, so there is no false alarm.
 
-Where no strategy opens any value more often than the uniform law does, every strategy leaves the law uniform.
+Where no strategy opens any value more often than the uniform law does, every strategy leaves the law uniform. Another
+contribution of the adversary's own, chosen by what it has seen, then only shifts a uniform sum.
 
 Messages of bytes (hashes) are taken as ideal, and the challenge of the proofs is held: see protocols.testing._taped.
 """
