@@ -12,6 +12,7 @@ _RULES = "tests/properties/test_aggregators.py"
 _ORACLES = "tests/properties/test_aggregators_oracles.py"
 _PRIVACY = "tests/properties/test_privacy.py"
 _ROUND = "tests/units/test_round.py"
+_NORMS = "tests/properties/test_robust_norms.py"
 _ENGINES = "tests/units/test_tolerance_engines.py"
 
 HOUSE: tuple[Invariant, ...] = (
@@ -59,7 +60,7 @@ HOUSE: tuple[Invariant, ...] = (
         ),
     ),
     Invariant(number=28, title="Influence of norm-bounded clusters", pending=6),
-    Invariant(number=29, title="Norm check under encryption", pending=6),
+    Invariant(number=29, title="Norm check under encryption", tests=(f"{_NORMS}::TestNormCheck",)),
     Invariant(
         number=33,
         title="The aggregator gets clusters, not processes",
