@@ -59,7 +59,14 @@ HOUSE: tuple[Invariant, ...] = (
             f"{_RULES}::test_every_rule_conforms",
         ),
     ),
-    Invariant(number=28, title="Influence of norm-bounded clusters", pending=6),
+    Invariant(
+        number=28,
+        title="Influence of norm-bounded clusters",
+        tests=(
+            f"{_NORMS}::TestNormCheck::test_b_members_move_the_mean_by_at_most_what_the_norm_allows",
+            f"{_NORMS}::TestCenteredClipping::test_byzantine_members_move_a_step_by_their_share_of_the_radius",
+        ),
+    ),
     Invariant(number=29, title="Norm check under encryption", tests=(f"{_NORMS}::TestNormCheck",)),
     Invariant(
         number=33,
