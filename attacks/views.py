@@ -95,11 +95,13 @@ class DefenceView(HonestView):
     """Knowledge "defence": also the clusters, and what the server makes of anything that the senders might send.
 
     `aggregate` takes rows (f, d), one for each of the senders, and returns the combined update (d,) float64 that the
-    server would get if all others sent what they do send and no noise were added: the means of the clusters, the
-    rule, and the number that it is told to withstand. `rule` names that rule with its parameters.
+    server would get if all others sent what they do send and no noise were added: the means of the clusters, what comes
+    before the rule, the rule, and the number that it is told to withstand. `rule` names the rule with its parameters,
+    and `pre` the pre-aggregators that do something before it, in order.
     """
 
     clusters: tuple[tuple[int, ...], ...]
+    pre: tuple[Spec, ...]
     rule: Spec
     aggregate: Callable[[Tensor], Tensor]
 

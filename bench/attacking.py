@@ -141,6 +141,7 @@ def _world(federation: Federation, sent: Tensor, number: int, moment: _Moment) -
         opened=None if federation.past is None else federation.past.opened,
         honest=sent[honest],
         honest_numbers=tuple(names[~federation.faulty].tolist()),
+        pre=federation.pre_specs,
         rule=federation.rule_spec,
         aggregate=_aggregate(federation, sent, part.senders, moment),
     )

@@ -13,6 +13,7 @@ import torch
 from attacks import attacks
 from attacks.plan import assign, specs_of
 from bench.cell import NUMBERS, Cell
+from bench.chain import real_links
 from bench.columns import columns_of, point_of
 from bench.data import Dataset
 from bench.decentralised import known_model, score_models
@@ -105,6 +106,7 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         protocol=cell.protocol,
         conditions=conditions_under(cell.protocol, deviating=_deviates(cell)),
         ring=protocol.ring,
+        pre_specs=real_links(cell.pre),
         rule_spec=cell.aggregator,
         rule=rule_of(cell),
         graph=_graph(cell),

@@ -76,6 +76,7 @@ class Federation:
     protocol: Spec
     conditions: Conditions
     ring: FixedPoint
+    pre_specs: tuple[Spec, ...]
     rule_spec: Spec
     rule: Aggregator
     graph: Graph | None
