@@ -159,7 +159,7 @@ def _aggregate(
     who = torch.from_numpy(senders)
     terms = federation.terms(clustering)
     given = cache(partial(guessed, federation, moment.model, clustering, moment.round_index))
-    code, packed = federation.code, federation.code.compress(sent)
+    code, packed, residue = federation.code, federation.code.compress(sent), federation.recall.residue
 
     def sums_of(rows: Tensor) -> tuple[Tensor, Tensor]:
         others = packed.new_zeros(len(sizes), packed.shape[1]).index_add_(0, home[~who], packed[~who])
@@ -180,6 +180,6 @@ def _aggregate(
         combined = federation.combine(combined_rows(federation, means), added, given())
         if combined is None:
             return torch.zeros_like(sent[0])
-        return updates_of(federation, with_residue(federation, combined)[None])[0]
+        return updates_of(federation, with_residue(combined, residue)[None])[0]
 
     return aggregate

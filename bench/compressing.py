@@ -57,9 +57,8 @@ def updates_of(federation: Federation, rows: Tensor) -> Tensor:
     return federation.code.decompress(rows) if federation.compressor.linear else rows
 
 
-def with_residue(federation: Federation, combined: Tensor) -> Tensor:
+def with_residue(combined: Tensor, residue: Tensor | None) -> Tensor:
     """Return the combined row with what the server has not decoded so far, if it remembers that."""
-    residue = federation.recall.residue
     return combined if residue is None else combined + residue
 
 

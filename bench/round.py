@@ -190,7 +190,8 @@ def _moved(federation: Federation, model: Tensor, decision: Decision, opened: Op
     if decision.combined is None:
         return model
     noise = opened.noise if federation.hidden else result_noise(federation, decision.sensitivity, round_index)
-    whole = with_residue(federation, decision.combined + (0.0 if noise is None else noise))
+    noisy = decision.combined + (0.0 if noise is None else noise)
+    whole = with_residue(noisy, federation.recall.residue)
     step = updates_of(federation, whole[None])[0]
     if federation.compressor.server_memory:
         federation.recall.residue = whole - federation.code.compress(step[None])[0]

@@ -34,7 +34,7 @@ def selected(bits: Engine, draw: Draw, values: Shared, *, nearest: int, count: i
     clusters, members, _ = values.shape
     with bits.offline():
         coins = deal_bits(bits, draw, (clusters, 1, members))
-    scores = _scores(bits, neighbours(bits, values, draw), nearest)
+    scores = _scores(bits, neighbours(bits, values, draw).distances, nearest)
     best = items_as_lanes(first_places(bits, scores, count), 1)
     return as_words(bits, best.view(clusters, 1, *best.shape[1:]), coins, members).view(clusters, members)
 
