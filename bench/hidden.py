@@ -7,7 +7,6 @@ members of a federation would be too many.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -23,8 +22,7 @@ from protocols.check import CloisterError
 from protocols.clustering import clusterings
 from protocols.faults import Crash
 from protocols.faulty_link import Fault
-from protocols.hidden_sums import hidden_sums
-from protocols.hidden_sums.hidden import Hidden
+from protocols.hidden_sums import HiddenSums, hidden_sums
 from protocols.hidden_sums.rules import outer_rules
 from protocols.in_process import InProcessParties
 from protocols.network import NetworkError
@@ -36,7 +34,7 @@ from protocols.types import Clustering, balanced_sizes
 
 __all__ = ["hidden_verdict", "open_aggregate", "protocol_of", "unfit_hidden"]
 
-_GIVEN_BY_THE_CELL = ("group_size", "outer", "tolerate", "noise_std")
+_GIVEN_BY_THE_CELL = ("group_size", "outer", "tolerate", "noise_std", "levels")
 
 
 def unfit_hidden(cell: Cell, sizes: Sequence[int]) -> str | None:
@@ -47,7 +45,7 @@ def unfit_hidden(cell: Cell, sizes: Sequence[int]) -> str | None:
     if reason is not None:
         return f"{cell.protocol.name}: {reason}"
     try:
-        _made(protocol_of(cell, sizes)).check_size(parties=sum(sizes))
+        hidden_sums.make(protocol_of(cell, sizes)).check_size(parties=sum(sizes))
     except CloisterError as error:
         return f"{cell.protocol.name}: {error}"
     return None
@@ -84,16 +82,12 @@ def protocol_of(cell: Cell, sizes: Sequence[int]) -> Spec:
     return hidden_sums.resolve({**cell.protocol.as_config(), **given})
 
 
-def _made(spec: Spec) -> Hidden:
-    return cast(Hidden, hidden_sums.make(spec))
-
-
 def hidden_verdict(federation: Federation, clustering: Clustering, said: Verdict) -> Verdict:
     """Return the verdict on clusters whose sums stay hidden, of that on their groups: with the delegates in it.
 
     Private: whoever is drawn to serve. Crashed members leave before they say that they are there.
     """
-    protocol, colluding = _made(federation.protocol), federation.who_fails.colluding
+    protocol, colluding = hidden_sums.make(federation.protocol), federation.who_fails.colluding
     complete = [each for each in clustering.clusters if not federation.crashed[list(each)].any()]
     why = list(said.why)
     private, opens = not protocol.exposes(complete, colluding), True
@@ -130,17 +124,15 @@ def open_aggregate(federation: Federation, words: Tensor, clustering: Clustering
             raise
         nothing = Opened(numbers=[], means=words[:0].double(), contributors=[], exact=[], traffic=parties.spent)
         return replace(nothing, lost=parties.spent)
-    protocol, colluding = _made(federation.protocol), federation.who_fails.colluding
+    protocol, colluding = hidden_sums.make(federation.protocol), federation.who_fails.colluding
     present = frozenset(places[rank] for rank in opened.contributors)
     there = [j for j, each in enumerate(clustering.clusters) if present.issuperset(each)]
     sums = torch.stack([words[list(clustering.clusters[j])].sum(dim=0) for j in there])
     sizes = torch.tensor([clustering.sizes[j] for j in there])
     result = _judged(protocol, words[places][None, list(opened.contributors)], opened.sums)
-    seats = protocol.seats(parties=len(places), present=frozenset(opened.contributors), use=parties.use)
-    serving = len(colluding & {places[rank] for rank in seats.delegates})
-    others = [frozenset(clustering.clusters[j]) - colluding for j in there]
-    if serving <= seats.access.threshold:  # they know of no cluster's sum
-        others = [frozenset[int]().union(*others)] if protocol.rule.by_members else []
+    ranks = frozenset(rank for rank, process in enumerate(places) if process in colluding)
+    n, contributors, use = len(places), opened.contributors, parties.use
+    told = protocol.exposed(parties=n, contributors=contributors, colluding=ranks, use=use)
     return Opened(
         numbers=there,
         means=federation.ring.decode(sums) / sizes[:, None],
@@ -149,8 +141,8 @@ def open_aggregate(federation: Federation, words: Tensor, clustering: Clustering
         traffic=opened.traffic,
         aggregate=result.aggregate,
         noise=result.noise,
-        protection=protocol.protection(colluding_delegates=serving),
-        told=frozenset(process for each in others if len(each) == 1 for process in each),
+        protection=protocol.protection(parties=n, contributors=contributors, colluding=ranks, use=use),
+        told=frozenset(places[rank] for rank in told),
     )
 
 
@@ -163,16 +155,15 @@ class _Result:
     exact: bool
 
 
-def _judged(protocol: Hidden, words: Tensor, opened: Tensor) -> _Result:
+def _judged(protocol: HiddenSums, words: Tensor, opened: Tensor) -> _Result:
     """Return the result for words (1, contributors, d): the opened words, or what they are but for their noise."""
     members, reference = words.shape[1], protocol.reference(words)
-    noise = protocol.noise_on(protocol.groups_of(parties=members))
-    apart = opened - reference.sums
-    known = replace(reference, sums=opened) if noise is None else reference
+    bound, apart = protocol.noise_bound(parties=members), opened - reference.sums
+    known = reference if bound else replace(reference, sums=opened)
     return _Result(
         aggregate=protocol.decode(known, parties=members)[0],
         noise=protocol.decode(replace(reference, sums=opened - known.sums), parties=members)[0],
-        exact=bool((apart.abs() <= (0 if noise is None else noise.bound)).all()),
+        exact=bool((apart.abs() <= bound).all()),
     )
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attacks.api import OpenedRound
+from bench.compressing import updates_of
 from bench.decentralised import Exchange
 from bench.measures import Excluded, deviation, excluded_clusters
 from bench.noise import multipliers_of
@@ -81,7 +82,10 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True)
 class Played:
-    """All steps of a round: its clusters, verdict, honest `updates` (n, d), opened `means` (m, d), next `model`."""
+    """All steps of a round: its clusters, verdict, honest `updates` (n, d), opened `means` (m, d), next `model`.
+
+    The means are rows (m, k) of the round's code where the rule combines these.
+    """
 
     round_index: int
     clustering: Clustering
@@ -118,7 +122,7 @@ def outcome_of(federation: Federation, played: Played) -> RoundOutcome:
         said=played.said,
         observed=_observed(federation, played),
         exchange=decision.exchange,
-        deviation=deviation(decision.combined, played.updates[torch.from_numpy(~federation.faulty)]),
+        deviation=_deviation(federation, played),
         excluded=_excluded(federation, played),
         named=frozenset(_named(federation, opened.named)),
         byzantine=frozenset(federation.numbers[federation.faulty].tolist()),
@@ -139,17 +143,23 @@ def _shown(federation: Federation, played: Played) -> OpenedRound:
     clustering, opened = played.clustering, played.opened
     if not federation.hidden:
         clusters = tuple(_named(federation, clustering.clusters[j]) for j in opened.numbers)
-        return OpenedRound(clusters=clusters, means=played.means)
+        return OpenedRound(clusters=clusters, means=updates_of(federation, played.means))
     if opened.aggregate is None:
-        return OpenedRound(clusters=(), means=played.means[:0])
+        return OpenedRound(clusters=(), means=updates_of(federation, played.means[:0]))
     everybody = tuple(process for each in _revealed(federation, opened) for process in each)
     noise = 0.0 if opened.noise is None else opened.noise
-    return OpenedRound(clusters=(everybody,), means=(opened.aggregate + noise)[None])
+    return OpenedRound(clusters=(everybody,), means=updates_of(federation, (opened.aggregate + noise)[None]))
 
 
 def _named(federation: Federation, places: tuple[int, ...] | frozenset[int]) -> tuple[int, ...]:
     """Return the numbers among all processes of those at these places among the ones that take part."""
     return tuple(int(federation.numbers[place]) for place in places)
+
+
+def _deviation(federation: Federation, played: Played) -> float | None:
+    combined = played.decision.combined
+    update = None if combined is None else updates_of(federation, combined[None])[0]
+    return deviation(update, played.updates[torch.from_numpy(~federation.faulty)])
 
 
 def _report(federation: Federation, played: Played) -> Report:

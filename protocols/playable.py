@@ -1,4 +1,4 @@
-"""What a pool of parties can run: secure sums, robust statistics of inputs, rules over sums that stay hidden."""
+"""What a pool of parties can run: secure sums, robust statistics, rules over sums that stay hidden, and beacons."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -7,8 +7,9 @@ from typing import Protocol, cast
 from torch import Tensor
 
 from protocols import check
+from protocols.beacons import beacons
 from protocols.check import CloisterError
-from protocols.hidden_sums import hidden_sums
+from protocols.hidden_sums import HiddenSums, hidden_sums
 from protocols.registry import Entry, Registry, Spec
 from protocols.ring import FixedPoint
 from protocols.secure_robust import RobustStatistic, robust_statistics
@@ -31,7 +32,7 @@ __all__ = [
 
 
 class Playable(Protocol):
-    """What secure sums, robust statistics and hidden sums have in common; see there for what their words mean."""
+    """What secure sums, robust statistics, hidden sums and beacons share; see there for what their words mean."""
 
     @property
     def ring(self) -> FixedPoint:
@@ -95,7 +96,7 @@ class ClusterProtocols:
         """Return whether the name is that of a protocol that all clusters of a round play together."""
         return self._of(name) is hidden_sums
 
-    def _of(self, name: object) -> Registry[SecureSum] | Registry[RobustStatistic]:
+    def _of(self, name: object) -> Registry[SecureSum] | Registry[RobustStatistic] | Registry[HiddenSums]:
         """Return the registry that knows the name; the sums', whose error lists what there is, where none does."""
         registries = (secure_sums, robust_statistics, hidden_sums)
         knowing = [each for each in registries if isinstance(name, str) and name in each.entries()]
@@ -105,8 +106,8 @@ class ClusterProtocols:
         return knowing[0] if knowing else secure_sums
 
 
-_ROBUST: Mapping[str, Registry[RobustStatistic]] = MappingProxyType(
-    {each.kind: each for each in (robust_statistics, hidden_sums)}
+_ROBUST: Mapping[str, Registry[RobustStatistic] | Registry[HiddenSums]] = MappingProxyType(
+    {robust_statistics.kind: robust_statistics, hidden_sums.kind: hidden_sums}
 )
 
 cluster_protocols = ClusterProtocols()
@@ -115,9 +116,14 @@ cluster_protocols = ClusterProtocols()
 def playable(spec: Spec) -> Playable:
     """Return the plug-in that the spec describes, of the kind that knows its name.
 
-    Raises: CloisterError for a name that no kind has, or two.
+    Raises: CloisterError for a name that no kind has, or more than one.
     """
-    return cluster_protocols.make(spec)
+    beacon = beacons.entries().get(spec.name)
+    if beacon is None or not beacon.facts.get("run"):
+        return cluster_protocols.make(spec)
+    if spec.name in cluster_protocols.entries():
+        raise CloisterError(f"{spec.name!r} is a protocol and a beacon; rename the third-party one")
+    return cast(Playable, beacons.make(spec))  # what a beacon that is run promises, see Beacon
 
 
 def conditions_under(spec: Spec, *, deviating: bool) -> Conditions:

@@ -27,7 +27,7 @@ from protocols.secure_robust._planes import WORD_BITS, from_planes, words_for
 from protocols.secure_sum import Party
 from protocols.types import Cost
 
-__all__ = ["JointNoise", "opened", "opened_with_noise", "opening_of_result_cost", "share_of_noise"]
+__all__ = ["JointNoise", "opened", "opened_with_noise", "opening_of_result_cost", "part_unknown", "share_of_noise"]
 
 _LEAST_UNITS = 4.0
 _LARGEST_DRAW = 8.6
@@ -62,6 +62,16 @@ class JointNoise:
     def bound(self) -> int:
         """What the noise of all delegates never exceeds, in units."""
         return self.access.parties * (math.ceil(_LARGEST_DRAW * self.share_std) + 1)
+
+
+def part_unknown(access: Access, known: int) -> float:
+    """Return how much noise those who know so many shares do not know, in parts of what any g - t2 shares have.
+
+    Zero beyond t2, where they know without noise what it is added to.
+    """
+    if known > access.threshold:
+        return 0.0
+    return math.sqrt((access.parties - known) / (access.parties - access.threshold))
 
 
 def share_of_noise(party: Party, noise: JointNoise, shape: tuple[int, int]) -> Tensor:

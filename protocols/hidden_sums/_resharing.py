@@ -1,5 +1,10 @@
 """From additive shares of a group's sum, one a member, to shares among delegates with a threshold of their own.
 
+Between levels additive shares stay additive: each holder of a node's sum splits its share among the holders of the
+parent's, one of each child: seeds to all but one, the rest to that of its own child. A holder adds what it gets.
+
+From the top level to the delegates:
+
 1. Each member draws a seed for each set of delegates that holds a part (`secure_robust._access`) and sends it to the
    delegates of the set; the delegates compare digests of what they got. All that is offline.
 2. Each member adds a share of zero to its words, from keys that each pair of its group has: now the group's words are
@@ -32,7 +37,7 @@ from protocols.secure_robust._engine import Shared
 from protocols.secure_sum import Party
 from protocols.types import Cost
 
-__all__ = ["Seats", "reshare", "resharing_cost"]
+__all__ = ["Rise", "Seats", "reshare", "resharing_cost"]
 
 _SEED_BYTES = 16
 _DIGEST_BYTES = 32
@@ -42,19 +47,41 @@ _Seeds = Mapping[int, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rise:
+    """One node above its children: who holds the sum of each child, and who of each child then holds the node's.
+
+    `sums` are the members whose words are in each child's sum.
+    """
+
+    children: tuple[tuple[int, ...], ...]
+    sums: tuple[tuple[int, ...], ...]
+    holders: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Seats:
     """Who does what in one batch: the ranks of each group and of the delegates, and which delegate holds which part.
 
-    A group has one delegate at most.
+    `leaves` are those who mask their words together, `rises` the levels above them, the lowest first, and `groups` who
+    holds the sums of the top level: the leaves themselves where there is no other. `sums` are the members whose words
+    are in the sum of each group. A group has one delegate at most.
     """
 
     groups: tuple[tuple[int, ...], ...]
+    sums: tuple[tuple[int, ...], ...]
     delegates: tuple[int, ...]
     access: Access
+    leaves: tuple[tuple[int, ...], ...]
+    rises: tuple[tuple[Rise, ...], ...] = ()
+
+    @property
+    def contributors(self) -> tuple[int, ...]:
+        """The members whose words are in the groups' sums, in order."""
+        return tuple(sorted(rank for members in self.sums for rank in members))
 
     @property
     def members(self) -> tuple[int, ...]:
-        """The members of all groups, in order."""
+        """The holders of all groups' sums, in order: who sends to the delegates."""
         return tuple(sorted(rank for group in self.groups for rank in group))
 
     def group_of(self, rank: int) -> int:
@@ -83,15 +110,21 @@ def reshare(party: Party, seats: Seats, words: Tensor) -> Shared | None:
     `words` are int64 (clusters, coordinates). Raises: NetworkError, CheatingDetectedError where delegates got other
     seeds than each other.
     """
+    clusters, coordinates = words.shape
+    leaf = next(leaf for leaf in seats.leaves if party.rank in leaf)
+    share = party.keys.zero_shares.draw_among(
+        leaf, use=party.use, clusters=clusters, coordinates=coordinates, onto=words
+    )
+    for level, rises in enumerate(seats.rises):
+        rise = next(rise for rise in rises if any(party.rank in child for child in rise.children))
+        share = _risen(party, rise, share, level)
+        if party.rank not in rise.holders:
+            return None
     with party.link.meter.offline():
         own, seeds = _deal_seeds(party, seats)
         if party.rank in seats.delegates:
             _compare(party, seats, seeds)
-    clusters, coordinates = words.shape
-    masked = party.keys.zero_shares.draw_among(
-        seats.groups[seats.group_of(party.rank)], use=party.use, clusters=clusters, coordinates=coordinates, onto=words
-    )
-    rest = reduce(torch.sub, (_words_of(seed, party.use, (clusters, coordinates)) for seed in own), masked)
+    rest = reduce(torch.sub, (_words_of(seed, party.use, (clusters, coordinates)) for seed in own), share)
     server = seats.servers[seats.group_of(party.rank)]
     if party.rank not in seats.delegates:
         party.link.exchange({server: rest}, {})
@@ -103,6 +136,30 @@ def reshare(party: Party, seats: Seats, words: Tensor) -> Shared | None:
     received |= {party.rank: rest}
     sums = torch.stack([_sum_of(received[rank] for rank in seats.groups[number]) for number in served], dim=1)
     return _as_delegate(party, seats, seeds, sums)
+
+
+def _risen(party: Party, rise: Rise, share: Tensor, level: int) -> Tensor:
+    """Split this party's share among the node's holders; return a holder's share of the node's sum (else the rest)."""
+    child = next(child for child in rise.children if party.rank in child)
+    (own,) = (rank for rank in rise.holders if rank in child)
+    others = [rank for rank in rise.holders if rank != own]
+    purpose = f"hidden sums seeds of level {level + 1}"
+    drawn = party.keys.secrets.token(purpose=purpose, use=party.use, size=_SEED_BYTES * len(others))
+    mine = {rank: drawn[_SEED_BYTES * place :][:_SEED_BYTES] for place, rank in enumerate(others)}
+    away = [rank for other in rise.children if other != child for rank in other] if party.rank == own else []
+    seeds = {rank: torch.empty(_SEED_BYTES, dtype=torch.uint8) for rank in away}
+    outgoing = {rank: torch.frombuffer(bytearray(seed), dtype=torch.uint8) for rank, seed in mine.items()}
+    with party.link.meter.offline():
+        party.link.exchange(outgoing, seeds)
+    shape = (share.shape[0], share.shape[1])
+    rest = reduce(torch.sub, (_words_of(seed, party.use, shape) for seed in mine.values()), share)
+    if party.rank != own:
+        party.link.exchange({own: rest}, {})
+        return rest
+    received = {rank: torch.empty_like(rest) for rank in child if rank != own}
+    party.link.exchange({}, received)
+    split = [_words_of(bytes(seed.numpy()), party.use, shape) for seed in seeds.values()]
+    return _sum_of([rest, *received.values(), *split])
 
 
 def _deal_seeds(party: Party, seats: Seats) -> tuple[list[bytes], _Seeds]:
@@ -172,6 +229,7 @@ def _words_of(seed: bytes, use: int, shape: tuple[int, int]) -> Tensor:
 
 def resharing_cost(seats: Seats, *, clusters: int, coordinates: int) -> tuple[Cost, Cost]:
     """Return what it sends offline, the seeds and digests, and online: one word a member, g - 1 a group."""
+    offline, online = _rising_cost(seats, _WORD_BYTES * clusters * coordinates)
     n, g, row = len(seats.members), len(seats.delegates), _WORD_BYTES * clusters * coordinates
     held = len(seats.access.held(0))
     dealing = _cost(messages=g * (n - 1), payload_bytes=g * (n - 1) * held * _SEED_BYTES, rounds=1)
@@ -180,7 +238,18 @@ def resharing_cost(seats: Seats, *, clusters: int, coordinates: int) -> tuple[Co
     to_delegates = _cost(messages=sent, payload_bytes=sent * row, rounds=min(sent, 1))
     handed = (g - 1) * len(seats.groups)
     among_delegates = _cost(messages=g * (g - 1), payload_bytes=handed * row, rounds=1)
-    return dealing.then(comparing), to_delegates.then(among_delegates)
+    return offline.then(dealing).then(comparing), online.then(to_delegates).then(among_delegates)
+
+
+def _rising_cost(seats: Seats, row: int) -> tuple[Cost, Cost]:
+    """Return what all levels send: of each holder of a child, a seed to each holder but one, and the rest to that."""
+    offline, online = Cost.none(), Cost.none()
+    for rises in seats.rises:
+        seeds = sum((len(rise.holders) - 1) * sum(map(len, rise.children)) for rise in rises)
+        sent = sum(len(child) - 1 for rise in rises for child in rise.children)
+        offline = offline.then(_cost(messages=seeds, payload_bytes=seeds * _SEED_BYTES, rounds=1))
+        online = online.then(_cost(messages=sent, payload_bytes=sent * row, rounds=min(sent, 1)))
+    return offline, online
 
 
 def _cost(*, messages: int, payload_bytes: int, rounds: int) -> Cost:

@@ -15,29 +15,38 @@ from protocols.hidden_sums._noise import (
     opened,
     opened_with_noise,
     opening_of_result_cost,
+    part_unknown,
     share_of_noise,
 )
+from protocols.hidden_sums._presence import call_the_roll, presence_cost, say_who_is_there, who_is_there
 from protocols.hidden_sums._promises import group_conditions, hidden_conditions
 from protocols.hidden_sums._resharing import Seats, reshare, resharing_cost
+from protocols.hidden_sums._seating import (
+    Rung,
+    common_multiple,
+    draw_seats,
+    exposed_by,
+    hierarchy_of,
+    may_expose,
+    rungs_of,
+    smallest_exposing,
+)
 from protocols.hidden_sums.rules import OuterRule, outer_rules
-from protocols.network import HEADER_BYTES, TooFewPartiesError
-from protocols.randomness import public_stream
+from protocols.network import TooFewPartiesError
 from protocols.ring import FixedPoint
 from protocols.secure_robust._access import Access
 from protocols.secure_robust._checked import draw_of, engines_of
 from protocols.secure_robust._conversions import deal_numbers
 from protocols.secure_robust._pads import agreement_cost
 from protocols.secure_sum import Board, Opened, Party
-from protocols.secure_sum._bulletin import bitmap
 from protocols.secure_sum._publish import publish, publishing_cost, read_published
 from protocols.secure_sum._thresholds import in_size_of, threshold_of
 from protocols.secure_sum._verdict import Verdict
-from protocols.secure_sum._verified import hear, marked, say
 from protocols.sublink import SubLink
 from protocols.tolerance.conditions import Conditions
-from protocols.types import Cost, Traffic, balanced_sizes
+from protocols.types import Hierarchy, Traffic
 
-__all__ = ["Hidden", "group_conditions"]
+__all__ = ["Hidden"]
 
 
 @hidden_sums.register(
@@ -53,11 +62,13 @@ class Hidden:
     """The c members form m groups, whose sums stay shared among delegates, who open what an outer rule makes of them.
 
     Groups have `group_size` members or, to spread the rest, one or more above; they are the ranks in order. In a group
-    sharing is additive, n-of-n. `delegates` members g, each of another group and drawn for each batch from its public
-    number, hold the groups' sums with t2 = `delegate_threshold`, an expression in g, below g / 2. `outer` is a rule of
-    `protocols.hidden_sums.rules`, `tolerate` how many tainted groups it is told to withstand (median and mean need not
-    be told). A rule that counts groups sees S_j L / c_j of a group of c_j with the sum S_j, where L is the least common
-    multiple of all c_j: means up to a public factor, without rounding.
+    sharing is additive, n-of-n. With `levels`, groups of groups of at least so many parts are added first, level by
+    level, n-of-n among one holder of each part, and the m groups are those of the top level. `delegates` members g,
+    each of another group and drawn for each batch from its public number, hold the groups' sums with t2 =
+    `delegate_threshold`, an expression in g, below g / 2. `outer` is a rule of `protocols.hidden_sums.rules`, and
+    `tolerate` how many tainted groups it is told to withstand (median and mean need not be told). A rule that counts
+    groups sees S_j L / c_j of a group of c_j with the sum S_j, where L is the least common multiple of all c_j: means
+    up to a public factor, without rounding.
     With `noise_std` above zero, Gaussian noise opens with the result and never apart from it. Its standard deviation is
     `noise_std` times what a change of one update by 1 can make in the result at most, from any g - t2 delegates' shares
     alone; with all g it is sqrt(g / (g - t2)) times that. Where all updates have norms of at most B, this is the
@@ -65,11 +76,13 @@ class Hidden:
 
     Threat model: members follow the protocol but may choose any input (a Byzantine *update*); some are curious and pool
     what they see with the board. Links between members are private; the board shows everybody the same and follows the
-    protocol. The weaker threshold counts. Up to t2 of the delegates, with any other members, learn nothing beyond the
-    opened aggregate: neither an input nor a group's sum. With t2 + 1 delegates they learn every group's sum, but no
-    input where a group has two members outside the coalition. So wherever they sit, up to c_min - 2 + t2 members (t2
-    where c_min = 1, and no more than c - 2) learn no input. The aggregate itself tells what it tells: a median *is* one
-    group's mean, or that of two, in every coordinate.
+    protocol. The weaker threshold counts; `rungs` says it for every step. Up to t2 of the delegates, with any other
+    members, learn nothing beyond the opened aggregate, unless they hold all shares of a lower level: neither an input
+    nor a group's sum. With t2 + 1 delegates they learn every group's sum, but no input where a group has two members
+    outside the coalition; all holders of a node learn its parts' sums in the same way. So wherever they sit, up to
+    `smallest_exposing` - 1 members (without levels c_min - 2 + t2, or t2 where c_min = 1), and no more than c - 2,
+    learn no input. The aggregate itself tells what it tells: a median *is* one group's mean, or that of two, in every
+    coordinate.
     A member that is gone before it says that it is there costs its group, which is left out; a later crash stops the
     batch. A member that is no delegate and departs from the protocol changes its own group's sum, or stops the batch:
     seeds that differ between delegates are detected. A delegate that departs from it can change the result unseen, and
@@ -81,7 +94,7 @@ class Hidden:
         Below the breakdown of the median and the trimmed mean each coordinate, without noise, lies between untainted
         groups' means, if L times these is below 2^63 / kept as words.
         A member that is gone at the start leaves out its group and no other.
-        A seed that differs between delegates is detected before anything of an input is sent.
+        Seeds that differ between delegates are detected before any of them hands on what it got of an input.
         The cost formula equals what the meter counts.
     """
 
@@ -92,17 +105,16 @@ class Hidden:
     delegate_threshold: str = "g/2"
     fraction_bits: int = 16
     noise_std: float = 0.0
+    levels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check.integer_at_least(1, group_size=self.group_size)
         check.integer_at_least(0, tolerate=self.tolerate)
         check.integer_at_least(3, delegates=self.delegates)
         check.non_negative(noise_std=self.noise_std)
-        _ = (
-            self.ring,
-            self.rule,
-            in_size_of("g", delegate_threshold=self.delegate_threshold),
-        )  # refuse what does not fit
+        for size in self.levels:
+            check.integer_at_least(2, levels=size)
+        _ = self.ring, self.rule, self.access  # refuse what does not fit
 
     @property
     def ring(self) -> FixedPoint:
@@ -119,6 +131,11 @@ class Hidden:
         """See RobustStatistic.conditions: the worst case over where the faulty are; see `outcome`."""
         return hidden_conditions(self)
 
+    @property
+    def group_conditions(self) -> Conditions:
+        """See HiddenSums.group_conditions."""
+        return group_conditions()
+
     def withstands(self, *, groups: int) -> int:
         """Return how many tainted groups of so many the rule withstands (-1: too few groups for it)."""
         return self.rule.breakdown(groups, self.tolerate)
@@ -129,16 +146,16 @@ class Hidden:
 
     def check_size(self, *, parties: int) -> None:
         """See RobustStatistic.check_size; as many groups as delegates, and as the rule needs."""
-        groups = parties // self.group_size
-        if groups < self.delegates:
+        smallest = math.prod((self.group_size, *self.levels))
+        if parties < self.delegates * smallest:
             raise CloisterError(
-                f"group_size = {self.group_size} makes {groups} groups of {parties} members; allowed: at least "
-                f"delegates = {self.delegates} groups, so {self.delegates * self.group_size} members or more"
+                f"groups of at least {smallest} members leave {parties // smallest} of {parties} members; allowed: at "
+                f"least delegates = {self.delegates} groups, so {self.delegates * smallest} members or more"
             )
-        self.rule.check(groups=groups, tolerate=self.tolerate)
+        self.rule.check(groups=len(self.groups_of(parties=parties)), tolerate=self.tolerate)
         self.noise_on(self.groups_of(parties=parties))
 
-    def noise_on(self, groups: tuple[tuple[int, ...], ...]) -> JointNoise | None:
+    def noise_on(self, groups: Sequence[Sequence[int]]) -> JointNoise | None:
         """Return the noise that opens with the result of these groups, if any; CloisterError where it does not fit."""
         if not self.noise_std:
             return None
@@ -146,15 +163,15 @@ class Hidden:
         std = self.noise_std / self.ring.unit * max(self._weights(groups))
         return JointNoise(std=std, access=self.access)
 
-    def protection(self, *, colluding_delegates: int) -> float:
-        """Return how much noise those who know these delegates' shares do not know, in parts of what is asked for.
+    def noise_bound(self, *, parties: int) -> int:
+        """See HiddenSums.noise_bound."""
+        noise = self.noise_on(self.groups_of(parties=parties))
+        return 0 if noise is None else noise.bound
 
-        None where they are more than t2: they know every group's sum, without noise.
-        """
-        access = self.access
-        if colluding_delegates > access.threshold:
-            return 0.0
-        return math.sqrt((self.delegates - colluding_delegates) / (self.delegates - access.threshold))
+    def protection(self, *, parties: int, contributors: Collection[int], colluding: Set[int], use: int) -> float:
+        """See HiddenSums.protection; more than t2 colluding delegates know every group's sum, without noise."""
+        seats = self.seats(parties=parties, present=frozenset(contributors), use=use)
+        return part_unknown(seats.access, len(colluding & set(seats.delegates)))
 
     def check_coordinates(self, *, coordinates: int) -> None:
         """See RobustStatistic.check_coordinates; as many as the rule can combine."""
@@ -167,46 +184,43 @@ class Hidden:
         threshold = threshold_of(translated, self.delegates, "delegates", delegate_threshold=self.delegate_threshold)
         return Access(parties=self.delegates, threshold=threshold)
 
+    def hierarchy(self, *, parties: int) -> Hierarchy:
+        """Return the groups and above them groups of groups, level by level."""
+        return hierarchy_of(parties=parties, group_size=self.group_size, levels=self.levels)
+
     def groups_of(self, *, parties: int) -> tuple[tuple[int, ...], ...]:
-        """Return the groups: consecutive ranks."""
-        groups: list[tuple[int, ...]] = []
-        for size in balanced_sizes(parties, self.group_size):
-            first = sum(len(group) for group in groups)
-            groups.append(tuple(range(first, first + size)))
-        return tuple(groups)
+        """Return the members of each group of the top level, whose sums the rule combines: consecutive ranks."""
+        return self.hierarchy(parties=parties).processes(len(self.levels)).clusters
+
+    def rungs(self, *, parties: int) -> tuple[Rung, ...]:
+        """Return the threshold of every step of re-sharing, from the members up; the weakest counts."""
+        return rungs_of(self.hierarchy(parties=parties), self.access)
 
     def smallest_exposing(self, *, parties: int) -> int:
-        """Return how many members, at the best places, learn an input: t2 + 1 delegates, all but one of a group."""
-        # One of the delegates may be in that group.
-        smallest = min(len(group) for group in self.groups_of(parties=parties))
-        return max(smallest - 1, 1) + self.access.threshold
+        """Return how many members, at the best places, learn an input."""
+        return smallest_exposing(self.hierarchy(parties=parties), self.access)
 
     def exposes(self, groups: Sequence[Collection[int]], colluding: Set[int]) -> bool:
-        """Return whether these members may learn an input of somebody else, whoever of each group is drawn to serve."""
-        others = [set(group) - colluding for group in groups]
-        serving = sum(bool(colluding & set(group)) for group in groups)
-        shown = serving > self.access.threshold and any(len(each) == 1 for each in others)
-        return shown or (self.rule.by_members and sum(map(len, others)) == 1)
+        """See HiddenSums.exposes; `groups` are the only level."""
+        return may_expose(groups, colluding, self.access, shows_total=self.rule.by_members)
+
+    def exposed(self, *, parties: int, contributors: Collection[int], colluding: Set[int], use: int) -> frozenset[int]:
+        """See HiddenSums.exposed; exact, but for what the result of a rule other than the mean tells itself."""
+        seats = self.seats(parties=parties, present=frozenset(contributors), use=use)
+        return exposed_by(seats, colluding, shows_total=self.rule.by_members)
 
     def seats(self, *, parties: int, present: frozenset[int], use: int) -> Seats:
         """Return who does what in batch number `use`, where these members are there.
 
         Raises: TooFewPartiesError where too few groups are complete.
         """
-        groups = self.groups_of(parties=parties)
-        stream = public_stream(use, "hidden delegates", parties)
-        order = [int(number) for number in stream.permutation(len(groups))]
-        chosen = {number: int(stream.choice(list(groups[number]))) for number in order}
-        complete = [number for number in order if present.issuperset(groups[number])]
+        hierarchy, groups = self.hierarchy(parties=parties), self.groups_of(parties=parties)
+        complete = {number for number, group in enumerate(groups) if present.issuperset(group)}
         try:
             self.check_groups(groups=len(complete))
         except CloisterError as error:
             raise TooFewPartiesError(f"{len(complete)} of {len(groups)} groups are complete: {error}") from None
-        return Seats(
-            groups=tuple(groups[number] for number in sorted(complete)),
-            delegates=tuple(chosen[number] for number in complete[: self.delegates]),
-            access=self.access,
-        )
+        return draw_seats(hierarchy, complete=complete, access=self.access, use=use)
 
     def check_groups(self, *, groups: int) -> None:
         """Raise CloisterError where so many complete groups are too few for the delegates or the rule."""
@@ -216,11 +230,8 @@ class Hidden:
 
     def contribute(self, party: Party, words: Tensor) -> None:
         """See RobustStatistic.contribute."""
-        say(party.link, torch.ones(1, dtype=torch.uint8))
-        party.link.skip(1)  # the board waits for all of these
-        present = frozenset(marked(hear(party.link, torch.empty(party.parties, dtype=torch.uint8))))
-        seats = self.seats(parties=party.parties, present=present, use=party.use)
-        if party.rank not in seats.members:
+        seats = self.seats(parties=party.parties, present=who_is_there(party), use=party.use)
+        if party.rank not in seats.contributors:
             return
         if party.rank not in seats.delegates:
             reshare(party, seats, words)
@@ -228,35 +239,31 @@ class Hidden:
         clusters, coordinates = words.shape
         served = replace(party, link=SubLink(party.link, seats.delegates), parties=self.delegates)
         bits, engine = engines_of(served, seats.access)
-        with party.link.meter.offline():
-            shape = (clusters, len(seats.groups), coordinates)
-            draw, noise = draw_of(served), self.noise_on(seats.groups)
-            combine = self.rule.prepare(bits, draw, shape, self.tolerate)
-            hiding = deal_numbers(bits, draw, (clusters, 1, coordinates)) if noise and self.rule.in_bits else None
+        draw, noise = draw_of(served), self.noise_on(seats.sums)
         values = reshare(party, seats, words)
         assert values is not None
-        weights = torch.tensor(self._weights(seats.groups))
-        result = combine(engine.scale(values, weights[:, None]))
+        weights = torch.tensor(self._weights(seats.sums))
+        result = self.rule.combine(bits, draw, engine.scale(values, weights[:, None]), self.tolerate)
         if noise is None:
             published = opened(bits, result, coordinates, in_bits=self.rule.in_bits)
         else:
             share = share_of_noise(party, noise, (clusters, coordinates))
+            with bits.offline():
+                hiding = deal_numbers(bits, draw, (clusters, 1, coordinates)) if self.rule.in_bits else None
             published = opened_with_noise(bits, result, share, hiding)
         publish(served, published, vouching=True)
 
     def collect(self, board: Board) -> Opened:
         """See RobustStatistic.collect."""
-        said = {rank: torch.empty(1, dtype=torch.uint8) for rank in range(board.parties)}
-        lost = board.link.try_exchange({}, said)
-        present = [rank for rank in said if rank not in lost]
+        present = call_the_roll(board)
         try:
-            seats = self.seats(parties=board.parties, present=frozenset(present), use=board.use)
+            seats = self.seats(parties=board.parties, present=present, use=board.use)
         except TooFewPartiesError:
-            board.link.try_exchange(dict.fromkeys(present, bitmap(board.parties, [])), {})
+            say_who_is_there(board, present, said=())
             raise
-        board.link.try_exchange(dict.fromkeys(present, bitmap(board.parties, present)), {})
+        say_who_is_there(board, present, said=present)
         served = replace(board, link=SubLink(board.link, seats.delegates), parties=self.delegates)
-        return Opened(sums=read_published(served, vouching=True), contributors=seats.members)
+        return Opened(sums=read_published(served, vouching=True), contributors=seats.contributors)
 
     def reference(self, words: Tensor) -> Opened:
         """See RobustStatistic.reference; words of all members, or of those of complete groups alone."""
@@ -272,7 +279,7 @@ class Hidden:
         if self.rule.by_members:
             return self.ring.decode(opened.sums) / parties
         kept = self.rule.kept(len(groups), self.tolerate)
-        return self.ring.decode(opened.sums) / (kept * _common_multiple(groups))
+        return self.ring.decode(opened.sums) / (kept * common_multiple(groups))
 
     def cost(self, *, parties: int, clusters: int, coordinates: int) -> Traffic:
         """One word a member, g - 1 a group, and what the rule sends among g delegates, whatever the members."""
@@ -288,9 +295,9 @@ class Hidden:
             noisy=self.noise_std > 0,
         )
         return Traffic(
-            offline=agreement_cost(seats.access).then(dealt).then(hiding).then(seeds),
+            offline=agreement_cost(seats.access).then(seeds).then(dealt).then(hiding),
             mpc=handed.then(combined).then(opening),
-            upload=_presence_cost(parties).then(
+            upload=presence_cost(parties).then(
                 publishing_cost(parties=self.delegates, clusters=clusters, coordinates=coordinates, vouching=True)
             ),
         )
@@ -313,29 +320,11 @@ class Hidden:
             seats = self.seats(parties=parties, present=frozenset(range(parties)) - crashed, use=use)
         except TooFewPartiesError:
             return Verdict(private=True, correct=True, live=False)
-        colluding = byzantine | curious
-        alone = any(len(set(group) - colluding) == 1 for group in seats.groups)
-        shown = alone and len(colluding & set(seats.delegates)) > seats.access.threshold
-        last = self.rule.by_members and len(set(seats.members) - colluding) == 1
-        tainted = sum(bool(byzantine & set(group)) for group in seats.groups)
-        withstood = self.withstands(groups=len(seats.groups))
-        return Verdict(private=not (shown or last), correct=tainted <= withstood, live=True)
+        exposed = exposed_by(seats, byzantine | curious, shows_total=self.rule.by_members)
+        tainted = sum(not byzantine.isdisjoint(members) for members in seats.sums)
+        withstood = self.withstands(groups=len(seats.sums))
+        return Verdict(private=not exposed, correct=tainted <= withstood, live=True)
 
-    def _weights(self, groups: tuple[tuple[int, ...], ...]) -> list[int]:
-        common = _common_multiple(groups)
+    def _weights(self, groups: Sequence[Sequence[int]]) -> list[int]:
+        common = common_multiple(groups)
         return [1 if self.rule.by_members else common // len(group) for group in groups]
-
-
-def _common_multiple(groups: tuple[tuple[int, ...], ...]) -> int:
-    return math.lcm(*(len(group) for group in groups))
-
-
-def _presence_cost(parties: int) -> Cost:
-    """Return what it costs that all say that they are there, and hear who is."""
-    payload_bytes = parties * (1 + parties)
-    return Cost(
-        payload_bytes=payload_bytes,
-        wire_bytes=payload_bytes + HEADER_BYTES * 2 * parties,
-        messages=2 * parties,
-        rounds=2,
-    )

@@ -29,7 +29,10 @@ _SECRETS = "protocols/secret_source.py"
 _VERIFIED = "protocols/secure_sum/_verified.py"
 _BULLETIN = "protocols/secure_sum/_bulletin.py"
 _SHAMIR = "protocols/secure_sum/shamir.py"
+_BEACON = "protocols/beacons/shared.py"
+_BEACONS = ("tests/properties/test_beacons.py",)
 _DEALING = ("tests/properties/test_verified_dealing.py",)
+_RESHARING = "protocols/hidden_sums/_resharing.py"
 
 LISTED: tuple[Mutant, ...] = (
     Mutant(
@@ -91,8 +94,8 @@ LISTED: tuple[Mutant, ...] = (
         name="a wrong mask sign for one pair",
         listed=9,
         module="protocols/zero_sharing.py",
-        old="if peer < min(self._rank, parties)]\n",
-        new="if peer < min(self._rank, parties)]\n"
+        old="if peer < self._rank and peer in group]\n",
+        new="if peer < self._rank and peer in group]\n"
         "        if self._rank == 1:\n"
         "            added, subtracted = [*added, *subtracted[:1]], subtracted[1:]\n",
         killers=("tests/properties/test_secure_sum.py", "-k", "python_integers"),
@@ -365,11 +368,32 @@ OWN: tuple[Mutant, ...] = (
         killers=("tests/units/test_ring.py",),
     ),
     Mutant(
-        name="digests of opened sums are not compared",
+        name="vouchers for opened sums are not looked at",
         module="protocols/secure_sum/_publish.py",
         old="    if wrong:\n",
         new="    if wrong and not wrong:\n",
         killers=("tests/properties/test_faults.py", "-k", "other_words_to_one_party"),
+    ),
+    Mutant(
+        name="a voucher leaves out the last word of the sums",
+        module="protocols/secure_sum/_publish.py",
+        old="    maker.authenticate_additional_data(sums)\n",
+        new="    maker.authenticate_additional_data(sums[:-8])\n",
+        killers=("tests/units/test_publish.py",),
+    ),
+    Mutant(
+        name="a voucher fits every batch",
+        module="protocols/secure_sum/_publish.py",
+        old='use.to_bytes(_TAG_BYTES, "big")',
+        new="bytes(_TAG_BYTES)",
+        killers=("tests/units/test_publish.py",),
+    ),
+    Mutant(
+        name="all vouchers are under a key that everybody knows",
+        module="protocols/secure_sum/_publish.py",
+        old='party.keys.secrets.token(purpose="voucher", use=party.use, size=_KEY_BYTES)',
+        new="bytes(_KEY_BYTES)",
+        killers=("tests/units/test_publish.py",),
     ),
     Mutant(
         name="every signature is accepted",
@@ -405,6 +429,92 @@ OWN: tuple[Mutant, ...] = (
         old="        if peer in self._lost:\n            return\n",
         new="        self._lost.pop(peer, None)\n",
         killers=("tests/units/test_network.py", "tests/units/test_in_process_link.py", "-k", "lost"),
+    ),
+    Mutant(
+        name="group members send their words without a share of zero",
+        private=True,
+        module=_RESHARING,
+        old="    for level, rises in enumerate(seats.rises):\n",
+        new="    share = words\n    for level, rises in enumerate(seats.rises):\n",
+        killers=("tests/properties/test_hidden_sums.py", "-k", "TestSecrecy"),
+    ),
+    Mutant(
+        name="delegates do not compare the seeds that they got",
+        module=_RESHARING,
+        old="    if wrong:\n",
+        new="    if len(wrong) > 9:\n",
+        killers=("tests/properties/test_hidden_sums.py", "-k", "seeds_that_differ"),
+    ),
+    Mutant(
+        name="groups' sums are not weighted by their sizes",
+        module="protocols/hidden_sums/hidden.py",
+        old="engine.scale(values, weights[:, None])",
+        new="engine.scale(values, weights[:1, None])",
+        killers=("tests/properties/test_hidden_sums.py", "-k", "python_integers"),
+    ),
+    Mutant(
+        name="noise shares are scaled for g delegates, not for g - t2",
+        module="protocols/hidden_sums/_noise.py",
+        old="        return self.std / math.sqrt(self.access.parties - self.access.threshold)\n",
+        new="        return self.std / math.sqrt(self.access.parties)\n",
+        killers=("tests/properties/test_hidden_noise.py", "-k", "variance"),
+    ),
+    Mutant(
+        name="one more colluding delegate than t2 leaves the noise counted",
+        module="protocols/hidden_sums/_noise.py",
+        old="    if known > access.threshold:\n",
+        new="    if known > access.threshold + 1:\n",
+        killers=("tests/properties/test_hidden_noise.py", "-k", "colluding"),
+    ),
+    Mutant(
+        name="a group with a missing member is added up",
+        module="protocols/hidden_sums/hidden.py",
+        old="if present.issuperset(group)}\n",
+        new="if not present.isdisjoint(group)}\n",
+        killers=("tests/properties/test_hidden_sums.py", "-k", "TestCrashes"),
+    ),
+    Mutant(
+        name="whoever withholds its opening leaves the beacon's set",
+        module=_BEACON,
+        old="        return Opened(sums=total, contributors=rows.dealers,",
+        new="        return Opened(sums=total, contributors=tuple(rows.positions),",
+        killers=(*_BEACONS, "-k", "withholds"),
+    ),
+    Mutant(
+        name="a beacon's openings are not checked against their commitments",
+        module=_BEACON,
+        old="            committed_sums=True,\n",
+        new="            committed_sums=False,\n",
+        killers=(*_BEACONS, "-k", "TheExactLaw"),
+    ),
+    Mutant(
+        name="t rows tell a contribution before it is opened",
+        private=True,
+        module=_BEACON,
+        old="degree=self.conditions.threshold_at(parties))",
+        new="degree=self.conditions.threshold_at(parties) - 1)",
+        killers=(*_BEACONS, "-k", "TheExactLaw"),
+    ),
+    Mutant(
+        name="a beacon draws with the contributions of too few",
+        module=_BEACON,
+        old="least_dealers=plan.sharing.least)",
+        new="least_dealers=1)",
+        killers=(*_BEACONS, "-k", "too_few_dealers"),
+    ),
+    Mutant(
+        name="a process believes the openings that the board shows",
+        module=_BEACON,
+        old="    mine = own[:, : plan.coordinates]\n",
+        new="    mine = shown[rank]\n",
+        killers=(*_BEACONS, "-k", "TheBoardsLastWord"),
+    ),
+    Mutant(
+        name="a beacon's value does not depend on what it was drawn for",
+        module="protocols/beacons/__init__.py",
+        old="    for part in (*occasion.label, parties,",
+        new="    for part in (parties,",
+        killers=(*_BEACONS, "-k", "TestValues"),
     ),
 )
 

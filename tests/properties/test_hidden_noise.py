@@ -13,7 +13,7 @@ from torch import Tensor
 
 from protocols.check import CloisterError
 from protocols.hidden_sums import _noise, hidden_sums
-from protocols.hidden_sums._noise import JointNoise, opened_with_noise
+from protocols.hidden_sums._noise import JointNoise, opened_with_noise, part_unknown
 from protocols.hidden_sums.hidden import Hidden
 from protocols.in_process import InProcessParties
 from protocols.parties import OpenedSums
@@ -189,10 +189,17 @@ def test_noise_that_does_not_fit_is_refused_before_anything_is_sent(parameters: 
 
 
 def test_what_colluding_delegates_know_of_the_noise_is_not_counted() -> None:
-    protocol = Hidden(delegates=5)
-    assert [protocol.protection(colluding_delegates=known) for known in range(6)] == pytest.approx(
+    access = Access(parties=5, threshold=2)
+    assert [part_unknown(access, known) for known in range(6)] == pytest.approx(
         [math.sqrt(5 / 3), math.sqrt(4 / 3), 1.0, 0.0, 0.0, 0.0]
     )
+    protocol, everybody = Hidden(group_size=2), frozenset(range(6))
+    delegates = protocol.seats(parties=6, present=everybody, use=3).delegates
+    others = everybody - set(delegates)
+    for known, part in ((0, math.sqrt(3 / 2)), (1, 1.0), (2, 0.0)):
+        colluding = others | set(delegates[:known])
+        found = protocol.protection(parties=6, contributors=everybody, colluding=colluding, use=3)
+        assert found == pytest.approx(part)
 
 
 def test_noise_never_exceeds_its_bound() -> None:

@@ -5,7 +5,8 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import product
+from dataclasses import replace
+from itertools import combinations, product
 from types import SimpleNamespace
 from typing import Any, cast
 from unittest import mock
@@ -21,7 +22,7 @@ from torch import Tensor
 from protocols.check import CloisterError
 from protocols.faults import Crash, Fault, Tamper
 from protocols.hidden_sums import hidden_sums
-from protocols.hidden_sums._resharing import Seats, reshare
+from protocols.hidden_sums._resharing import Rise, Seats, reshare
 from protocols.hidden_sums.hidden import Hidden
 from protocols.hidden_sums.rules import outer_rules
 from protocols.in_process import InProcessParties
@@ -86,12 +87,14 @@ def python_median(spec: Spec, words: Tensor) -> list[list[int]]:
 
 @st.composite
 def federations(draw: st.DrawFn) -> tuple[Spec, int]:
-    """Rules over three to six groups of one to three, with three or five delegates."""
+    """Rules over three to six groups, or groups of groups, with three to five delegates."""
     group_size, outer = draw(st.integers(1, 3)), draw(st.sampled_from(RULES))
+    levels = draw(st.sampled_from([(), (), (2,), (2, 2)])) if group_size == 1 else ()
     groups = draw(st.integers(5 if outer == "krum" else 3, 6))
-    parties = group_size * groups + draw(st.integers(0, group_size - 1))
+    smallest = math.prod((group_size, *levels))
+    parties = smallest * groups + draw(st.integers(0, smallest - 1))
     delegates = draw(st.sampled_from([each for each in (3, 4, 5) if each <= groups]))
-    return hidden(group_size=group_size, outer=outer, delegates=delegates), parties
+    return hidden(group_size=group_size, outer=outer, delegates=delegates, levels=list(levels)), parties
 
 
 class TestWithoutFaults:
@@ -187,15 +190,24 @@ class TestCrashes:
 
     def test_groups_that_are_left_are_those_of_a_cluster_of_their_members(self) -> None:
         """So that reference and decode need no more than who contributed."""
-        for group_size, parties in product(range(1, 5), range(4, 24)):
-            protocol = made(hidden(group_size=group_size))
-            if parties < group_size:
+        for group_size, parties, levels in product(range(1, 5), range(4, 24), ([], [2], [3], [2, 2])):
+            protocol = made(hidden(group_size=group_size, levels=levels))
+            if parties < math.prod((group_size, *levels)):
                 continue
             groups = protocol.groups_of(parties=parties)
             for keep in product((False, True), repeat=min(len(groups), 7)):
                 sizes = [len(group) for group, kept in zip(groups, keep, strict=False) if kept]
                 if sizes:
                     assert [len(group) for group in protocol.groups_of(parties=sum(sizes))] == sizes
+
+    def test_a_member_that_is_gone_leaves_out_its_group_of_the_top_level(self) -> None:
+        spec = hidden(group_size=1, levels=[2])
+        words, protocol = words_of(9), made(spec)  # groups of 3, 2, 2 and 2 groups of one
+        for gone in (0, 8):
+            opened = run(spec, words, {gone: Crash(step=THERE)})
+            left = [rank for group in protocol.groups_of(parties=9) if gone not in group for rank in group]
+            assert opened.contributors == tuple(left)
+            assert torch.equal(opened.sums, protocol.reference(words[:, left]).sums)
 
     def test_too_few_complete_groups_open_nothing(self) -> None:
         with pytest.raises(TooFewPartiesError, match="2 of 3 groups are complete"):
@@ -232,7 +244,7 @@ class TestCrashes:
 class TestDeviation:
     SPEC = hidden(group_size=2)
 
-    def test_seeds_that_differ_between_delegates_are_detected_before_anything_of_an_input_is_sent(self) -> None:
+    def test_seeds_that_differ_between_delegates_are_detected_before_any_hands_on_what_it_got(self) -> None:
         words, protocol = words_of(8), made(self.SPEC)
         seats = protocol.seats(parties=8, present=frozenset(range(8)), use=1)
         other = next(rank for rank in range(8) if rank not in seats.delegates)
@@ -277,6 +289,30 @@ class TestConditions:
             assert worst[a] == (not conditions.exposed(7, np.array([a]), np.array([0]))[0]), a
             assert right[a] == (not conditions.tainted(7, np.array([a]), np.array([0]))[0]), a
 
+    @pytest.mark.parametrize(("group_size", "levels", "parties"), [(1, [2], 7), (2, [2], 12), (1, [2, 2], 12)])
+    def test_with_levels_no_fewer_than_the_smallest_exposing_coalition_learn_an_input(
+        self, group_size: int, levels: list[int], parties: int
+    ) -> None:
+        """All coalitions of that size and of one less, over thirty draws; the weakest step counts."""
+        protocol, nobody = made(hidden(group_size=group_size, levels=levels)), frozenset[int]()
+        smallest = protocol.smallest_exposing(parties=parties)
+        for size, expected in ((smallest - 1, False), (smallest, True)):
+            exposed = any(
+                not protocol.outcome(parties, nobody, nobody, frozenset(coalition), use=use).private
+                for coalition in combinations(range(parties), size)
+                for use in range(1, 31)
+            )
+            assert exposed is expected
+        assert smallest > min(rung.threshold for rung in protocol.rungs(parties=parties))
+
+    def test_every_step_says_its_threshold(self) -> None:
+        rungs = made(hidden(group_size=4, levels=[3], delegates=5)).rungs(parties=60)
+        assert [(rung.holders, rung.threshold) for rung in rungs] == [
+            ("members of a group", 3),
+            ("holders of a sum of level 1", 2),
+            ("delegates", 2),
+        ]
+
     def test_equal_protocols_have_equal_conditions(self) -> None:
         assert made(hidden()).conditions == made(hidden()).conditions
         assert made(hidden()).conditions != made(hidden(delegates=5)).conditions
@@ -298,7 +334,8 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("parameters", "parties", "message"),
         [
-            ({}, 8, "makes 2 groups of 8 members; allowed: at least delegates = 3 groups, so 9 members"),
+            ({}, 8, "leave 2 of 8 members; allowed: at least delegates = 3 groups, so 9 members"),
+            ({"levels": [2]}, 17, "groups of at least 6 members leave 2 of 17 members"),
             ({"outer": "trimmed_mean", "tolerate": 2, "group_size": 1}, 4, "tolerate = 2 at each end leaves nothing"),
             ({"delegate_threshold": "g-1"}, 9, "threshold = 2 of 3 parties is not allowed"),
         ],
@@ -312,7 +349,8 @@ class TestRefusals:
         assert not threads.transcripts
 
     @pytest.mark.parametrize(
-        "parameters", [{"outer": "medoid"}, {"delegates": 2}, {"delegate_threshold": "n/2"}, {"group_size": 0}]
+        "parameters",
+        [{"outer": "medoid"}, {"delegates": 2}, {"delegate_threshold": "n/2"}, {"group_size": 0}, {"levels": [1]}],
     )
     def test_parameters_that_mean_nothing_are_refused(self, parameters: dict[str, Any]) -> None:
         with pytest.raises(CloisterError, match=next(iter(parameters)) if "outer" not in parameters else "medoid"):
@@ -322,7 +360,13 @@ class TestRefusals:
 class TestSecrecy:
     """All randomness modulo 2 of a group of three among three delegates, one of them its own: exact distributions."""
 
-    SEATS = Seats(groups=((0, 1, 2), (3,), (4,)), delegates=(0, 3, 4), access=Access(parties=3, threshold=1))
+    SEATS = Seats(
+        groups=((0, 1, 2), (3,), (4,)),
+        sums=((0, 1, 2), (3,), (4,)),
+        delegates=(0, 3, 4),
+        access=Access(parties=3, threshold=1),
+        leaves=((0, 1, 2), (3,), (4,)),
+    )
     INPUTS = tuple(product((0, 1), repeat=3))
 
     def views(self, coalition: Sequence[int]) -> dict[tuple[int, ...], NDArray[np.int64]]:
@@ -343,6 +387,50 @@ class TestSecrecy:
         places = dict(zip(self.INPUTS, known, strict=True))
         assert _equal_where(views, lambda inputs: places[inputs])
         assert not _equal_where(views, lambda inputs: places[inputs][0])
+
+    NODE = Seats(
+        groups=((0, 3), (6,), (7,)),
+        sums=((0, 1, 2, 3, 4, 5), (6,), (7,)),
+        delegates=(0, 6, 7),
+        access=Access(parties=3, threshold=1),
+        leaves=((0, 1, 2), (3, 4, 5), (6,), (7,)),
+        rises=(
+            (
+                Rise(children=((0, 1, 2), (3, 4, 5)), sums=((0, 1, 2), (3, 4, 5)), holders=(0, 3)),
+                Rise(children=((6,),), sums=((6,),), holders=(6,)),
+                Rise(children=((7,),), sums=((7,),), holders=(7,)),
+            ),
+        ),
+    )
+    """Two groups of three, added to one sum by members 0 and 3, which goes to the delegates 0, 6 and 7."""
+
+    @pytest.mark.parametrize(
+        ("coalition", "learned"), [((0, 1), ()), ((3, 6), ()), ((6, 7), ((0, 1, 3, 4),)), ((0, 3), ((0, 1), (3, 4)))]
+    )
+    def test_levels_tell_all_holders_of_a_node_its_parts_and_delegates_the_whole(
+        self, coalition: tuple[int, ...], learned: tuple[tuple[int, ...], ...]
+    ) -> None:
+        """Members 2 and 5 send zero."""
+        views = {
+            inputs: _views(self.NODE, inputs, coalition)
+            for inputs in ((a, b, 0, c, d, 0) for a, b, c, d in product((0, 1), repeat=4))
+        }
+
+        def known(inputs: Key) -> object:
+            own = tuple(inputs[rank] for rank in coalition if rank < 6)
+            return own, tuple(sum(inputs[rank] for rank in sums) % 2 for sums in learned)
+
+        assert _equal_where(views, known)
+        assert not learned or not _equal_where(views, lambda inputs: known(inputs)[0])  # type: ignore[index]
+
+    def test_a_node_of_one_part_shows_its_holder_that_part(self) -> None:
+        """So a level has two parts a node or more."""
+        alone = Rise(children=((0, 1, 2),), sums=((0, 1, 2),), holders=(0,))
+        others = tuple(Rise(children=((rank,),), sums=((rank,),), holders=(rank,)) for rank in (3, 4))
+        seats = replace(self.SEATS, groups=((0,), (3,), (4,)), rises=((alone, *others),))
+        assert not _equal_where(
+            {inputs: _views(seats, inputs, (0,)) for inputs in self.INPUTS}, lambda inputs: inputs[0]
+        )
 
     def test_words_without_a_share_of_zero_are_seen(self) -> None:
         """The delegate that serves the group then reads each member's word with one more."""
@@ -371,7 +459,7 @@ def _equal_where(views: Mapping[Key, NDArray[np.int64]], known: Callable[[Key], 
 def _views(seats: Seats, inputs: Key, coalition: Sequence[int]) -> NDArray[np.int64]:
     """The words modulo 2 that the coalition hears, a row for each value of the digits that it does not know, sorted."""
     drawn, heard = _play(seats, inputs, {}, 1)
-    theirs = {_seed(rank, place) for rank in coalition for place in range(len(seats.access.sets))}
+    theirs = {draw for draw, rank in drawn.items() if rank in coalition}
     for rank in coalition:
         theirs |= {
             bytes(seed.numpy()) for each in heard[rank] if each.dtype == torch.uint8 for seed in each.view(-1, 16)
@@ -384,14 +472,12 @@ def _views(seats: Seats, inputs: Key, coalition: Sequence[int]) -> NDArray[np.in
     return rows[np.lexsort(rows.T)]
 
 
-def _seed(rank: int, place: int) -> bytes:
-    return hashlib.sha256(f"{rank} {place}".encode()).digest()[:16]
-
-
-def _play(seats: Seats, inputs: Key, digits: Digits, tapes: int) -> tuple[list[object], dict[int, list[Tensor]]]:
-    """Let all members re-share; return who drew what - pairs of ranks, and seeds - and what everybody heard."""
-    links = in_process_links(len(seats.members))[:-1]
-    drawn: dict[object, None] = {}
+def _play(
+    seats: Seats, inputs: Key, digits: Digits, tapes: int
+) -> tuple[dict[object, int | None], dict[int, list[Tensor]]]:
+    """Let all members re-share; return what was drawn, pairs of ranks and seeds, by whom, and what everybody heard."""
+    links = in_process_links(len(seats.contributors))[:-1]
+    drawn: dict[object, int | None] = {}
 
     def take(draw: object, count: int) -> Tensor:
         drawn.setdefault(draw)
@@ -399,13 +485,19 @@ def _play(seats: Seats, inputs: Key, digits: Digits, tapes: int) -> tuple[list[o
         return torch.from_numpy(column)[:, None].repeat(1, count)
 
     def member(link: InProcessLink) -> None:
-        rank, sets = link.rank, len(seats.access.sets)
+        rank = link.rank
         pairs = {peer: (min(rank, peer), max(rank, peer)) for peer in range(len(links)) if peer != rank}
         streams = {
             peer: SimpleNamespace(words=lambda pair=pair, **size: take(pair, size["count"]))
             for peer, pair in pairs.items()
         }
-        secrets = SimpleNamespace(token=lambda **_: b"".join(_seed(rank, place) for place in range(sets)))
+
+        def token(*, purpose: str, size: int, **_: object) -> bytes:
+            seeds = [hashlib.sha256(f"{rank} {purpose} {place}".encode()).digest()[:16] for place in range(size // 16)]
+            drawn.update(dict.fromkeys(seeds, rank))
+            return b"".join(seeds)
+
+        secrets = SimpleNamespace(token=token)
         keys = SimpleNamespace(zero_shares=ZeroShares(rank, cast(Any, streams)), secrets=secrets)
         word = inputs[rank] if rank < len(inputs) else 0
         party = Party(link=link, parties=len(links), use=1, keys=cast(Any, keys))
@@ -418,4 +510,4 @@ def _play(seats: Seats, inputs: Key, digits: Digits, tapes: int) -> tuple[list[o
     seeded = lambda seed, use, shape: take(seed, shape[1])  # noqa: E731
     with mock.patch("protocols.hidden_sums._resharing._words_of", seeded), ThreadPoolExecutor(len(links)) as threads:
         list(threads.map(member, links))
-    return list(drawn), {link.rank: [message.payload for message in link.transcript or []] for link in links}
+    return drawn, {link.rank: [message.payload for message in link.transcript or []] for link in links}

@@ -38,7 +38,7 @@ def first_round(cell: Cell, dataset: Dataset, parties: InProcessParties = NOBODY
     return run_round(federation, start(federation), 0, parties)
 
 
-@pytest.mark.parametrize("aggregator", ["mean", "median", "trimmed_mean"])
+@pytest.mark.parametrize("aggregator", ["mean", "median", "trimmed_mean", "krum"])
 @pytest.mark.parametrize("n", [15, 17])
 def test_the_model_is_that_of_opened_means(dataset: Dataset, aggregator: str, n: int) -> None:
     """Of 17, clusters have 4, 4, 3, 3 and 3 members. Both ways differ by float64 divisions: below 2^-50 of 2^-24."""
@@ -49,6 +49,15 @@ def test_the_model_is_that_of_opened_means(dataset: Dataset, aggregator: str, n:
     assert ours.sum_exact
     assert (ours.clusters, ours.tainted_clusters) == (opened.clusters, opened.tainted_clusters)
     assert largest_cluster(cell) == 1
+
+
+def test_rows_of_a_compressor_stay_hidden_too(dataset: Dataset) -> None:
+    axes = {"compression": {"name": "rand_k", "k": 0.3}}
+    ours = first_round(hidden_cell(**axes), dataset)
+    opened = first_round(hidden_cell(protocol="additive", **axes), dataset, InProcessParties(3))
+    torch.testing.assert_close(ours.model, opened.model, rtol=2**-23, atol=0)
+    assert ours.opened.means.shape == (1, len(ours.model))
+    assert ours.traffic.mpc.wire_bytes < first_round(hidden_cell(), dataset).traffic.mpc.wire_bytes
 
 
 @pytest.mark.parametrize("privacy", ["none", "central"])
@@ -160,13 +169,17 @@ def test_words_of_clusters_of_two_sizes_leave_room_for_the_rule(dataset: Dataset
             "outer follows from the cell's clusters",
         ),
         ({"protocol": {"name": "hidden", "group_size": 4}}, "group_size follows from"),
+        ({"protocol": {"name": "hidden", "levels": [2]}}, "levels follows from"),
         ({"pre": "nnm"}, "nnm would have to see the clusters' means"),
         ({"topology": "ring", "attack": "none"}, "with ring clusters exchange what they open"),
         ({"clustering": "reputation"}, "reputation learns from what clusters open"),
         ({"attack": "tamper_share"}, "tamper_share attacks the messages of one cluster"),
-        ({"cluster_size": 6}, "makes 2 groups of 15 members; allowed: at least delegates = 3 groups"),
+        ({"cluster_size": 6}, "leave 2 of 15 members; allowed: at least delegates = 3 groups"),
         ({"privacy": "distributed"}, None),
         ({"privacy": "central"}, None),
+        ({"aggregator": "krum"}, None),
+        ({"aggregator": "krum", "f": 1, "n": 12}, None),
+        ({"aggregator": "krum", "privacy": "central"}, "adds noise for a sensitivity, and none is proved of krum"),
         ({"privacy": {"name": "central", "noise_multiplier": 1e-5}}, "noise shares of 0.463 units"),
     ],
 )

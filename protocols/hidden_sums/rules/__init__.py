@@ -1,6 +1,5 @@
 """Outer rules on shared values: what combines group sums that nobody sees, one a file; its name is an aggregator's."""
 
-from collections.abc import Callable
 from typing import Protocol
 
 from torch import Tensor
@@ -47,12 +46,10 @@ class OuterRule(Protocol):
         """Return how many groups' words the result is the sum of."""
         ...
 
-    def prepare(
-        self, bits: Engine, draw: Draw, shape: tuple[int, int, int], tolerate: int
-    ) -> Callable[[Shared], Shared]:
-        """Deal the random numbers for words of this shape, before any is looked at; return what combines them.
+    def combine(self, bits: Engine, draw: Draw, values: Shared, tolerate: int) -> Shared:
+        """Return the result of words: (clusters, coordinates) words, or (clusters, 64, words) planes where `in_bits`.
 
-        The result is (clusters, coordinates) words, or (clusters, 64, words) planes where `in_bits`.
+        Random numbers that it deals for it are metered as offline.
         """
         ...
 

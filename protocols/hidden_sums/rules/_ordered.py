@@ -1,38 +1,36 @@
 """The sum of the middle values of every coordinate, of words that are shared: taken apart into bits, then ordered."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
 
 from torch import Tensor
 
 from protocols.ring import FixedPoint
 from protocols.secure_robust._access import Access
-from protocols.secure_robust._conversions import (
-    Dealt,
-    Draw,
-    deal_numbers,
-    deal_numbers_cost,
-    planes_of,
-    planes_of_cost,
-)
+from protocols.secure_robust._conversions import Draw, deal_numbers, deal_numbers_cost, planes_of, planes_of_cost
 from protocols.secure_robust._engine import Engine, Shared
 from protocols.secure_robust._middle import middle_sums, shared_middle, shared_middle_layers
 from protocols.secure_robust._opening import openings_cost
 from protocols.secure_robust._planes import WORD_BITS, words_for
+from protocols.secure_robust._waves import waves
 from protocols.types import Cost
 
-__all__ = ["middle_in_the_clear", "prepare_middle", "shared_middle_cost"]
+__all__ = ["combined_middle", "combined_middle_cost", "middle_in_the_clear"]
 
 _WORDS = FixedPoint(fraction_bits=0)
 
 
-def prepare_middle(bits: Engine, draw: Draw, shape: tuple[int, int, int], trim: int) -> Callable[[Shared], Shared]:
-    """Deal one random number a word; return what adds up the words without `trim` at each end of every coordinate."""
-    return partial(_middle, bits, deal_numbers(bits, draw, shape), trim)
+def combined_middle(bits: Engine, draw: Draw, values: Shared, trim: int) -> Shared:
+    """Return the planes of the sums of words without `trim` at each end of every coordinate, in waves of coordinates.
 
-
-def _middle(bits: Engine, dealt: Dealt, trim: int, values: Shared) -> Shared:
-    return shared_middle(bits, planes_of(bits, values, dealt), trim=trim)
+    A random number is dealt for each word.
+    """
+    clusters, groups, coordinates = values.shape
+    planes: list[Shared] = []
+    for start, stop in _waves(bits.access, clusters, groups, coordinates):
+        with bits.offline():
+            dealt = deal_numbers(bits, draw, (clusters, groups, stop - start))
+        planes.append(shared_middle(bits, planes_of(bits, values.narrow(2, start, stop), dealt), trim=trim))
+    return bits.join(planes, 2)  # all waves but the last fill whole words of lanes
 
 
 def middle_in_the_clear(values: Tensor, trim: int) -> Tensor:
@@ -40,9 +38,20 @@ def middle_in_the_clear(values: Tensor, trim: int) -> Tensor:
     return middle_sums(_WORDS, values, trim)
 
 
-def shared_middle_cost(access: Access, shape: tuple[int, int, int], trim: int) -> tuple[Cost, Cost]:
+def combined_middle_cost(access: Access, shape: tuple[int, int, int], trim: int) -> tuple[Cost, Cost]:
     """Return what it sends offline and online."""
     clusters, groups, coordinates = shape
-    layers = shared_middle_layers(groups, WORD_BITS, trim)
-    comparing = openings_cost(access, clusters * words_for(coordinates), layers)
-    return deal_numbers_cost(access, shape), planes_of_cost(access, shape).then(comparing)
+    layers = tuple(shared_middle_layers(groups, WORD_BITS, trim))
+    offline, online = Cost.none(), Cost.none()
+    for start, stop in _waves(access, clusters, groups, coordinates):
+        wave = (clusters, groups, stop - start)
+        offline = offline.then(deal_numbers_cost(access, wave))
+        online = online.then(planes_of_cost(access, wave))
+        online = online.then(openings_cost(access, clusters * words_for(stop - start), layers))
+    return offline, online
+
+
+def _waves(access: Access, clusters: int, groups: int, coordinates: int) -> Iterator[tuple[int, int]]:
+    """Yield the waves: all pairs of groups are compared at once, and each of t + 1 dealers deals for each group."""
+    live = WORD_BITS * max(groups * (groups - 1) // 2, groups * (access.threshold + 1))
+    return waves(access, clusters=clusters, coordinates=coordinates, live=live)

@@ -1,6 +1,5 @@
 """The sum of all members' words."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -48,16 +47,9 @@ class Mean:
         """All."""
         return groups
 
-    def prepare(
-        self,
-        bits: Engine,
-        draw: Draw,  # noqa: ARG002
-        shape: tuple[int, int, int],  # noqa: ARG002
-        tolerate: int,  # noqa: ARG002
-    ) -> Callable[[Shared], Shared]:
-        """Nothing is dealt: sums need no message."""
-        words = bits.over(WORDS)
-        return lambda values: words.sum(values, 1)
+    def combine(self, bits: Engine, draw: Draw, values: Shared, tolerate: int) -> Shared:  # noqa: ARG002
+        """See OuterRule; sums need no message."""
+        return bits.over(WORDS).sum(values, 1)
 
     def reference(self, values: Tensor, tolerate: int) -> Tensor:  # noqa: ARG002
         """See OuterRule."""

@@ -1,6 +1,5 @@
 """The coordinate-wise median of the groups."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -8,7 +7,7 @@ from torch import Tensor
 from protocols import check
 from protocols.aggregators import majority_breakdown
 from protocols.hidden_sums.rules import outer_rules
-from protocols.hidden_sums.rules._ordered import middle_in_the_clear, prepare_middle, shared_middle_cost
+from protocols.hidden_sums.rules._ordered import combined_middle, combined_middle_cost, middle_in_the_clear
 from protocols.secure_robust._access import Access
 from protocols.secure_robust._conversions import Draw
 from protocols.secure_robust._engine import Engine, Shared
@@ -52,11 +51,9 @@ class Median:
         """One, or two of an even number."""
         return groups - 2 * majority_breakdown(groups)
 
-    def prepare(
-        self, bits: Engine, draw: Draw, shape: tuple[int, int, int], tolerate: int
-    ) -> Callable[[Shared], Shared]:
+    def combine(self, bits: Engine, draw: Draw, values: Shared, tolerate: int) -> Shared:
         """See OuterRule."""
-        return prepare_middle(bits, draw, shape, self.breakdown(shape[1], tolerate))
+        return combined_middle(bits, draw, values, self.breakdown(values.shape[1], tolerate))
 
     def reference(self, values: Tensor, tolerate: int) -> Tensor:
         """See OuterRule."""
@@ -64,4 +61,4 @@ class Median:
 
     def cost(self, access: Access, shape: tuple[int, int, int], tolerate: int) -> tuple[Cost, Cost]:
         """A dealt number and an adder a word, then about 3 bits ANDs a pair of groups and coordinate."""
-        return shared_middle_cost(access, shape, self.breakdown(shape[1], tolerate))
+        return combined_middle_cost(access, shape, self.breakdown(shape[1], tolerate))

@@ -1,6 +1,5 @@
 """The mean of the groups' middle values in every coordinate."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -8,7 +7,7 @@ from torch import Tensor
 from protocols import check
 from protocols.check import CloisterError
 from protocols.hidden_sums.rules import outer_rules
-from protocols.hidden_sums.rules._ordered import middle_in_the_clear, prepare_middle, shared_middle_cost
+from protocols.hidden_sums.rules._ordered import combined_middle, combined_middle_cost, middle_in_the_clear
 from protocols.secure_robust._access import Access
 from protocols.secure_robust._conversions import Draw
 from protocols.secure_robust._engine import Engine, Shared
@@ -56,11 +55,9 @@ class TrimmedMean:
         """All but those at the ends."""
         return groups - 2 * tolerate
 
-    def prepare(
-        self, bits: Engine, draw: Draw, shape: tuple[int, int, int], tolerate: int
-    ) -> Callable[[Shared], Shared]:
+    def combine(self, bits: Engine, draw: Draw, values: Shared, tolerate: int) -> Shared:
         """See OuterRule."""
-        return prepare_middle(bits, draw, shape, tolerate)
+        return combined_middle(bits, draw, values, tolerate)
 
     def reference(self, values: Tensor, tolerate: int) -> Tensor:
         """See OuterRule."""
@@ -68,4 +65,4 @@ class TrimmedMean:
 
     def cost(self, access: Access, shape: tuple[int, int, int], tolerate: int) -> tuple[Cost, Cost]:
         """The comparisons of the median; then adders instead of one selection."""
-        return shared_middle_cost(access, shape, tolerate)
+        return combined_middle_cost(access, shape, tolerate)
