@@ -2,12 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from protocols.check import CloisterError
+
+if TYPE_CHECKING:
+    from protocols.tolerance.conditions import Conditions
+    from protocols.tolerance.hidden import Delegates
 
 __all__ = ["simulate", "tolerance"]
 
@@ -19,7 +23,7 @@ Faulty = Annotated[str, typer.Option(help="Byzantine processes: a count, or a fr
 Crash = Annotated[str, typer.Option(help="Crashed processes: a count or a fraction.")]
 Curious = Annotated[str, typer.Option(help="Curious processes: a count or a fraction.")]
 ProtocolName = Annotated[
-    str, typer.Option("--protocol", help="A sum (additive, shamir, masked, ...) or a robust statistic (median, ...).")
+    str, typer.Option("--protocol", help="A sum (additive, shamir, ...), a robust statistic (median, ...), or hidden.")
 ]
 Mode = Annotated[
     str | None, typer.Option(help="The protocol's mode, such as vss, or passive for a statistic; default: its first.")
@@ -66,6 +70,9 @@ def tolerance(  # noqa: PLR0917 - the options of one command
     every: Annotated[int, typer.Option(help="Rounds for which clusters are kept before they are drawn anew.")] = 1,
     levels: Annotated[str, typer.Option(help="Least parts of a group of the hierarchical policy: 3, or 3,4.")] = "3",
     coordinates: Annotated[int, typer.Option(help="The length of an update, for the cost of designs.")] = 10_000,
+    delegates: Annotated[
+        int | None, typer.Option(help="Who hold the sums of protocol hidden, 3 unless told; --threshold is theirs.")
+    ] = None,
     design: Annotated[
         bool, typer.Option("--design", help="Also: window, most faults, cheapest design, Pareto front.")
     ] = False,
@@ -75,18 +82,24 @@ def tolerance(  # noqa: PLR0917 - the options of one command
     """Show how likely a placement of faulty processes breaks a design, and what is tolerated at worst."""
     # The rules import torch, which `bench list` and errors should not wait for.
     from bench import tolerance as job
-    from protocols.playable import conditions_named
 
     path = _page_at(out)
+    conditions, serving = _named(
+        protocol,
+        mode=mode,
+        threshold=threshold,
+        revealed=not hidden,
+        checked=checked_inputs,
+        delegates=delegates,
+        page=path is not None,
+    )
     asked = job.ask(
         n=n,
         faulty=faulty,
         crash=crash,
         curious=curious,
         cluster_size=cluster_size,
-        conditions=conditions_named(
-            protocol, mode=mode, threshold=threshold, revealed=not hidden, checked=checked_inputs
-        ),
+        conditions=conditions,
         policy=policy,
         aggregator=aggregator,
         target=target,
@@ -97,6 +110,7 @@ def tolerance(  # noqa: PLR0917 - the options of one command
         every=every,
         levels=levels,
         coordinates=coordinates,
+        delegates=serving,
     )
     is_range = cluster_size is not None and ":" in cluster_size
     found = job.answers(asked, design=design and not is_range)
@@ -114,6 +128,33 @@ def tolerance(  # noqa: PLR0917 - the options of one command
         print("\n".join(job.describe(found[0])))
     if path is not None:
         print(f"page: {path}")
+
+
+def _named(
+    protocol: str,
+    *,
+    mode: str | None,
+    threshold: str | None,
+    revealed: bool,
+    checked: bool,
+    delegates: int | None,
+    page: bool,
+) -> "tuple[Conditions, Delegates | None]":
+    """Return what the protocol tolerates in a cluster, and who holds the sums where these stay hidden."""
+    from bench.tolerance.hidden import hidden_named
+    from protocols.playable import cluster_protocols, conditions_named
+
+    if not cluster_protocols.is_hidden(protocol):
+        if delegates is not None:
+            raise CloisterError(
+                f"delegates = {delegates} means nothing to protocol {protocol!r}; allowed: --protocol hidden"
+            )
+        found = conditions_named(protocol, mode=mode, threshold=threshold, revealed=revealed, checked=checked)
+        return found, None
+    for name, given in (("hidden", not revealed), ("checked_inputs", checked), ("out", page)):
+        if given:
+            raise CloisterError(f"{name} means nothing to protocol {protocol!r}; allowed: leave the option out")
+    return hidden_named(mode=mode, threshold=threshold, delegates=3 if delegates is None else delegates)
 
 
 def _page_at(out: Path | None) -> Path | None:

@@ -7,8 +7,10 @@ from protocols import check
 from protocols.aggregators import Aggregator, aggregators
 from protocols.check import CloisterError
 from protocols.clustering import clusterings
+from protocols.hidden_sums.rules import outer_rules
 from protocols.tolerance.analysis import Faults
 from protocols.tolerance.conditions import Conditions
+from protocols.tolerance.hidden import Delegates
 from protocols.tolerance.parts import Groups, clusters_of, size_groups
 from protocols.tolerance.placements import Setting
 from protocols.tolerance.policies import PLACEMENTS, POLICIES, Policy
@@ -24,6 +26,7 @@ class Question:
 
     `placement`, `domains` and `moves` say how faults arise, `every` for how many rounds clusters are kept, `levels`
     the least parts of a group of the hierarchical policy, level by level, `coordinates` the length of an update.
+    `delegates` hold the clusters' sums, where these stay hidden; then `conditions` are those of a cluster alone.
 
     Raises: CloisterError for a policy whose law is not known, numbers that do not fit, or a target outside 0..1.
     """
@@ -41,6 +44,7 @@ class Question:
     every: int = 1
     levels: tuple[int, ...] = (3,)
     coordinates: int = 10_000
+    delegates: Delegates | None = None
 
     def __post_init__(self) -> None:
         clusterings.entry(self.policy)
@@ -61,6 +65,13 @@ class Question:
             raise CloisterError(
                 f"moves = {self.moves} means nothing to placement {self.placement!r}; allowed: --placement targeted"
             )
+        if self.delegates is not None:
+            check.one_of(outer_rules.entries(), aggregator=self.aggregator)
+            if not self.plain:
+                raise CloisterError(
+                    f"placement = {self.placement!r} under policy {self.policy!r} is not known of hidden sums; "
+                    f"allowed: uniform placements, and policies that do not look at who is faulty"
+                )
 
     @property
     def plain(self) -> bool:
@@ -172,6 +183,7 @@ def ask(
     every: int = 1,
     levels: str = "3",
     coordinates: int = 10_000,
+    delegates: Delegates | None = None,
 ) -> Question:
     """Return the question that the command line's words ask; CloisterError for words that make no sense.
 
@@ -197,4 +209,5 @@ def ask(
         every=every,
         levels=_levels_of(levels),
         coordinates=coordinates,
+        delegates=delegates,
     )
