@@ -1,6 +1,7 @@
 """The commands `bench peers ...`: ours against other people's code."""
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -107,8 +108,9 @@ def peers_robust(
     from bench.report.price_page import HEAD, price_rows, write_prices
 
     _check_turns(turns)
+    environment = {**describe_environment(["bench", *sys.argv[1:]]), "load": os.getloadavg()}
     compared, prices = compare_robust_median(turns=turns), price_list(turns=turns)
-    written = [] if out is None else write_prices(out, prices, compared, describe_environment(["bench", *sys.argv[1:]]))
+    written = [] if out is None else write_prices(out, prices, compared, environment)
     if as_json:
         print(json.dumps({"median": asdict(compared), "prices": [asdict(price) for price in prices]}, indent=1))
         return

@@ -75,7 +75,9 @@ def tolerance(  # noqa: PLR0917 - the options of one command
     every: Annotated[int, typer.Option(help="Rounds for which clusters are kept before they are drawn anew.")] = 1,
     levels: Annotated[str, typer.Option(help="Least parts of a group of the hierarchical policy: 3, or 3,4.")] = "3",
     coordinates: Annotated[int, typer.Option(help="The length of an update, for the cost of designs.")] = 10_000,
-    delegates: Annotated[int, typer.Option(help="Who hold the sums of protocol hidden; --threshold is theirs.")] = 3,
+    delegates: Annotated[
+        int | None, typer.Option(help="Who hold the sums of protocol hidden, 3 unless told; --threshold is theirs.")
+    ] = None,
     design: Annotated[
         bool, typer.Option("--design", help="Also: window, most faults, cheapest design, Pareto front.")
     ] = False,
@@ -135,19 +137,30 @@ def tolerance(  # noqa: PLR0917 - the options of one command
 
 
 def _named(
-    protocol: str, *, mode: str | None, threshold: str | None, revealed: bool, checked: bool, delegates: int, page: bool
+    protocol: str,
+    *,
+    mode: str | None,
+    threshold: str | None,
+    revealed: bool,
+    checked: bool,
+    delegates: int | None,
+    page: bool,
 ) -> "tuple[Conditions, Delegates | None]":
     """Return what the protocol tolerates in a cluster, and who holds the sums where these stay hidden."""
     from bench.tolerance.hidden import hidden_named
     from protocols.playable import cluster_protocols, conditions_named
 
     if not cluster_protocols.is_hidden(protocol):
+        if delegates is not None:
+            raise CloisterError(
+                f"delegates = {delegates} means nothing to protocol {protocol!r}; allowed: --protocol hidden"
+            )
         found = conditions_named(protocol, mode=mode, threshold=threshold, revealed=revealed, checked=checked)
         return found, None
     for name, given in (("hidden", not revealed), ("checked_inputs", checked), ("out", page)):
         if given:
             raise CloisterError(f"{name} means nothing to protocol {protocol!r}; allowed: leave the option out")
-    return hidden_named(mode=mode, threshold=threshold, delegates=delegates)
+    return hidden_named(mode=mode, threshold=threshold, delegates=3 if delegates is None else delegates)
 
 
 def _page_at(out: Path | None) -> Path | None:

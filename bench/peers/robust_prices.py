@@ -55,15 +55,16 @@ SIZES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
-    """One statistic in one cluster through party processes; `formula_` is computed, `measured_` is metered.
+    """One statistic, with its defaults but for what `label` says, in one cluster through party processes.
 
-    `seconds` is the median of opening it, `compression_s` what a member needs to compress its update and to decompress
-    the result; None where nothing was run. `offline_` is what is sent for random numbers that depend on no input. Where
-    a run is metered otherwise than the formula says, there is no price.
+    `formula_` is computed, `measured_` is metered. `seconds` is the median of opening it, `compression_s` what a member
+    needs to compress its update and to decompress the result; None where nothing was run. `offline_` is what is sent
+    for random numbers that depend on no input. Where a run is metered otherwise than the formula says, there is no
+    price.
     """
 
     statistic: str
-    parameters: str
+    label: str
     parties: int
     d: int
     k: float
@@ -171,7 +172,9 @@ def _price(spec: Spec, members: int, size: Size, found: _Measured | None) -> Pri
     run = found if size.run else None
     return Price(
         statistic=spec.name,
-        parameters=str(spec),
+        label=f"{spec.name}(tolerate={told})"
+        if (told := dict(spec.parameters).get("tolerate")) is not None
+        else spec.name,
         parties=members,
         d=size.d,
         k=size.k,

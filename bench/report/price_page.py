@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from bench.peers.robust import MedianComparison
 from bench.peers.robust_prices import Price
-from bench.report.canvas import DENSITY, MARKS, colours_of, settings_of
+from bench.report.canvas import MARKS, SCREEN, colours_of, settings_of
 from bench.report.theme import LIGHT, Theme
 
 __all__ = ["HEAD", "price_figure", "price_rows", "write_prices"]
@@ -47,7 +47,7 @@ def write_prices(
     paths[0].write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     paths[1].write_text(_text(prices, compared), "utf-8")
     with mpl.rc_context(settings_of(LIGHT)):
-        price_figure(prices, LIGHT).savefig(paths[2], dpi=DENSITY, metadata={"Software": None})
+        price_figure(prices, LIGHT).savefig(paths[2], dpi=SCREEN, metadata={"Software": None})
     return paths
 
 
@@ -55,7 +55,7 @@ def price_rows(prices: Sequence[Price]) -> list[list[str]]:
     """Return the rows under HEAD; a dash where nothing was run."""
     return [
         [
-            price.parameters,
+            price.label,
             str(price.parties),
             f"{price.d:,}",
             f"{price.k:g}",
@@ -81,7 +81,8 @@ def _text(prices: Sequence[Price], compared: MedianComparison) -> str:
         "# Prices of robust statistics on shared values",
         "",
         "Bytes and rounds are those of one cluster, offline included; `coordinates` is what a shared mask (`rand_k`) "
-        "leaves of d. Rows with a dash are computed by the formula, which equals the meter wherever it was run.",
+        "leaves of d. Rows with a dash are computed by the formula, which equals the meter wherever it was run. "
+        "Seconds are those of the machine and the load in prices.json.",
         "",
         "| " + " | ".join(HEAD) + " |",
         "|" + "---|" * len(HEAD),
@@ -107,7 +108,7 @@ def price_figure(prices: Sequence[Price], theme: Theme) -> Figure:
         for row in range(2)
         for column in range(len(parties))
     }
-    styles = {name: (colour, MARKS[place % len(MARKS)]) for place, (name, colour) in enumerate(_colours(names, theme))}
+    styles = {name: (colour, _mark(place)) for place, (name, colour) in enumerate(_colours(names, theme))}
     for column, members in enumerate(parties):
         own = [price for price in prices if price.parties == members]
         for name in names:
@@ -122,6 +123,11 @@ def price_figure(prices: Sequence[Price], theme: Theme) -> Figure:
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper")
     return figure
+
+
+def _mark(place: int) -> str:
+    """Return another mark where colours begin again."""
+    return MARKS[(place + place // len(MARKS)) % len(MARKS)]
 
 
 def _colours(names: Sequence[str], theme: Theme) -> list[tuple[str, str]]:

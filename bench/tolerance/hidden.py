@@ -6,7 +6,6 @@ from dataclasses import replace
 from bench.tolerance.question import Question
 from protocols import check
 from protocols.hidden_sums.hidden import Hidden, group_conditions
-from protocols.hidden_sums.rules import outer_rules
 from protocols.tolerance.analysis import Analysis, Faults, correct_failure
 from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.design import Best, Window, distinct_sizes
@@ -54,10 +53,6 @@ def _delegates(question: Question) -> Delegates:
     return question.delegates
 
 
-def _opens_sum(question: Question) -> bool:
-    return outer_rules.make(outer_rules.resolve(question.aggregator)).by_members
-
-
 def sides_of(question: Question, groups: Groups) -> Analysis:
     """Return the four probabilities for these clusters."""
     return hidden_sides(
@@ -66,7 +61,6 @@ def sides_of(question: Question, groups: Groups) -> Analysis:
         question.conditions,
         _delegates(question),
         question.tolerate(groups),
-        opens_sum=_opens_sum(question),
     )
 
 
@@ -78,7 +72,6 @@ def worst_of(question: Question, groups: Groups) -> WorstCase:
         question.conditions,
         _delegates(question),
         question.tolerate(groups),
-        opens_sum=_opens_sum(question),
     )
 
 
@@ -86,7 +79,7 @@ def over_rounds_upper(question: Question, groups: Groups, analysis: Analysis) ->
     """Return a bound on the failure while clusters are kept: delegates are drawn in every round all the same."""
     if question.known.redrawn and question.every == 1:
         return analysis.fail.upper
-    kept = private_hidden(question.faults, groups, _delegates(question), opens_sum=_opens_sum(question), whoever=True)
+    kept = private_hidden(question.faults, groups, _delegates(question), whoever=True)
     return min(1.0, kept.upper + analysis.correct.upper)
 
 
@@ -105,7 +98,6 @@ def _bound(question: Question, groups: Groups, faults: Faults | None = None) -> 
         question.conditions,
         _delegates(question),
         question.tolerate(groups),
-        opens_sum=_opens_sum(question),
     )
 
 
@@ -134,8 +126,8 @@ def window_of(question: Question, target: float) -> Window:
     def meeting(fails: Callable[[Groups], float]) -> list[int]:
         return [groups[0][0] for groups in _fitting(question) if fails(groups) <= target]
 
-    delegates, opens_sum = _delegates(question), _opens_sum(question)
-    private = meeting(lambda groups: private_hidden(question.faults, groups, delegates, opens_sum=opens_sum).upper)
+    delegates = _delegates(question)
+    private = meeting(lambda groups: private_hidden(question.faults, groups, delegates).upper)
     correct = meeting(
         lambda groups: correct_failure(question.faults, groups, question.conditions, question.tolerate(groups)).upper
     )

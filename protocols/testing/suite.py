@@ -58,6 +58,7 @@ __all__ = [
     "default_effort",
     "documented_violations",
     "main",
+    "record",
     "recording",
     "specs_of",
     "verify",
@@ -98,6 +99,12 @@ def recording() -> Generator[list[Result], None, None]:
         yield found
     finally:
         _recorders.remove(found)
+
+
+def record(result: Result) -> None:
+    """Add a result to what is being recorded, if anything is."""
+    for found in _recorders:
+        found.append(result)
 
 
 def default_effort() -> Effort:
@@ -208,8 +215,7 @@ class ConformanceCheck:
     def __call__(self, spec: Spec | None = None) -> Result:
         """Return the result. Raises: Violation where it is violated and that is not documented."""
         result = examine(spec or self.spec, self.invariant, self.effort)
-        for found in _recorders:
-            found.append(result)
+        record(result)
         if result.status == "violated":
             raise Violation(result.text, replay=result.replay)
         return result

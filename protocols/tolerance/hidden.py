@@ -66,18 +66,18 @@ class Delegates:
 
 
 def hidden_sides(
-    faults: Faults, groups: Groups, conditions: Conditions, delegates: Delegates, tolerate: int, *, opens_sum: bool
+    faults: Faults, groups: Groups, conditions: Conditions, delegates: Delegates, tolerate: int
 ) -> Analysis:
     """Return the four probabilities, over uniform placements and draws of delegates; see analysis.analyse.
 
-    `conditions` are those of a cluster alone; `opens_sum` says that the outer rule opens a sum of all updates, which
-    tells the last one to all others. Crashes among secrets make bounds, and so do more processes than can be counted.
+    `conditions` are those of a cluster alone. Crashes make the private side bounds, as more processes do than can be
+    counted. An outer mean tells the last honest update to all others, who know it from their delegates anyway.
 
     Guarantees:
         Equal to counting all placements and all draws of delegates, one by one.
     """
     delegates.check(groups)
-    private = private_hidden(faults, groups, delegates, opens_sum=opens_sum)
+    private = private_hidden(faults, groups, delegates)
     base = analyse(faults, groups, conditions, tolerate)
     if tolerate < 0 or (delegates.deviating and faults.byzantine):
         sure = Probability.exact(1.0, "certain")
@@ -97,15 +97,13 @@ def hidden_sides(
     )
 
 
-def hidden_bound(
-    faults: Faults, groups: Groups, conditions: Conditions, delegates: Delegates, tolerate: int, *, opens_sum: bool
-) -> float:
+def hidden_bound(faults: Faults, groups: Groups, conditions: Conditions, delegates: Delegates, tolerate: int) -> float:
     """Return an upper bound on the failure of hidden_sides: the sum of two sides, which are cheap to compute."""
     delegates.check(groups)
     if tolerate < 0 or (delegates.deviating and faults.byzantine):
         return 1.0
     spare = min(tolerate, clusters_of(groups) - delegates.count) if faults.crashed else tolerate
-    private = private_hidden(faults, groups, delegates, opens_sum=opens_sum)
+    private = private_hidden(faults, groups, delegates)
     return min(1.0, private.upper + analyse(faults, groups, conditions, spare).correct.upper)
 
 
@@ -121,13 +119,9 @@ def sums_shown(faults: Faults, delegates: Delegates) -> float:
     return math.exp(log_hypergeometric_sum([many], present, (faults.colluding,), delegates.count)) if len(many) else 0.0
 
 
-def private_hidden(
-    faults: Faults, groups: Groups, delegates: Delegates, *, opens_sum: bool = False, whoever: bool = False
-) -> Probability:
+def private_hidden(faults: Faults, groups: Groups, delegates: Delegates, *, whoever: bool = False) -> Probability:
     """Return how likely colluding processes learn an update; `whoever` is drawn: how likely some draw lets them."""
     delegates.check(groups)
-    if opens_sum and faults.colluding == faults.n - 1:
-        return Probability.exact(1.0, "certain")
     if faults.colluding in {0, faults.n}:
         return Probability.exact(0.0, "certain")
     shown = 1.0 if whoever else sums_shown(faults, delegates)
@@ -163,7 +157,7 @@ def _joined(
 
 
 def hidden_worst(
-    faults: Faults, groups: Groups, conditions: Conditions, delegates: Delegates, tolerate: int, *, opens_sum: bool
+    faults: Faults, groups: Groups, conditions: Conditions, delegates: Delegates, tolerate: int
 ) -> WorstCase:
     """Return the most Byzantine processes tolerated wherever they, the crashed and the curious are, whoever serves.
 
@@ -175,13 +169,12 @@ def hidden_worst(
     free = faults.n - faults.crashed - faults.curious
     # All but one of the smallest cluster, one of whom serves, with enough others who do; of one member, they alone.
     exposing = max(groups[0][0] - 1, 1) + delegates.withstood
-    private = min(exposing, faults.n - 1) if opens_sum else exposing
     spare = clusters_of(groups) - delegates.count
     stopped = -1 if faults.crashed > spare else found.live
     correct = -1 if stopped < 0 else found.correct
     if delegates.deviating:
         correct, stopped = min(correct, 0), min(stopped, 0)
-    return WorstCase(private=max(-1, min(free, private - faults.curious - 1)), correct=correct, live=stopped)
+    return WorstCase(private=max(-1, min(free, exposing - faults.curious - 1)), correct=correct, live=stopped)
 
 
 def _work(faults: Faults, groups: Groups, delegates: Delegates, rows: int) -> float:

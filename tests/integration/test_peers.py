@@ -176,12 +176,12 @@ def test_the_price_list_has_every_statistic_at_every_size_measured_beside_its_fo
 ) -> None:
     monkeypatch.setattr(robust_prices, "PartyPool", Threads)
     names = ["median", "norm_check", "sign_majority"]
-    prices = price_list(names=names, parties=(3, 4), sizes=SMALL, turns=1)
-    asked = [(name, c, size.d, size.k) for c in (3, 4) for name in names for size in SMALL]
+    prices = price_list(names=names, parties=(3,), sizes=SMALL, turns=1)
+    asked = [(name, c, size.d, size.k) for c in (3,) for name in names for size in SMALL]
     assert [(price.statistic, price.parties, price.d, price.k) for price in prices] == asked
     for price in prices:
         assert 0 < price.offline_bytes < price.formula_bytes
-        assert price.parameters.startswith(price.statistic)
+        assert price.label.startswith(price.statistic)
         assert 2 <= price.offline_rounds < price.formula_rounds
         assert (price.seconds is None) == (price.d == 10**6)
         measured = price.measured_bytes, price.measured_rounds

@@ -226,7 +226,7 @@ class TestCrashes:
     def test_outcome_says_what_crashes_and_inputs_do(self) -> None:
         protocol, words = made(self.SPEC), words_of(10, bits=8)
         rng = np.random.default_rng(1)
-        for _ in range(12):
+        for _ in range(8):
             ranks = rng.permutation(10).tolist()
             crashed, byzantine = frozenset(ranks[: rng.integers(0, 3)]), frozenset(ranks[3 : 3 + rng.integers(0, 4)])
             said = protocol.outcome(10, byzantine, crashed, frozenset())

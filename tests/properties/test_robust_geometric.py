@@ -62,6 +62,7 @@ def test_words_that_wrap_a_square_leave_the_result_among_the_others() -> None:
     words = (torch.arange(9).view(1, 3, 3) * 1000).repeat(len(hostile), 1, 1)
     words[:, 1] = torch.tensor(hostile)[:, None]
     opened = InProcessParties(3).open_sums(robust_statistics.resolve("geometric_median"), words).sums
+    assert torch.equal(opened, GeometricMedian().reference(words).sums)
     others = words[:, [0, 2]]
     assert bool(((opened >= others.amin(dim=1)) & (opened <= others.amax(dim=1))).all())
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from protocols.check import CloisterError
 from protocols.in_process import InProcessParties
 from protocols.parties import OpenedSums
-from protocols.secure_robust import _scan, robust_statistics
+from protocols.secure_robust import _scan, _waves, robust_statistics
 from protocols.secure_robust._checked import Range
 from protocols.secure_robust._engine import BITS, WORDS, Engine, Shared
 from protocols.secure_robust.centered_clipping import CenteredClipping
@@ -53,6 +53,14 @@ class TestNormCheck:
         assert opened.kept is not None
         assert opened.kept.tolist() == [[True, False, True]] * len(WRAPPING)
         assert torch.equal(opened.sums, words[:, 0] + words[:, 2])
+
+    def test_a_word_out_of_range_is_seen_in_whichever_wave_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_waves, "_WAVE_WORDS", 1)
+        words = torch.zeros(3, 3, 130, dtype=torch.int64)
+        for cluster, coordinate in enumerate((0, 100, 129)):
+            words[cluster, cluster, coordinate] = 2**32  # its square is 0 modulo 2^64
+        opened = opened_by("norm_check", words, norm=1.0)
+        assert torch.equal(opened.kept, ~torch.eye(3, dtype=torch.bool)) if opened.kept is not None else False
 
     def test_the_longest_allowed_passes_and_one_unit_more_does_not(self) -> None:
         statistic = NormCheck(norm=1.0)

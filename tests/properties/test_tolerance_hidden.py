@@ -86,12 +86,12 @@ def test_probabilities_are_the_shares_of_all_placements_and_draws(shape: tuple[i
     for byzantine in (1, 2, 3, 4):
         for most in (0, 1):
             faults = Faults(n=n, byzantine=byzantine)
-            found = hidden_sides(faults, groups, CONDITIONS, delegates, most, opens_sum=False)
+            found = hidden_sides(faults, groups, CONDITIONS, delegates, most)
             expected = shares(shape, delegates.threshold, byzantine, most)
             sides = [found.private.value, found.correct.value, found.fail.value, sums_shown(faults, delegates)]
             assert sides == pytest.approx(expected, rel=1e-9, abs=1e-15)
             assert found.fail.upper <= found.union_bound * (1 + 1e-9)
-            bound = hidden_bound(faults, groups, CONDITIONS, delegates, most, opens_sum=False)
+            bound = hidden_bound(faults, groups, CONDITIONS, delegates, most)
             assert bound >= found.fail.value * (1 - 1e-9)
 
 
@@ -105,7 +105,7 @@ def test_a_recursion_that_seats_delegates_in_small_clusters_only_is_found(monkey
 
 def test_curious_processes_count_for_secrecy_and_not_for_correctness() -> None:
     faults = Faults(n=8, byzantine=2, curious=1)
-    found = hidden_sides(faults, size_groups(8, 2), CONDITIONS, THREE, 1, opens_sum=False)
+    found = hidden_sides(faults, size_groups(8, 2), CONDITIONS, THREE, 1)
     exposed = wrong = either = whole = 0.0
     for weight, each in all_cases(8, 2, 3, 2, 1):
         exposed += weight * each.exposed(1)
@@ -130,18 +130,18 @@ def test_the_worst_case_is_that_of_trying_all(shape: tuple[int, int, int]) -> No
             ("correct", lambda each: each.tainted > most),
         )
     }
-    found = hidden_worst(Faults(n=n, byzantine=0), groups, CONDITIONS, delegates, most, opens_sum=False)
+    found = hidden_worst(Faults(n=n, byzantine=0), groups, CONDITIONS, delegates, most)
     assert (found.private, found.correct, found.live) == (fails["private"] - 1, fails["correct"] - 1, n)
 
 
 def test_members_who_deviate_are_tolerated_nowhere_and_one_delegate_shows_what_is_alone() -> None:
     delegates = Delegates(deviating=True)
     faults, groups = Faults(n=9, byzantine=2), size_groups(9, 3)
-    found = hidden_sides(faults, groups, CONDITIONS, delegates, 1, opens_sum=False)
+    found = hidden_sides(faults, groups, CONDITIONS, delegates, 1)
     assert (found.correct.value, found.live.value, found.fail.value) == (1.0, 1.0, 1.0)
     assert found.private.value == pytest.approx(shares((9, 3, 3), 0, 2, 0)[0], rel=1e-9)
-    assert hidden_worst(faults, groups, CONDITIONS, delegates, 1, opens_sum=False).all == 0
-    calm = hidden_sides(Faults(n=9, byzantine=0), groups, CONDITIONS, delegates, 1, opens_sum=False)
+    assert hidden_worst(faults, groups, CONDITIONS, delegates, 1).all == 0
+    calm = hidden_sides(Faults(n=9, byzantine=0), groups, CONDITIONS, delegates, 1)
     assert calm.fail.value == 0.0
 
 
@@ -149,7 +149,7 @@ def test_crashes_lose_clusters_and_bound_what_is_learned() -> None:
     """Who serves is drawn among complete clusters; with two of four left there are too few to serve."""
     protocol, n = Hidden(group_size=2), 8
     faults = Faults(n=n, byzantine=2, crashed=2)
-    found = hidden_sides(faults, size_groups(n, 2), CONDITIONS, THREE, 2, opens_sum=False)
+    found = hidden_sides(faults, size_groups(n, 2), CONDITIONS, THREE, 2)
     private = live = total = 0
     for crashed in combinations(range(n), 2):
         for liars in combinations(sorted(set(range(n)) - set(crashed)), 2):
@@ -157,10 +157,7 @@ def test_crashes_lose_clusters_and_bound_what_is_learned() -> None:
             private, live, total = private + said.private, live + said.live, total + 1
     assert found.live.value == pytest.approx(1 - live / total, rel=1e-9)
     assert found.private.lower <= 1 - private / total <= found.private.upper
-    assert (
-        hidden_worst(Faults(n=n, byzantine=0, crashed=2), size_groups(n, 2), CONDITIONS, THREE, 2, opens_sum=False).live
-        < 0
-    )
+    assert hidden_worst(Faults(n=n, byzantine=0, crashed=2), size_groups(n, 2), CONDITIONS, THREE, 2).live < 0
 
 
 @pytest.mark.parametrize(("n", "size"), [(9, 3), (7, 2), (6, 1)])
@@ -203,10 +200,16 @@ def test_whoever_is_drawn_is_what_the_verdict_of_a_run_says() -> None:
     assert found.value > private_hidden(Faults(n=n, byzantine=f), size_groups(n, 2), THREE).value
 
 
-def test_a_mean_tells_the_last_one_to_all_others() -> None:
+def test_the_last_one_that_a_mean_tells_to_all_others_is_known_anyway() -> None:
     faults, groups = Faults(n=9, byzantine=8), size_groups(9, 3)
-    assert private_hidden(faults, groups, THREE, opens_sum=True).value == 1.0
-    assert private_hidden(Faults(n=9, byzantine=9), groups, THREE, opens_sum=True).value == 0.0
+    assert private_hidden(faults, groups, THREE).value == pytest.approx(1.0, rel=1e-12)
+    assert private_hidden(Faults(n=9, byzantine=9), groups, THREE).value == 0.0
+    mean, median = Hidden(group_size=2, outer="mean"), Hidden(group_size=2)
+    for crashed in (frozenset[int](), frozenset({0}), frozenset({2, 3})):
+        for last in sorted(frozenset(range(8)) - crashed):
+            curious = frozenset(range(8)) - crashed - {last}
+            said = [each.outcome(8, frozenset(), crashed, curious, use=last).private for each in (mean, median)]
+            assert said[0] is said[1]
 
 
 def test_large_federations_have_bounds_that_say_so() -> None:

@@ -38,8 +38,9 @@ def first_round(cell: Cell, dataset: Dataset, parties: InProcessParties = NOBODY
     return run_round(federation, start(federation), 0, parties)
 
 
-@pytest.mark.parametrize("aggregator", ["mean", "median", "trimmed_mean", "krum"])
-@pytest.mark.parametrize("n", [15, 17])
+@pytest.mark.parametrize(
+    ("aggregator", "n"), [("median", 15), ("median", 17), ("mean", 17), ("trimmed_mean", 17), ("krum", 17)]
+)
 def test_the_model_is_that_of_opened_means(dataset: Dataset, aggregator: str, n: int) -> None:
     """Of 17, clusters have 4, 4, 3, 3 and 3 members. Both ways differ by float64 divisions: below 2^-50 of 2^-24."""
     cell = hidden_cell(aggregator=aggregator, n=n)
@@ -98,7 +99,7 @@ def test_too_few_complete_clusters_open_nothing_and_the_verdict_says_so(dataset:
     assert outcome.lost_bytes > 0
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("aggregator", ["mean", "median"])
 def test_no_coalition_contradicts_a_verdict(dataset: Dataset, aggregator: str, seed: int) -> None:
     """With 8 of 12 processes curious or Byzantine, delegates often know of an honest member alone in its cluster."""

@@ -14,6 +14,7 @@ _RULES = "tests/properties/test_aggregators.py"
 _ORACLES = "tests/properties/test_aggregators_oracles.py"
 _PRIVACY = "tests/properties/test_privacy.py"
 _ROUND = "tests/units/test_round.py"
+_NORMS = "tests/properties/test_robust_norms.py"
 _ENGINES = "tests/units/test_tolerance_engines.py"
 
 HOUSE: tuple[Invariant, ...] = (
@@ -60,8 +61,15 @@ HOUSE: tuple[Invariant, ...] = (
             f"{_RULES}::test_every_rule_conforms",
         ),
     ),
-    Invariant(number=28, title="Influence of norm-bounded clusters", pending=6),
-    Invariant(number=29, title="Norm check under encryption", pending=6),
+    Invariant(
+        number=28,
+        title="Influence of norm-bounded clusters",
+        tests=(
+            f"{_NORMS}::TestNormCheck::test_b_members_move_the_mean_by_at_most_what_the_norm_allows",
+            f"{_NORMS}::TestCenteredClipping::test_byzantine_members_move_a_step_by_their_share_of_the_radius",
+        ),
+    ),
+    Invariant(number=29, title="Norm check under encryption", tests=(f"{_NORMS}::TestNormCheck",)),
     Invariant(
         number=33,
         title="The aggregator gets clusters, not processes",
