@@ -14,6 +14,7 @@ _RULES = "tests/properties/test_aggregators.py"
 _ORACLES = "tests/properties/test_aggregators_oracles.py"
 _PRIVACY = "tests/properties/test_privacy.py"
 _ROUND = "tests/units/test_round.py"
+_NORMS = "tests/properties/test_robust_norms.py"
 _ENGINES = "tests/units/test_tolerance_engines.py"
 
 HOUSE: tuple[Invariant, ...] = (
@@ -60,8 +61,23 @@ HOUSE: tuple[Invariant, ...] = (
             f"{_RULES}::test_every_rule_conforms",
         ),
     ),
-    Invariant(number=28, title="Influence of norm-bounded clusters", pending=6),
-    Invariant(number=29, title="Norm check under encryption", pending=6),
+    Invariant(
+        number=28,
+        title="Influence of norm-bounded clusters",
+        tests=(
+            f"{_NORMS}::TestNormCheck::test_b_members_move_the_mean_by_at_most_what_the_norm_allows",
+            f"{_NORMS}::TestClip::test_clipped_lengths_are_within_the_promised_bounds",
+        ),
+    ),
+    Invariant(
+        number=29,
+        title="Norm check under encryption",
+        tests=(
+            f"{_NORMS}::TestNormCheck::test_an_update_of_norm_at_most_the_bound_always_passes_and_what_passes_is_not_longer",
+            f"{_NORMS}::TestNormCheck::test_the_longest_allowed_passes_and_one_unit_more_does_not",
+            f"{_NORMS}::TestNormCheck::test_a_word_whose_square_wraps_around_is_named_and_moves_nothing",
+        ),
+    ),
     Invariant(
         number=33,
         title="The aggregator gets clusters, not processes",
