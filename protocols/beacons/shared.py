@@ -19,7 +19,8 @@ from protocols.secret_source import Secrets
 from protocols.secure_sum import Board, Opened, Party
 from protocols.secure_sum._bulletin import Bulletin
 from protocols.secure_sum._sharing import PolynomialSharing
-from protocols.secure_sum._verified import Plan, hear, play, verified_cost
+from protocols.secure_sum._verified import hear, play, verified_cost
+from protocols.secure_sum._verified_plan import Plan
 from protocols.tolerance.conditions import Conditions, conditions_of
 from protocols.types import Cost, Traffic
 

@@ -19,6 +19,7 @@ import argparse
 import json
 import math
 import os
+import signal
 import sys
 import time
 import traceback
@@ -35,6 +36,7 @@ __all__ = ["bound_of", "clean_runs", "smallest_suite"]
 _QUIET = ("-o", "addopts=", "-p", "no:terminal", "-p", "no:cacheprovider", "-n", "0")
 _RAN = (0, 1)
 """pytest's exit codes for sessions whose tests have run."""
+_PATIENCE_S = 120.0
 
 
 class _Again:
@@ -70,7 +72,10 @@ class _Again:
 
 
 class _QuickestFirst:
-    """A pytest plug-in that orders tests by the seconds they took, stops at the first that fails, and tells which."""
+    """A pytest plug-in that orders tests by the seconds they took, and tells which is the first that fails.
+
+    A test that takes minutes longer than on the correct code has failed: a bug may let it wait for ever.
+    """
 
     def __init__(self, seconds: Mapping[str, float]) -> None:
         self._seconds = seconds
@@ -80,10 +85,23 @@ class _QuickestFirst:
         """Put the quickest first."""
         items.sort(key=lambda item: self._seconds.get(item.nodeid, math.inf))
 
+    def pytest_runtest_setup(self, item: Any) -> None:
+        """Interrupt it in time, and again in case it then waits for its own threads."""
+        signal.signal(signal.SIGALRM, _too_long)
+        signal.setitimer(signal.ITIMER_REAL, _PATIENCE_S + 100 * self._seconds.get(item.nodeid, 0.0), 1.0)
+
+    def pytest_runtest_teardown(self) -> None:
+        """It has ended."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Keep the first that fails."""
         if report.failed and self.failed is None:
             self.failed = report.nodeid
+
+
+def _too_long(number: int, frame: object) -> None:
+    raise TimeoutError("the test takes too long")
 
 
 def _session(arguments: Sequence[str], plugins: list[object], profile: str) -> int:

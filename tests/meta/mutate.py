@@ -12,6 +12,7 @@ import argparse
 import ast
 import difflib
 import os
+import resource
 import signal
 import sys
 import time
@@ -58,7 +59,9 @@ CORE: dict[str, tuple[str, ...]] = {
 }
 """Each module of the core, and the pytest arguments of its tests."""
 
-_LONGEST_S = 600
+_LONGEST_S = 60
+_NO_END = (-signal.SIGALRM, -signal.SIGXCPU, -signal.SIGKILL)
+"""How a fork ends that has taken too much processor time, or waits for ever."""
 _NEED_NAMES = ("VariableReplacer", "VariableInserter")
 """These want to be told which variables they should exchange."""
 
@@ -143,16 +146,16 @@ def outcome_of(change: Change) -> str:
     sys.stdout.flush()
     process = os.fork()
     if process == 0:
-        os.setsid()  # whatever the tests start ends with them
-        signal.alarm(_LONGEST_S)
+        resource.setrlimit(resource.RLIMIT_CPU, (_LONGEST_S, _LONGEST_S))
+        signal.alarm(10 * _LONGEST_S)  # one that waits takes no processor time
         try:
             os._exit(_run(change))
         finally:
             os._exit(1)  # what cannot even be loaded is noticed
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    if code not in (0, 1, 2, -signal.SIGALRM):
+    if code not in (0, 1, 2, *_NO_END):
         raise RuntimeError(f"pytest exit code {code} under\n{change.diff()}")
-    return {0: "SURVIVED", -signal.SIGALRM: "for ever"}.get(code, "killed")
+    return "SURVIVED" if code == 0 else "for ever" if code in _NO_END else "killed"
 
 
 def _run(change: Change) -> int:

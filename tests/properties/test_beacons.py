@@ -33,7 +33,8 @@ from protocols.ring import FixedPoint
 from protocols.secret_source import OwnSecrets
 from protocols.secure_sum import Board, Opened, Party, _verified
 from protocols.secure_sum._bulletin import Bulletin, OpenedRows
-from protocols.secure_sum._verified import Dealing, Plan, as_bytes, hear, say
+from protocols.secure_sum._verified import Dealing, hear, say
+from protocols.secure_sum._verified_plan import Plan, as_bytes
 from protocols.testing import verification
 from protocols.testing.invariants import INVARIANTS
 from protocols.testing.invariants import beacons as kit

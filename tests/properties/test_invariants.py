@@ -1,7 +1,9 @@
 """Every invariant of the suite against every registered protocol, and bugs that it must find."""
 
 import os
+import re
 import shlex
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -50,6 +52,14 @@ def test_every_invariant_is_checked_here_or_elsewhere_or_waits_for_an_issue() ->
     assert [each.number for each in INVARIANTS] == list(range(1, 46))
     for invariant in INVARIANTS:
         assert invariant.check is not None or invariant.tests or invariant.pending, invariant.name
+
+
+@pytest.mark.parametrize("named", sorted({test for each in INVARIANTS for test in each.tests}))
+def test_a_test_that_an_invariant_names_is_there(named: str) -> None:
+    path, *names = named.split("[", maxsplit=1)[0].split("::")
+    source = (Path(__file__).parents[2] / path).read_text()
+    assert names
+    assert all(re.search(rf"^ *(?:class|def) {name}\b", source, re.MULTILINE) for name in names), named
 
 
 def test_a_check_that_has_tried_nothing_is_no_evidence() -> None:

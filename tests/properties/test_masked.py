@@ -976,6 +976,11 @@ class TestParameters:
                 "threshold = 'c/2' gives 1 for clusters of 4; allowed in mode malicious_server: 3 to 4",
             ),
             (
+                {"threshold": "4", "mode": "malicious_server"},
+                8,
+                "threshold = '4' gives 4 for clusters of 8; allowed in mode malicious_server: 5 to 8",
+            ),
+            (
                 {"threshold": "3", "least_honest": 4},
                 5,
                 "least_honest = 4 needs 6 contributors in clusters of 5 with threshold 3; allowed: 1 to 3",

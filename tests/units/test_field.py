@@ -400,3 +400,12 @@ class TestModulus:
         else:
             with pytest.raises(CloisterError, match=r"shares is a tensor of .*allowed: torch.int64, 0 to 4"):
                 field.require(shares=values)
+
+
+def test_weights_whose_two_parts_are_alike_and_large_leave_room_for_each_other() -> None:
+    """near = far = 2^29 - 1: each weight takes about 2^61 of a limb's 3 x 2^61, of which both parts are a half."""
+    field, weight = PrimeField(), (2**29 - 1) * (1 + 2**31)
+    largest = MERSENNE_61 - 1
+    for count in range(1, 9):
+        found = field.apply([[weight] * count], [torch.tensor([largest])] * count)
+        assert int(found) == count * weight * largest % MERSENNE_61

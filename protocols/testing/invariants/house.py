@@ -67,9 +67,18 @@ HOUSE: tuple[Invariant, ...] = (
         tests=(
             f"{_NORMS}::TestNormCheck::test_b_members_move_the_mean_by_at_most_what_the_norm_allows",
             f"{_NORMS}::TestCenteredClipping::test_byzantine_members_move_a_step_by_their_share_of_the_radius",
+            f"{_NORMS}::TestClip::test_clipped_lengths_are_within_the_promised_bounds",
         ),
     ),
-    Invariant(number=29, title="Norm check under encryption", tests=(f"{_NORMS}::TestNormCheck",)),
+    Invariant(
+        number=29,
+        title="Norm check under encryption",
+        tests=(
+            f"{_NORMS}::TestNormCheck::test_an_update_of_norm_at_most_the_bound_always_passes_and_what_passes_is_not_longer",
+            f"{_NORMS}::TestNormCheck::test_the_longest_allowed_passes_and_one_unit_more_does_not",
+            f"{_NORMS}::TestNormCheck::test_a_word_whose_square_wraps_around_is_named_and_moves_nothing",
+        ),
+    ),
     Invariant(
         number=33,
         title="The aggregator gets clusters, not processes",
