@@ -157,7 +157,7 @@ def _aggregate(
         home[list(members)] = j
     sizes = torch.tensor(clustering.sizes, dtype=torch.int64)
     who = torch.from_numpy(senders)
-    terms = 2 * max(clustering.sizes)
+    terms = federation.terms(clustering)
     given = cache(partial(guessed, federation, moment.model, clustering, moment.round_index))
     code, residue = federation.code, federation.recall.residue
     packed = cache(partial(code.compress, sent))
@@ -173,7 +173,8 @@ def _aggregate(
         words = federation.ring.encode(everybody, terms=terms)
         return means_in_the_clear(federation.protocol, federation.ring, words, clustering)
 
-    opened = sums_of if robust_of(federation.protocol) is None else statistics_of
+    # Of hidden sums the rule sees the means too, if nobody else does.
+    opened = sums_of if federation.hidden or robust_of(federation.protocol) is None else statistics_of
 
     def aggregate(rows: Tensor) -> Tensor:
         # An update that no honest sender could encode counts as the nearest one that can be.

@@ -22,7 +22,7 @@ from bench.report.designs import is_choice
 from bench.report.heat import colour_scale, heat_notes, heat_panel
 from bench.report.rule_figure import is_long, rule_map
 from bench.report.sheets import Plan, curve_plan, heat_plan
-from bench.report.study import Study, curves, records
+from bench.report.study import Study, curves, records, telling_attacks
 from bench.report.theme import Theme
 from bench.statistics import numbers, select
 
@@ -67,10 +67,12 @@ def heat_map(found: Study, theme: Theme) -> Figure:
 
 
 def learning_curves(found: Study, theme: Theme) -> Figure:
-    """Accuracy by round: clustering across, privacy mode down, colour by attack."""
+    """Accuracy by round: clustering across, privacy mode down, colour by attack; of many, the costly ones' alone."""
     plan, table = curve_plan(found), curves(found)
     figure = open_figure(plan.sheet)
-    attacks = attack_lines(found, theme)
+    told = telling_attacks(found)
+    other = Line2D([], [], color=theme.rule, linewidth=0.8)
+    attacks = {name: other for name in found.attacks if name not in told} | attack_lines(told, theme)
     for place, block in enumerate(found.blocks):
         for column, clustering in enumerate(found.within(block, "clustering")):
             rows = [row for row, privacy in enumerate(found.privacies) if found.has(block, privacy, clustering)]
@@ -85,7 +87,8 @@ def learning_curves(found: Study, theme: Theme) -> Figure:
                     axes.set_title(title, loc="left", pad=5, linespacing=1.15)
         if plan.sheet.ends(place):
             _side_titles(figure, plan, place)
-    legends(figure, plan, [list(attacks.values())])
+    handles = [attacks[name] for name in told]
+    legends(figure, plan, [handles if len(told) == len(found.attacks) else [*handles, other]])
     return figure
 
 
@@ -111,5 +114,6 @@ def _curve_panel(axes: Axes, table: pd.DataFrame, attacks: Mapping[str, Line2D],
     for attack, line in attacks.items():
         own = select(table, table["attack"] == attack)
         rounds, mean, low, high = (numbers(own, name) for name in ("round", "mean", "low", "high"))
-        axes.fill_between(rounds, low, high, color=line.get_color(), alpha=0.14, linewidth=0)
-        axes.plot(rounds, mean, color=line.get_color(), linestyle=line.get_linestyle(), linewidth=1.5)
+        if line.get_color() != theme.rule:
+            axes.fill_between(rounds, low, high, color=line.get_color(), alpha=0.14, linewidth=0)
+        axes.plot(rounds, mean, color=line.get_color(), linestyle=line.get_linestyle(), linewidth=line.get_linewidth())

@@ -16,7 +16,6 @@ from matplotlib.patches import Patch
 
 from bench.report.layout import Sheet
 from bench.report.sheets import Plan
-from bench.report.study import Study
 from bench.report.theme import Theme
 from bench.statistics import CLEAN, select
 
@@ -110,12 +109,13 @@ def legends(figure: Figure, plan: Plan, groups: Sequence[Sequence[Line2D | Patch
         )
 
 
-def attack_lines(found: Study, theme: Theme) -> dict[str, Line2D]:
-    colours = colours_of(found.attacks, theme)
-    styles = [DASHES[place // len(ORDER) % len(DASHES)] for place in range(len(found.attacks))]
+def attack_lines(names: Sequence[str], theme: Theme) -> dict[str, Line2D]:
+    """Return the line of each attack, in colour and dashes."""
+    colours = colours_of(names, theme)
+    styles = [DASHES[place // len(ORDER) % len(DASHES)] for place in range(len(names))]
     return {
-        name: Line2D([], [], color=colours[name], linestyle=style, linewidth=1.7)
-        for name, style in zip(found.attacks, styles, strict=True)
+        name: Line2D([], [], color=colours[name], linestyle=style, linewidth=1.6)
+        for name, style in zip(names, styles, strict=True)
     }
 
 

@@ -144,7 +144,7 @@ def privacy(found: Study, theme: Theme) -> Figure:
     plan = privacy_plan(found, mechanisms)
     figure = open_figure(plan.sheet)
     shapes = {name: MARKS[place % len(MARKS)] for place, name in enumerate(mechanisms)}
-    attacks = attack_lines(found, theme)
+    attacks = attack_lines(found.attacks, theme)
     epsilons = numbers(table, "epsilon")
     logs = np.log10(epsilons[np.isfinite(epsilons)])
     for place, block in enumerate(found.blocks):

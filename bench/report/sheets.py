@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bench.report.layout import LINE, Sheet, Spot, break_label, fit, flow, lines, text_width
-from bench.report.study import Study
-from bench.report.wording import shown
+from bench.report.study import Study, telling_attacks
+from bench.report.wording import plural, shown
 
 __all__ = ["Plan", "curve_plan", "exchange_plan", "heat_plan", "privacy_plan", "time_plan"]
 
@@ -69,7 +69,10 @@ def heat_plan(found: Study) -> Plan:
 def curve_plan(found: Study) -> Plan:
     """Return the plan of the learning curves: clusterings across, privacy modes down."""
     above = _broken("clustering", found.clusterings, 1.5)
-    legends = (tuple(shown("attack", name) for name in found.attacks),)
+    told = telling_attacks(found)
+    others = len(found.attacks) - len(told)
+    names = [shown("attack", name) for name in told]
+    legends = ((*names, plural(others, "other attack")) if others else tuple(names),)
     beside = _broken("privacy", found.privacies, 1.25)
     sheet = fit(
         titles=found.blocks,

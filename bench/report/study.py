@@ -23,7 +23,19 @@ from bench.statistics import (
 )
 from protocols.check import CloisterError
 
-__all__ = ["AXES", "SPLIT", "Study", "curves", "exchanges", "guarantees", "inexact", "records", "study", "times"]
+__all__ = [
+    "AXES",
+    "SPLIT",
+    "Study",
+    "curves",
+    "exchanges",
+    "guarantees",
+    "inexact",
+    "records",
+    "study",
+    "telling_attacks",
+    "times",
+]
 
 AXES = ("attack", "clustering", "privacy")
 # In the order in which a difference is told: the name of the run only where nothing else differs.
@@ -144,6 +156,21 @@ def curves(found: Study) -> pd.DataFrame:
     """Return mean, low and high of the accuracy for each block, privacy, clustering, attack and round."""
     drawn = select(found.rounds, found.rounds["block"].isin(found.blocks))
     return interval_by(drawn.sort_values("round"), ["block", "privacy", "clustering", "attack", "round"], "accuracy")
+
+
+def telling_attacks(found: Study, most: int = 8) -> tuple[str, ...]:
+    """Return the attacks that a figure can tell apart: all of them, or no attack and those that cost most accuracy.
+
+    In the order of the study; by the mean accuracy over all configurations that are drawn and have finished.
+    """
+    if len(found.attacks) <= most:
+        return found.attacks
+    accuracies: dict[str, list[float]] = {}
+    for attack, accuracy in zip(found.drawn["attack"], numbers(found.drawn, "accuracy"), strict=True):
+        if attack != CLEAN and not math.isnan(accuracy):
+            accuracies.setdefault(str(attack), []).append(float(accuracy))
+    costly = sorted(accuracies, key=lambda name: float(np.mean(accuracies[name])))[: most - 1]
+    return tuple(name for name in found.attacks if name == CLEAN or name in costly)
 
 
 def exchanges(found: Study) -> pd.DataFrame:

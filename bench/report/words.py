@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bench.report.designs import is_choice
-from bench.report.study import AXES, Study, curves, exchanges, guarantees, inexact, records, times
+from bench.report.study import AXES, Study, curves, exchanges, guarantees, inexact, records, telling_attacks, times
 from bench.report.wording import human_bytes, human_seconds, percent, plural, shown
 from bench.statistics import CLEAN, identity_columns, numbers, select, setting_text
 
@@ -223,11 +223,20 @@ def _curve_story(found: Study) -> Story:
     return Story(
         title=title,
         caption="A curve that leaves the one without attack shows when the attack takes hold. "
+        + _told_apart(found)
         + _seeds(found, "Bands")
         + (f" {plural(failed, 'failed trial')} not drawn." if failed else ""),
         alt=f"Lines of mean accuracy over {int(np.max(numbers(table, 'round')))} rounds, one colour for each attack, "
         f"for {_axes(found)}.",
     )
+
+
+def _told_apart(found: Study) -> str:
+    """Say which attacks have a colour where not all of them have, or nothing."""
+    told = len(telling_attacks(found))
+    if told == len(found.attacks):
+        return ""
+    return f"In colour: no attack, and the {told - 1} attacks with the lowest mean accuracy; grey: all others. "
 
 
 def _exchange_story(found: Study) -> Story:

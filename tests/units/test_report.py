@@ -15,10 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.report import write_report
+from bench.report.accuracy_figures import learning_curves
+from bench.report.canvas import settings_of
 from bench.report.effects import effects
 from bench.report.figures import FIGURES, draw
 from bench.report.layout import break_label, fit, flow, spread
-from bench.report.study import MAX_BLOCKS, exchanges, guarantees, study, times
+from bench.report.study import MAX_BLOCKS, exchanges, guarantees, study, telling_attacks, times
+from bench.report.theme import LIGHT
 from bench.report.wording import human_bytes, human_seconds, log_ticks, short, shown
 from bench.report.words import stories
 from bench.statistics import mean_interval
@@ -74,6 +77,31 @@ def rounds_of(results: pd.DataFrame) -> pd.DataFrame:
     )
     points["accuracy"] *= points["round"] / 4
     return points.assign(loss=1 - points["accuracy"], bytes=0, seconds=0.0)
+
+
+def test_of_many_attacks_the_learning_curves_tell_the_costly_ones_apart() -> None:
+    """Of 30 attacks, no attack and the seven with the lowest mean accuracy have a colour; the others share one line."""
+    names = ("none", *(f"alie(z={number})" for number in range(30)))
+    results = results_of(names, privacies=("none",))
+    places = results["attack"].map({name: place for place, name in enumerate(names)})
+    results["accuracy"] = 0.9 - 0.5 * ((places * 7) % 31) / 31
+    found = study(results, rounds_of(results))
+    lowest = sorted(names[1:], key=lambda name: -((names.index(name) * 7) % 31))[:7]
+    assert set(telling_attacks(found)) == {"none", *lowest}
+    with mpl.rc_context(settings_of(LIGHT)):
+        figure = learning_curves(found, LIGHT)
+    (axes,), (legend,) = figure.axes, figure.legends
+    assert len(axes.lines) == 31
+    assert [text.get_text() for text in legend.get_texts()][-1] == "23 other attacks"
+    assert len(legend.get_texts()) == 9
+    assert len({line.get_color() for line in axes.lines}) == 9
+    assert "grey: all others" in stories(found)["learning-curves"].caption
+
+
+def test_of_few_attacks_every_one_has_a_colour_and_no_other_is_named() -> None:
+    found = study(results_of(), rounds_of(results_of()))
+    assert telling_attacks(found) == found.attacks
+    assert "grey" not in stories(found)["learning-curves"].caption
 
 
 def lose(results: pd.DataFrame, mask: pd.Series, status: str, error: str) -> pd.DataFrame:
