@@ -12,8 +12,8 @@ from protocols import check
 
 @update_attack(
     knowledge="own",
-    source="Cloister; honest senders lose what a public mask leaves out, which Gupta, Honsell, Xu, Gupta, Neglia 2025, "
-    "arXiv:2508.17129, count as noise",
+    source="a mask that all share, and know before they send: the setting of Gupta, Honsell, Xu, Gupta, Neglia 2025, "
+    "arXiv:2508.17129",
     examples=({}, {"hold": 3, "budget": 0.5}),
 )
 @dataclass(frozen=True, kw_only=True)

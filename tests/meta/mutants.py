@@ -31,6 +31,7 @@ _BULLETIN = "protocols/secure_sum/_bulletin.py"
 _SHAMIR = "protocols/secure_sum/shamir.py"
 _BEACON = "protocols/beacons/shared.py"
 _BEACONS = ("tests/properties/test_beacons.py",)
+_COMPRESSING = ("tests/units/test_compressing.py",)
 _DEALING = ("tests/properties/test_verified_dealing.py",)
 _RESHARING = "protocols/hidden_sums/_resharing.py"
 
@@ -558,6 +559,43 @@ OWN: tuple[Mutant, ...] = (
         old="    for part in (*occasion.label, parties,",
         new="    for part in (parties,",
         killers=(*_BEACONS, "-k", "TestValues"),
+    ),
+    Mutant(
+        name="a mask is scaled before the noise instead of after it",
+        private=True,
+        module="protocols/compression/rand_k.py",
+        old="        return updates.index_select(1, self.kept.to(updates.device))\n",
+        new="        return updates.index_select(1, self.kept.to(updates.device)) * round(self.scale)\n",
+        killers=("tests/properties/test_compression.py", "-k", "lengthens_no_row"),
+    ),
+    Mutant(
+        name="noise on messages that compression makes longer",
+        private=True,
+        module="bench/compressing.py",
+        old="    if gain is None or gain > 1:\n",
+        new="    if gain is None:\n",
+        killers=(*_COMPRESSING, "-k", "TestRefusals"),
+    ),
+    Mutant(
+        name="a mask that is the same in all rounds",
+        module="bench/compressing.py",
+        old="if federation.compressor.server_memory else (round_index,)",
+        new="if True else (round_index,)",
+        killers=(*_COMPRESSING, "-k", "mask_of_its_own"),
+    ),
+    Mutant(
+        name="the server forgets what it kept of the rounds before",
+        module="bench/round.py",
+        old="        federation.recall.residue = whole - ",
+        new="        federation.recall.residue = noisy - ",
+        killers=(*_COMPRESSING, "-k", "TestMemory"),
+    ),
+    Mutant(
+        name="errors are fed back to other processes than those that made them",
+        module="bench/compressing.py",
+        old="torch.from_numpy(federation.numbers)\n",
+        new="torch.arange(len(updates))\n",
+        killers=(*_COMPRESSING, "-k", "TestMemory"),
     ),
 )
 

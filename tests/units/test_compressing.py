@@ -17,6 +17,7 @@ from bench.compressing import code_of, with_memory
 from bench.data import Dataset
 from bench.federation import build, run_cell
 from bench.grid import skip_reason
+from bench.opening import Opened
 from bench.outcome import Decision
 from bench.round import _moved, _train, run_round
 from bench.setting import Federation
@@ -25,10 +26,12 @@ from protocols.compression import PLAIN, Code, compressors
 from protocols.in_process import InProcessParties
 from protocols.playable import playable
 from protocols.randomness import public_stream
+from protocols.types import Traffic
 from tests.rounds import cell_with, start
 
 SKETCH = {"name": "count_sketch", "k": 0.5, "tables": 3, "top": 0.02}
 FED_BACK = {"name": "rand_k", "k": 0.25, "unbiased": False, "error_feedback": True}
+NOBODY = Opened(numbers=[], means=torch.zeros(0, 650), contributors=[], exact=[], traffic=Traffic.none())
 SINGLE: dict[str, Any] = {"clustering": "singletons", "protocol": "plaintext"}
 
 
@@ -172,7 +175,7 @@ class TestMemory:
             combined = federation.code.compress(rows_of(federation, turn)).sum(dim=0)
             got += combined
             decision = Decision(combined=combined, exchange=None, given=NOTHING, sensitivity=None)
-            model = _moved(federation, model, decision, turn)
+            model = _moved(federation, model, decision, NOBODY, turn)
         residue = federation.recall.residue
         assert residue is not None
         assert bool(residue.any())
@@ -207,7 +210,7 @@ class TestNoise:
         federation = federation_of(digits, {"name": "rand_k", "k": 0.5}, privacy=noisy, aggregator="mean")
         combined = torch.zeros(federation.coordinates, dtype=torch.float64)
         decision = Decision(combined=combined, exchange=None, given=NOTHING, sensitivity=1.0)
-        step = _moved(federation, torch.zeros(650), decision, 0)
+        step = _moved(federation, torch.zeros(650), decision, NOBODY, 0)
         assert federation.coordinates == 325
         assert torch.equal(step != 0, federation.code.decompress(torch.ones(1, 325))[0] != 0)
 
