@@ -227,9 +227,12 @@ def _stage(config: object) -> Step | Split:
     _refuse_unknown("a split attack", given, SCHEDULE_KEYS)
     if not isinstance(branches, list | tuple) or len(cast(Sequence[object], branches)) < 2:
         raise CloisterError(f"split = {branches!r} is not allowed; allowed: a list of two attacks or more")
-    return Split(
+    split = Split(
         branches=tuple(_combination(branch, _step) for branch in cast(Sequence[object], branches)), schedule=schedule
     )
+    if all(spec.name == "none" for spec in _specs(split)):  # one form for nothing
+        return _step({"name": "none", **schedule.as_config()})
+    return split
 
 
 def _step(config: object) -> Step:

@@ -8,7 +8,7 @@ from protocols.aggregators.pre import PreAggregator, pre_aggregators
 from protocols.check import CloisterError
 from protocols.registry import Spec
 
-__all__ = ["Chain", "chain_label", "chained", "links_of", "resolve_chain"]
+__all__ = ["Chain", "chain_label", "chained", "links_of", "real_links", "resolve_chain"]
 
 _NOTHING = "none"
 
@@ -58,6 +58,11 @@ def chain_label(pre: Spec | Chain, name: Callable[[Spec], str]) -> str:
     return " + ".join(name(link) for link in links_of(pre))
 
 
+def real_links(pre: Spec | Chain) -> tuple[Spec, ...]:
+    """Return the pre-aggregators in order, without those that do nothing."""
+    return tuple(link for link in links_of(pre) if link.name != _NOTHING)
+
+
 def chained(pre: Spec | Chain) -> tuple[PreAggregator, ...]:
     """Return the pre-aggregators themselves, without those that do nothing."""
-    return tuple(pre_aggregators.make(link) for link in links_of(pre) if link.name != _NOTHING)
+    return tuple(pre_aggregators.make(link) for link in real_links(pre))

@@ -80,14 +80,15 @@ def peers_hostile(
 
     table = hostile_table(n=n, f=f)
     if as_json:
-        print(json.dumps([{**asdict(row), "survived": row.survived} for row in table], indent=1))
+        facts = [{**asdict(row), "promises": row.promises, "survived": row.survived} for row in table]
+        print(json.dumps(facts, indent=1))
     else:
         shown = Table("rule", "rows of", "ours", "byzfl")
         for row in table:
-            colour = "green" if row.survived else "red"
+            colour = "dim" if not row.promises else "green" if row.survived else "red"
             shown.add_row(row.name, row.poison, f"[{colour}]{row.ours}[/]", row.peer or "-")
         Console().print(shown)
-    if not all(row.survived for row in table):
+    if not all(row.survived for row in table if row.promises):
         raise typer.Exit(1)
 
 

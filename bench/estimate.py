@@ -1,13 +1,16 @@
-"""How long a plan takes: one round of each kind is tried here, in the clear, and the encrypted sum is priced."""
+"""How long a plan takes: rounds of each kind, and of each attack, are tried here in the clear; sums are priced."""
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from math import ceil
 
 import torch
 from torch import Tensor
 
+from attacks import attacks
+from attacks.plan import specs_of
 from bench.cell import Cell
 from bench.data import Dataset
 from bench.decentralised import score_models
@@ -24,6 +27,8 @@ __all__ = ["estimate_s"]
 # Orders of magnitude of an encrypted sum between processes on loopback; an estimate needs no more.
 _BATCH_S = 0.006
 _BYTES_PER_S = 1.5e8
+# The round that is timed, counted from 1: one in which attacks that wait for their round are likely to be at work.
+_LATE = 10
 
 
 class _PricedParties:
@@ -41,38 +46,88 @@ class _PricedParties:
         return OpenedSums(sums=opened.sums, contributors=opened.contributors, kept=opened.kept, traffic=traffic)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Price:
+    """The seconds of what comes before the first round, of a round, and of scoring its model."""
+
+    setup_s: float
+    round_s: float
+    score_s: float
+
+    def of(self, cell: Cell) -> float:
+        """Return the seconds of so many rounds and scorings as the cell has; the last model is scored again."""
+        scored = ceil(cell.rounds / cell.evaluate_every) + 1
+        return self.setup_s + cell.rounds * self.round_s + scored * self.score_s
+
+    def beyond(self, other: "_Price") -> "_Price":
+        """Return what this costs more than another one; timings that differ the other way differ by chance."""
+        return _Price(
+            setup_s=max(0.0, self.setup_s - other.setup_s),
+            round_s=max(0.0, self.round_s - other.round_s),
+            score_s=max(0.0, self.score_s - other.score_s),
+        )
+
+
+_NOTHING = _Price(setup_s=0.0, round_s=0.0, score_s=0.0)  # of a training that diverges in its first rounds
+
+
 def estimate_s(cells: Sequence[Cell], datasets: Sequence[Dataset]) -> float:
-    """Return the seconds that the cells take on one worker, from one timed round of each kind."""
-    seconds: dict[Cell, float] = {}
+    """Return the seconds that the cells take on one worker, from timed rounds.
+
+    Each kind of cell is timed without an attack, and each attack once beside the mean; one that searches against the
+    defence beside each rule, as it runs the rule again and again.
+    """
+    prices: dict[Cell, _Price] = {}
+
+    def price(kind: Cell, dataset: Dataset) -> _Price:
+        if kind not in prices:
+            prices[kind] = _timed(kind, dataset)
+        return prices[kind]
+
     total_s = 0.0
     for cell, dataset in zip(cells, datasets, strict=True):
-        kind = _kind(cell)
-        if kind not in seconds:
-            seconds[kind] = _round_s(kind, dataset)
-        total_s += cell.rounds * seconds[kind]
+        plain = _kind(cell)
+        total_s += price(plain, dataset).of(cell)
+        beside = plain if _searches(cell) else replace(plain, aggregator=Spec(name="mean"), pre=Spec(name="none"))
+        if cell.attack != beside.attack:
+            under = price(replace(beside, attack=cell.attack), dataset)
+            total_s += under.beyond(price(beside, dataset)).of(cell)
     return total_s
 
 
+def _searches(cell: Cell) -> bool:
+    return any(attacks.entry(spec.name).facts.get("knowledge") == "defence" for spec in specs_of(cell.attack))
+
+
 def _kind(cell: Cell) -> Cell:
-    """Attack, placement, privacy, rule and seed hardly change the time of a round."""
+    """Placement, privacy and seed hardly change the time of a round; the attack has a price of its own."""
     cheap, anywhere = Spec(name="none"), Spec(name="uniform")
-    mean = Spec(name="mean")
-    return replace(cell, attack=cheap, placement=anywhere, privacy=cheap, aggregator=mean, seed=0, rounds=1)
+    return replace(cell, attack=cheap, placement=anywhere, privacy=cheap, seed=0, rounds=_LATE)
 
 
-def _round_s(cell: Cell, dataset: Dataset) -> float:
+def _timed(cell: Cell, dataset: Dataset) -> _Price:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the workers do
     try:
-        federation = build(cell, dataset)
-        model = torch.zeros(federation.network.dimension)
-        run_round(federation, model, 0, _PricedParties())
-        parties = _PricedParties()
         started = time.perf_counter()
-        outcome = run_round(federation, model, 1, parties)
-        score_models(partial(score, federation.network, dataset=dataset, attack=None), outcome.model, outcome.exchange)
-        return time.perf_counter() - started + parties.priced_s
+        federation = build(cell, dataset)
+        built = time.perf_counter()
+        model = torch.zeros(federation.network.dimension)
+        if cell.attack == Spec(name="none"):
+            run_round(federation, model, 0, _PricedParties())  # the first one of a kind warms up
+        parties = _PricedParties()
+        begun = time.perf_counter()
+        outcome = run_round(federation, model, _LATE - 1, parties)
+        ended = time.perf_counter()
+        attack, clean = cell.attack if cell.f else None, federation.poisoning.clean_rows
+        score_one = partial(score, federation.network, dataset=dataset, attack=attack, clean=clean)
+        score_models(score_one, outcome.model, outcome.exchange)
+        return _Price(
+            setup_s=built - started,
+            round_s=ended - begun + parties.priced_s,
+            score_s=time.perf_counter() - ended,
+        )
     except DivergedError:
-        return 0.0  # such a training ends in its first rounds
+        return _NOTHING
     finally:
         torch.set_num_threads(threads)

@@ -13,6 +13,7 @@ import torch
 from attacks import attacks
 from attacks.plan import assign, specs_of
 from bench.cell import NUMBERS, Cell
+from bench.chain import real_links
 from bench.columns import columns_of, point_of
 from bench.data import Dataset
 from bench.decentralised import known_model, score_models
@@ -30,6 +31,7 @@ from bench.setting import Federation, Past
 from bench.training import ClientData, LocalTraining, make_client_data
 from bench.workers import workers
 from protocols.clustering import clusterings
+from protocols.compression import PLAIN, compressors
 from protocols.decentralised.graph import Graph
 from protocols.decentralised.graphs import topologies
 from protocols.decentralised.rules import exchanges
@@ -48,6 +50,7 @@ _LATER: Mapping[str, Any] = MappingProxyType(
         "placement": {"name": "uniform"},
         "topology": {"name": "server"},
         "exchange": {"name": "none"},
+        "compression": {"name": "none"},
         "worker": {"name": "sgd"},
         "pre": {"name": "none"},
         **{name: NUMBERS[name] for name in ("crashed", "curious", "domains", "trust_quality", "root_rows")},
@@ -103,10 +106,13 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         protocol=cell.protocol,
         conditions=conditions_under(cell.protocol, deviating=_deviates(cell)),
         ring=protocol.ring,
+        pre_specs=real_links(cell.pre),
         rule_spec=cell.aggregator,
         rule=rule_of(cell),
         graph=_graph(cell),
         exchange=exchanges.make(cell.exchange),
+        compressor=compressors.make(cell.compression),
+        code=PLAIN,
         mechanism=mechanisms.make(cell.privacy),
         placement=placing(cell)[0],
         population=population,

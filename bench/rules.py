@@ -1,7 +1,7 @@
 """The rule of a cell with what comes before it, and why it may not suit the rest of the cell."""
 
 from bench.cell import Cell
-from bench.chain import chained, links_of
+from bench.chain import chained, links_of, real_links
 from protocols.aggregators import Aggregator, Bounded, aggregators, needs_of
 from protocols.aggregators.pre import pre_aggregators
 from protocols.clustering import clusterings
@@ -27,7 +27,7 @@ def unfit_rule(cell: Cell, m: int) -> str | None:
 
 
 def _name(cell: Cell) -> str:
-    return " + ".join([*(link.name for link in links_of(cell.pre) if link.name != "none"), cell.aggregator.name])
+    return " + ".join([*(link.name for link in real_links(cell.pre)), cell.aggregator.name])
 
 
 def _unmet(cell: Cell, name: str) -> str | None:

@@ -44,6 +44,7 @@ _MEASURED = (
     *MEASURES,
     *MISCONDUCT,
     "parameters",
+    "coordinates",
     "bytes_total",
     "bytes_mpc",
     "bytes_offline",
@@ -175,7 +176,7 @@ def load_results(directory: Path) -> pd.DataFrame:
     """Return results.csv of a run with `error` and `epsilon` as text."""
     path = _existing(directory, "results.csv")
     try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str))
+        table = _completed(pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str)))
         absent = [column for column in RESULT_COLUMNS if column not in table]
         numbers = [] if absent else [name for name in (*NUMBERS, *_MEASURED) if name not in (*_TEXTS, *_FLAGS)]
         texts = [name for name in numbers if not pd.api.types.is_numeric_dtype(table[name])]
@@ -188,6 +189,13 @@ def load_results(directory: Path) -> pd.DataFrame:
     for column in PLUGINS:
         table[column] = table[column].fillna("none")
     return table.fillna(dict.fromkeys(_TEXTS, ""))
+
+
+def _completed(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of a run that was made before updates could be compressed with the columns that it lacks."""
+    if "compression" in table or "parameters" not in table:
+        return table
+    return table.assign(compression="none", coordinates=table["parameters"])
 
 
 def load_rounds(directory: Path) -> pd.DataFrame:

@@ -32,6 +32,7 @@ __all__ = [
     "Replay",
     "Tamper",
     "Truncate",
+    "Width",
     "WrongCluster",
     "WrongDtype",
 ]

@@ -73,6 +73,7 @@ def make_world(*, f: int = 3, honest: int = 7, d: int = 11, seed: int = 0, round
         opened=OpenedRound(clusters=clusters, means=draws[n : n + len(clusters)]) if round_index else None,
         honest=draws[f:n],
         honest_numbers=tuple(range(f, n)),
+        pre=(),
         rule=Spec(name="median"),
         aggregate=aggregate,
     )
@@ -192,6 +193,7 @@ def _another(round_index: int) -> Mapping[str, Any]:
             "opened": world.opened,
             "honest": world.honest,
             "honest_numbers": tuple(number + 100 for number in world.honest_numbers),
+            "pre": (Spec(name="nnm"),),
             "rule": Spec(name="mean"),
             "aggregate": world.aggregate,
         }

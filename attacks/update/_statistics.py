@@ -9,9 +9,9 @@ from torch import Tensor
 
 __all__ = ["DIRECTIONS", "length", "lengths", "mean_and_deviation", "mean_of"]
 
-# So many numbers of a block stay in the cache while they are centred, squared and added, and its rows are still long
-# enough to be read at the speed of memory.
-_BLOCK_NUMBERS = 2**18
+# Bytes of a block: it stays in the cache while it is centred, squared and added, and its rows are still long enough to
+# be read at the speed of memory.
+_BLOCK_BYTES = 2**20
 
 
 def mean_of(rows: Tensor) -> Tensor:
@@ -26,7 +26,7 @@ def mean_and_deviation(rows: Tensor) -> tuple[Tensor, Tensor]:
     several times faster than reductions along the first axis; they are centred first, so that nothing cancels.
     """
     count, d = rows.shape
-    width = max(1, _BLOCK_NUMBERS // count)
+    width = max(1, _BLOCK_BYTES // (count * rows.element_size()))
     weights = rows.new_full((1, count), 1.0 / count)
     mean, variance = rows.new_empty(1, d), rows.new_empty(1, d)
     room = rows.new_empty(count, min(width, d))

@@ -29,7 +29,7 @@ POISONS: Mapping[str, float] = MappingProxyType(
     }
 )
 """The number in every coordinate of a tainted row, by its name; "huge" is the largest of float32."""
-_WITHSTANDS_NONE = "breakdown 0"
+_NO_PROMISE = "promises nothing"
 _PATIENCE_S = 10.0  # for a peer's rule on ten rows
 
 
@@ -39,7 +39,7 @@ class Survival:
 
     Each says "inside" (in the smallest ball around the honest average that holds all honest rows), "outside by K" (in
     radii of that ball), "not finite", "refuses" (so many such rows), "raises NAME" or "hangs"; ours also
-    "breakdown 0", where the rule promises nothing once a row is tainted, and so is not tried.
+    "promises nothing", where the rule withstands no tainted row (its breakdown point is 0), and so is not tried.
     """
 
     name: str
@@ -49,9 +49,17 @@ class Survival:
     peer: str | None
 
     @property
+    def promises(self) -> bool:
+        """Whether ours is to withstand such a row at all."""
+        return self.ours != _NO_PROMISE
+
+    @property
     def survived(self) -> bool:
-        """Whether ours breaks no promise: inside with as many hostile rows as it withstands, or it withstands none."""
-        return self.ours in ("inside", _WITHSTANDS_NONE)
+        """Whether ours keeps its promise: it is inside with as many hostile rows as it is to withstand.
+
+        Where it promises nothing, it has not survived anything, and has broken nothing either.
+        """
+        return self.ours == "inside"
 
 
 def hostile_table(*, n: int = 11, f: int = 3, d: int = 20) -> list[Survival]:
@@ -89,7 +97,7 @@ def _survival(name: str, poison: str, clean: Tensor, f: int, pair: Pair | None) 
     rule = aggregators.make(aggregators.resolve(name))
     withstood = min(f, rule.breakdown(len(clean)))
     case = _case(poison, clean, withstood or f)
-    ours = _ours(rule, case) if withstood else _WITHSTANDS_NONE
+    ours = _ours(rule, case) if withstood else _NO_PROMISE
     return Survival(name=name, poison=poison, f=case.f, ours=ours, peer=None if pair is None else _theirs(pair, case))
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from protocols.aggregators import NotFiniteError
 
-__all__ = ["average_around_median", "in_order", "middle", "nearest_average"]
+__all__ = ["average_around_median", "in_order", "in_weighted_order", "middle", "nearest_average"]
 
 # Numbers in a block: 1 MiB in float32, which a second-level cache holds; half and twice as many take as long.
 _BLOCK = 2**18
@@ -27,6 +27,22 @@ def in_order(means: Tensor, inner: Callable[[Tensor], Tensor]) -> Tensor:
         if not bool(torch.isfinite(ends).all()):
             raise NotFiniteError("infinities and NaN are at the ends of the order")
         result[cells, columns] = inner(ordered).to(torch.float64)
+    return result
+
+
+def in_weighted_order(means: Tensor, weights: Tensor, inner: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Return (cells, d): what `inner` makes of the m numbers of each coordinate, smallest first, and of their weights.
+
+    `inner` maps (..., m), sorted along the last axis, and the weight up to and including each number, int64 (..., m),
+    to (...,) of any floating type; `weights` is int64 (m,).
+    Raises: NotFiniteError where a number is not finite.
+    """
+    result = means.new_empty((means.shape[0], means.shape[2]), dtype=torch.float64)
+    for cells, columns in _blocks(*means.shape):
+        ordered, places = means[cells, :, columns].mT.contiguous().sort(dim=-1, stable=True)
+        if not bool(torch.isfinite(ordered[..., :: max(1, ordered.shape[-1] - 1)]).all()):
+            raise NotFiniteError("infinities and NaN are at the ends of the order")
+        result[cells, columns] = inner(ordered, weights[places].cumsum(dim=-1)).to(torch.float64)
     return result
 
 

@@ -53,6 +53,16 @@ def test_a_plan_has_a_short_label_and_reads_back_from_its_configuration_and_its_
     assert len({cell, *expand(experiment)}) == 1
 
 
+def test_faulty_processes_that_all_do_nothing_are_one_cell() -> None:
+    """Otherwise the same experiment would run twice, and its report would show two rows for it."""
+    nothing = [{"split": ["none", "none"]}, {"split": [["none"], "none", "none"]}, "none"]
+    assert {resolve_attack(config) for config in nothing} == {Spec(name="none")}
+    assert len(cells_of('["none", {split = ["none", "none"]}]')) == 1
+    assert isinstance(resolve_attack({"split": ["none", "ipm"]}), Plan)
+    with pytest.raises(CloisterError, match=r"'none' with a schedule.*leave out every"):
+        resolve_attack({"split": ["none", "none"], "every": 2})
+
+
 @pytest.mark.parametrize(
     "config",
     [

@@ -21,7 +21,10 @@ from bench.federation import build, run_cell
 from bench.grid import skip_reason
 from bench.round import _participants, form_clusters, run_round
 from bench.setting import Federation
+from protocols.aggregators import aggregators
+from protocols.aggregators.pre import pre_aggregators
 from protocols.in_process import InProcessParties
+from protocols.registry import Spec
 from tests.rounds import cell_with
 
 
@@ -134,6 +137,7 @@ class TestAnAttackSeesNothingOutsideItsView:
                     numbers.append(torch.tensor([hash(view.clusters) % 1e9]).sum())
                 if isinstance(view, DefenceView):
                     numbers.append(view.aggregate(view.own).sum())
+                    numbers.append(torch.tensor(float(len(str(view.pre)))))
                 return view.own + torch.stack([number.double() for number in numbers]).sum()
 
         federation = dataclasses.replace(build(one_cell("ipm"), digits), **change)
@@ -149,7 +153,7 @@ class TestAnAttackSeesNothingOutsideItsView:
             return sent(federation, updates)[torch.from_numpy(federation.faulty)]
 
     @pytest.mark.parametrize(
-        ("knowledge", "sees_honest", "sees_clusters", "sees_rule"),
+        ("knowledge", "sees_honest", "sees_clusters", "sees_defence"),
         [
             ("own", False, False, False),
             ("cluster", False, True, False),
@@ -158,7 +162,7 @@ class TestAnAttackSeesNothingOutsideItsView:
         ],
     )
     def test_and_all_of_what_is_in_it(
-        self, digits: Dataset, knowledge: str, sees_honest: bool, sees_clusters: bool, sees_rule: bool
+        self, digits: Dataset, knowledge: str, sees_honest: bool, sees_clusters: bool, sees_defence: bool
     ) -> None:
         plain = build(one_cell("ipm"), digits)
         other = build(one_cell("ipm", clustering={"name": "round_robin"}), digits)
@@ -168,8 +172,14 @@ class TestAnAttackSeesNothingOutsideItsView:
             "honest": not torch.equal(base, self.sent_by(digits, knowledge, {}, seed=1)),
             "clusters": not torch.equal(base, self.sent_by(digits, knowledge, {"policy": other.policy})),
             "rule": not torch.equal(base, self.sent_by(digits, knowledge, {"rule": rule})),
+            "pre": not torch.equal(base, self.sent_by(digits, knowledge, {"pre_specs": (Spec(name="nnm"),)})),
         }
-        assert changed == {"honest": sees_honest, "clusters": sees_clusters, "rule": sees_rule}
+        assert changed == {
+            "honest": sees_honest,
+            "clusters": sees_clusters,
+            "rule": sees_defence,
+            "pre": sees_defence,
+        }
         assert torch.equal(base, self.sent_by(digits, knowledge, {"policy": plain.policy}))
 
 
@@ -216,6 +226,43 @@ def test_the_defences_aggregate_is_what_the_server_gets(
     error = (outcome.model.double() - promised).abs().max()
     assert float(error) <= 0.5 * federation.ring.unit + 2.0**-24
     assert not torch.equal(views[0].aggregate(views[0].own + 1.0), promised)
+
+
+def test_the_defence_is_named_and_searched_with_what_comes_before_the_rule(
+    monkeypatch: pytest.MonkeyPatch, digits: Dataset
+) -> None:
+    """What moves a trimmed mean farthest is not what moves it farthest behind NNM, and `adaptive` knows which is there.
+
+    Both searches are best effort: seen, the one made for the plain trimmed mean moves the mixed rows by rounding only.
+    """
+    defences = {
+        pre: build(
+            one_cell(
+                "adaptive",
+                clustering="singletons",
+                cluster_size=1,
+                protocol="plaintext",
+                pre=pre,
+                aggregator="trimmed_mean",
+            ),
+            digits,
+        )
+        for pre in ("none", "nnm")
+    }
+    updates = updates_of(defences["nnm"])
+    faulty = torch.from_numpy(defences["nnm"].faulty)
+    rows = {pre: sent(federation, updates) for pre, federation in defences.items()}
+    views = spy_views(monkeypatch, "adaptive")
+    sent(defences["nnm"], updates)
+    (view,) = views
+    assert (view.pre, view.rule) == ((Spec(name="nnm"),), Spec(name="trimmed_mean"))
+    nnm, trimmed = pre_aggregators.make(Spec(name="nnm")), aggregators.make(Spec(name="trimmed_mean"))
+    everybody, ones = rows["nnm"], torch.ones(12, dtype=torch.int64)
+    # Both compute with the same float64 numbers in the same order; saturate() leaves these alone.
+    assert torch.equal(view.aggregate(everybody[faulty]), trimmed(*nnm(everybody, ones, 4)))
+    mean = updates[~faulty].mean(dim=0)
+    moved = {pre: float((view.aggregate(each[faulty]) - mean).norm()) for pre, each in rows.items()}
+    assert moved["nnm"] > moved["none"]
 
 
 def test_only_participants_attack_and_a_share_stays_the_same_processes(

@@ -83,6 +83,33 @@ def test_each_protocol_does_with_a_tampered_share_what_it_promises(
 
 
 @pytest.mark.parametrize(
+    ("attack", "protocol", "expected"),
+    [
+        ({"name": "delay", "seconds": 59.0}, "additive", (0, 0)),  # in time: the others wait for 60 s
+        ({"name": "delay", "seconds": 61.0}, "additive", (2, 0)),
+        ({"name": "delay", "seconds": 61.0}, "shamir", (0, 0)),  # goes on without the late one
+        ("wrong_dtype", "plaintext", (0, 0)),  # other words, and nobody notices
+        ("wrong_dtype", "shamir", (0, 1)),  # named, and left out of the sum
+        ("wrong_dtype", "authenticated", (2, 1)),
+        ({"name": "wrong_dtype", "width": "half"}, "plaintext", (2, 0)),  # no message of that length is expected
+        ({"name": "wrong_dtype", "width": "double"}, "plaintext", (2, 0)),
+    ],
+)
+def test_late_messages_and_wrong_types_do_what_they_say(
+    digits: Dataset, parties: InProcessParties, attack: object, protocol: str, expected: tuple[int, int]
+) -> None:
+    """How many clusters fail in two rounds, and how many culprits are named.
+
+    What was sent within the deadline opens what it opens without a delay, to the last word.
+    """
+    metrics = run(digits, parties, attack, protocol=protocol)
+    assert (metrics["failed_clusters"], metrics["identified_culprits"]) == expected
+    assert metrics["framed_processes"] == 0
+    same = metrics["accuracy"] == run(digits, parties, "none", protocol=protocol)["accuracy"]
+    assert same == (attack == {"name": "delay", "seconds": 59.0})
+
+
+@pytest.mark.parametrize(
     "name", [name for name, entry in attacks.entries().items() if entry.facts["surface"] == "message"]
 )
 def test_no_attack_on_messages_frames_anybody_or_stops_the_training(

@@ -243,6 +243,25 @@ class TestRecall:
 
 
 class TestInTheRound:
+    def test_a_weighted_rule_counts_the_members_of_unequal_clusters(
+        self, digits: Dataset, parties: InProcessParties
+    ) -> None:
+        """Of 11 processes in a cluster of five and one of six, each mean counts for each member.
+
+        The model is float32: its step is off by 2^-24 of numbers below 1.
+        """
+        moved: dict[str, torch.Tensor] = {}
+        for name in ("median", "weighted_median"):
+            federation = build(one_cell(f"n = 11\ncluster_size = 4\naggregator = '{name}'"), digits)
+            model = torch.zeros(federation.network.dimension)
+            outcome = run_round(federation, model, 0, parties)
+            sizes = torch.tensor([len(members) for members in outcome.opened.clusters])
+            assert sorted(sizes.tolist()) == [5, 6]
+            moved[name] = outcome.model.double()
+            heavy = outcome.opened.means[int(sizes.argmax())]
+        assert torch.allclose(moved["weighted_median"], heavy, rtol=0, atol=2.0**-24)
+        assert not torch.allclose(moved["median"], heavy, rtol=0, atol=1e-4)
+
     def test_the_rule_after_buckets_is_told_of_clusters(self, digits: Dataset) -> None:
         """12 singletons in buckets of 2: six rows, of which a median tolerates two, however many are declared."""
         cell = one_cell("clustering = 'singletons'\nf = 5\npre = 'bucketing'")
