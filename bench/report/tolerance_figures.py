@@ -106,7 +106,7 @@ def by_policy(found: Shown, theme: Theme) -> Figure:
     setting = replace(found.answers[0].question, domains=domains_shown(found.survey.question)).setting(
         found.survey.groups
     )
-    titles = {**_TITLES, "by_domain": f"{setting.failing} of {setting.domains} failure domains fail"}
+    titles = {**_TITLES, "by_domain": f"{setting.failing_words} of {setting.domains} failure domains fail"}
     for row, side in enumerate(("private", "correct")):
         for column, placement in enumerate(panels):
             axes = panel(figure, plan.sheet, (0, row, column), titles[placement] if row == 0 else "")

@@ -85,7 +85,9 @@ class Answer:
             "policy": asked.policy,
             "placement": asked.placement,
             "domains": asked.domains if asked.placement == "by_domain" else None,
-            "domains_failing": asked.setting(self.groups).failing if asked.placement == "by_domain" else None,
+            "domains_failing": [list(each) for each in asked.setting(self.groups).failing]
+            if asked.placement == "by_domain"
+            else None,
             "moves": asked.aimed if asked.placement == "targeted" else None,
             "aggregator": asked.aggregator,
             "pre": chain_label(asked.pre, str),

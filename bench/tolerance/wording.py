@@ -61,7 +61,7 @@ def _placement_words(answer: Answer) -> str:
         "spread": ", spread over clusters",
         "worst": ", placed by the adversary",
         "targeted": f", {setting.moves} of them aimed after the draw",
-        "by_domain": f", {setting.failing} of {setting.domains} failure domains together",
+        "by_domain": f", {setting.failing_words} of {setting.domains} failure domains together",
         "heterogeneous": ", on average: each with a probability of its own",
     }
     return words[asked.placement]

@@ -8,7 +8,7 @@ from protocols.clustering import clusterings
 from protocols.clustering._dealing import cut, period_of
 from protocols.population import Population
 from protocols.randomness import public_stream
-from protocols.tolerance.support import least_support
+from protocols.tolerance.spans import least_support
 from protocols.types import Clustering, Cover, balanced_sizes
 
 _MOST_DRAWS = 2000

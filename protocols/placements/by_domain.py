@@ -11,15 +11,17 @@ from protocols.randomness import public_stream
 
 @placements.register(
     source="correlated failures: Ford et al. 2010, Availability in Globally Distributed Storage Systems, OSDI",
-    facts={"knows": "nothing"},
+    facts={"knows": "nothing", "on_average": True},
 )
 @dataclass(frozen=True, kw_only=True)
 class ByDomain:
-    """Failure domains fail one after the other, in random order, until f processes have; it knows no clusters.
+    """Whole failure domains fail, drawn uniformly, f n-ths of them: f processes only on average; it knows no clusters.
+
+    Where that is no whole number of domains, it is the one below or the one above, drawn so that the mean is right.
 
     Guarantees:
-        All faulty processes but those of one domain make up whole domains.
-        Every domain is equally likely to fail first.
+        The faulty processes make up whole domains.
+        Every domain is equally likely to fail, with probability f / n.
     """
 
     @property
@@ -31,7 +33,7 @@ class ByDomain:
         """See FaultPlacement."""
         _, domain = np.unique(view.population.fact("domains", reader="placement by_domain"), return_inverse=True)
         rng = public_stream(view.seed, "placement", "domains")
-        turn = rng.permutation(int(domain.max()) + 1)[domain]
-        faulty = np.zeros(view.population.n, dtype=np.bool_)
-        faulty[np.lexsort((rng.permutation(len(faulty)), turn))[: view.f]] = True
-        return faulty
+        count = int(domain.max()) + 1
+        turn = rng.permutation(count)
+        failing, rest = divmod(view.f * count, view.population.n)
+        return (turn < failing + int(rng.integers(view.population.n) < rest))[domain]

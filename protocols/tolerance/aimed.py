@@ -26,6 +26,8 @@ __all__ = ["Aimed"]
 Distances = NDArray[np.int64]
 _FAR = 2**40
 _MOST_TERMS = 600
+_MOST_LOG = 600.0
+"""Beyond e^600 ways, probabilities of one of them are below what a double holds."""
 _AGREE = 1e-9
 
 
@@ -152,12 +154,9 @@ class Aimed:
         try:
             return saddle_tail(parts, self.n, counts, needed - 1, log_ways=log_ways)
         except NotExactError:
-            rows = distribution(parts, self.n, counts)[needed:]
-            return math.exp(log_ways) * float(rows.sum()) if log_ways < 600 else _refuse(log_ways)
-
-
-def _refuse(log_ways: float) -> float:
-    raise NotExactError(f"e^{log_ways:.0f} ways to seat clusters are too many to add up")
+            if log_ways > _MOST_LOG:
+                raise
+            return math.exp(log_ways) * float(distribution(parts, self.n, counts)[needed:].sum())
 
 
 @dataclass(frozen=True, kw_only=True)

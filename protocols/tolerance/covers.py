@@ -13,7 +13,7 @@ import numpy as np
 
 from protocols.tolerance.analysis import Faults
 from protocols.tolerance.conditions import Conditions
-from protocols.tolerance.support import least_support
+from protocols.tolerance.spans import least_support
 from protocols.types import Clustering, Cover, balanced_sizes
 
 __all__ = ["either_fails"]

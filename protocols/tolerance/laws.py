@@ -20,6 +20,7 @@ from protocols.tolerance.solve import Probability, bounds_on, tail
 from protocols.tolerance.union import tail_bounds
 
 __all__ = [
+    "Drawn",
     "Event",
     "Independent",
     "Law",
@@ -132,6 +133,35 @@ class Mixture:
     def marked(self, event: MarkedEvent) -> Probability:
         """See Law."""
         return drawn(event, self.n, self.groups, self.totals)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """One of several laws, drawn: each with its probability.
+
+    Guarantees:
+        Equal to the mean over the laws.
+    """
+
+    ways: tuple[tuple[float, Law], ...]
+
+    def probability(self, event: Event) -> Probability:
+        """See Law."""
+        return self._mean([law.probability(event) for _, law in self.ways])
+
+    def marked(self, event: MarkedEvent) -> Probability:
+        """See Law."""
+        return self._mean([law.marked(event) for _, law in self.ways])
+
+    def _mean(self, found: Sequence[Probability]) -> Probability:
+        if len(found) == 1:
+            return found[0]
+        lower, upper = (
+            math.fsum(weight * side for (weight, _), side in zip(self.ways, sides, strict=True))
+            for sides in ([each.lower for each in found], [each.upper for each in found])
+        )
+        because = next((each.because for each in found if each.because), "")
+        return bounds_on(lower, upper, because=because) if because else Probability.exact(min(1.0, upper), "mixture")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,9 +52,18 @@ class Setting:
         return np.arange(self.n) * self.domains // self.n
 
     @property
-    def failing(self) -> int:
-        """How many domains fail: as many as make up the faulty share, rounded."""
-        return round(self.faulty / self.n * self.domains)
+    def failing(self) -> tuple[tuple[int, float], ...]:
+        """How many domains fail, with what probability: the faulty share of them on average.
+
+        That is one number or two neighbours, as the placement `by_domain` draws it.
+        """
+        fewer, rest = divmod(self.faulty * self.domains, self.n)
+        return ((fewer, 1.0),) if not rest else ((fewer, 1 - rest / self.n), (fewer + 1, rest / self.n))
+
+    @property
+    def failing_words(self) -> str:
+        """How many domains fail, for people."""
+        return " or ".join(str(count) for count, _ in self.failing)
 
     @property
     def risks(self) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from protocols.tolerance.binomial import log_binomial
 from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.covers import either_fails
 from protocols.tolerance.domains import Domains
-from protocols.tolerance.laws import Independent, Law, Mixture, Uniform, iid, poisson_binomial
+from protocols.tolerance.laws import Drawn, Independent, Law, Mixture, Uniform, iid, poisson_binomial
 from protocols.tolerance.parts import clusters_of
 from protocols.tolerance.placed import packed, spread
 from protocols.tolerance.placements import Chosen, Setting
@@ -55,11 +55,12 @@ def _aimed(asked: Setting) -> Law:
 def _domain_totals(asked: Setting) -> tuple[float, ...]:
     """The law of how many processes fail with the domains: these are of two sizes."""
     small, larger = divmod(asked.n, asked.domains)
-    count, g = asked.domains, asked.failing
+    count = asked.domains
     totals = np.zeros(asked.n + 1)
-    for k in range(max(0, g - (count - larger)), min(larger, g) + 1):
-        ways = math.comb(larger, k) * math.comb(count - larger, g - k)
-        totals[g * small + k] = ways / math.comb(count, g)
+    for g, weight in asked.failing:
+        for k in range(max(0, g - (count - larger)), min(larger, g) + 1):
+            ways = math.comb(larger, k) * math.comb(count - larger, g - k)
+            totals[g * small + k] += weight * (ways / math.comb(count, g))
     return tuple(totals.tolist())
 
 
@@ -112,7 +113,8 @@ def _sorted_runs(asked: Setting) -> list[np.ndarray]:
 def _fixed_domains(order: Order) -> Callable[[Setting], Law]:
     def law(asked: Setting) -> Law:
         columns = [np.bincount(asked.domain[members], minlength=asked.domains) for members in order(asked)]
-        return Domains(members=np.stack(columns, axis=1).astype(np.int64), failing=asked.failing)
+        members = np.stack(columns, axis=1).astype(np.int64)
+        return Drawn(ways=tuple((weight, Domains(members=members, failing=count)) for count, weight in asked.failing))
 
     return law
 

@@ -21,7 +21,7 @@ from protocols.clustering.overlapping import Overlapping
 from protocols.clustering.reputation import Reputation
 from protocols.clustering.sticky import Sticky
 from protocols.population import Population, Report
-from protocols.tolerance.support import least_support
+from protocols.tolerance.spans import least_support
 from protocols.types import Clustering, Cover, Hierarchy, balanced_sizes
 
 

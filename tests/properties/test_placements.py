@@ -397,12 +397,22 @@ def assert_moves(placement: FaultPlacement, view: PlacementView, moves: int) -> 
 
 class TestByDomain:
     @given(view=views())
-    def test_all_but_one_of_the_domains_with_faults_have_failed_whole(self, view: PlacementView) -> None:
+    def test_domains_with_faults_have_failed_whole(self, view: PlacementView) -> None:
         assert_whole_domains(placements.make(placements.resolve("by_domain")), view)
 
     def test_faults_that_are_not_correlated_are_seen(self) -> None:
         with pytest.raises(AssertionError, match="in part"):
             assert_whole_domains(Uniform(), view_of(40, 12))
+
+    @given(n=st.integers(4, 30), f=st.integers(0, 20), count=st.integers(1, 6), seed=st.integers(0, 2**32))
+    def test_as_many_fail_as_make_up_f_or_one_more(self, n: int, f: int, count: int, seed: int) -> None:
+        """Of domains of any sizes; who is asked for are f n-ths of them."""
+        f, domains = min(f, n - 1), np.arange(n) % count
+        mask = placements.make(placements.resolve("by_domain"))(
+            view_of(n, f, population=Population(n=n, domains=domains), seed=seed)
+        )
+        failed = len(np.unique(domains[mask]))
+        assert f * count // n <= failed <= -(-f * count // n)
 
     def test_every_domain_is_equally_likely_to_fail_first(self) -> None:
         """Chi-square over 4 domains of 3, 2000 draws, critical value at ALPHA with 3 degrees of freedom: 31.
@@ -417,7 +427,7 @@ class TestByDomain:
 def assert_whole_domains(placement: FaultPlacement, view: PlacementView) -> None:
     mask, domains = placement(view), view.population.fact("domains", reader="test")
     parts = [mask[domains == domain].mean() for domain in np.unique(domains)]
-    assert sum(0 < part < 1 for part in parts) <= 1, f"domains have failed in part: {parts}"
+    assert not any(0 < part < 1 for part in parts), f"domains have failed in part: {parts}"
 
 
 class TestHeterogeneous:
