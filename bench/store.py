@@ -33,6 +33,7 @@ _MEASURED = (
     "attack_success",
     "epsilon",
     "delta",
+    "epsilon_leaves_out",
     "tainted_clusters",
     "tolerated_clusters",
     "clusters",
@@ -60,7 +61,10 @@ _MEASURED = (
 RESULT_COLUMNS = ("status", "error", *PLUGINS, *NUMBERS, *_MEASURED, "key")
 CURVE_COLUMNS = ("key", *PLUGINS, "seed", "round", "accuracy", "loss", "bytes", "seconds")
 _STATUSES = ("ok", "failed", "skipped")
-_TEXTS = ("epsilon", "error", "predicted_why", "observed_why", "contradicted", "class_accuracies")
+_TEXTS = (
+    *("epsilon", "epsilon_leaves_out", "error", "predicted_why", "observed_why", "contradicted", "class_accuracies"),
+)
+_LATER = ("epsilon_leaves_out",)  # columns that the results of older runs lack, and that are empty for them
 _FLAGS = ("sum_exact", *(column for column in JUDGED if column.startswith(("predicted_", "observed_"))))
 
 
@@ -176,7 +180,7 @@ def load_results(directory: Path) -> pd.DataFrame:
     path = _existing(directory, "results.csv")
     try:
         table = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str))
-        absent = [column for column in RESULT_COLUMNS if column not in table]
+        absent = [column for column in RESULT_COLUMNS if column not in table and column not in _LATER]
         numbers = [] if absent else [name for name in (*NUMBERS, *_MEASURED) if name not in (*_TEXTS, *_FLAGS)]
         texts = [name for name in numbers if not pd.api.types.is_numeric_dtype(table[name])]
     except ValueError as error:  # among them what pandas says of empty files and of other encodings
@@ -187,6 +191,7 @@ def load_results(directory: Path) -> pd.DataFrame:
     # An attack or a mechanism may be called "none"; pandas would read some such words as missing values.
     for column in PLUGINS:
         table[column] = table[column].fillna("none")
+    table = table.assign(**{name: "" for name in _LATER if name not in table})
     return table.fillna(dict.fromkeys(_TEXTS, ""))
 
 
