@@ -27,7 +27,7 @@ hunt: .venv/installed
 verification: .venv/installed
 	HYPOTHESIS_PROFILE=dev $(BIN)/pytest -n auto tests/properties/test_invariants.py \
 		$(addprefix tests/properties/test_,clustering.py clustering_policies.py churn.py disclosure.py) \
-		$(addprefix tests/properties/test_,aggregators.py privacy.py) \
+		$(addprefix tests/properties/test_,aggregators.py beacons.py privacy.py) \
 		tests/units/test_round.py tests/units/test_tolerance_engines.py \
 		--verification-report reports/verification
 

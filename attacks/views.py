@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from protocols.compression import PLAIN, Code
 from protocols.registry import Spec
 
 __all__ = [
@@ -39,10 +40,12 @@ class OwnView:
     """Knowledge "own": what the f colluding senders have by themselves, and what every participant is shown.
 
     `own` is float64 of shape (f, d): what each would send if it were honest, or what the attacks before this one in a
-    combination make it send. `numbers` (f,) are their numbers among all processes, in ascending order, and `n` is how
-    many processes take part. `model` (d,) float64 is the global model, `previous` (d,) the step that led to it, None
-    in the first round. `rng` is the attack's own stream of this round; `memory` holds what this attack wrote into it
-    in the rounds before, and is empty in the first.
+    combination make it send; before it is compressed, and with what its messages have left out so far where it would
+    remember that. `code` is this round's, by which all rows are compressed: it is public before anybody sends.
+    `numbers` (f,) are the senders' numbers among all processes, in ascending order, and `n` is how many processes take
+    part. `model` (d,) float64 is the global model, `previous` (d,) the step that led to it, None in the first round.
+    `rng` is the attack's own stream of this round; `memory` holds what this attack wrote into it in the rounds before,
+    and is empty in the first.
     """
 
     own: Tensor
@@ -53,6 +56,7 @@ class OwnView:
     model: Tensor
     previous: Tensor | None
     memory: MutableMapping[str, Any]
+    code: Code = PLAIN
 
 
 @dataclass(frozen=True, kw_only=True)

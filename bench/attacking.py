@@ -13,6 +13,7 @@ from torch import Tensor
 from attacks import attacks
 from attacks.api import World, look
 from attacks.plan import Part
+from bench.compressing import combined_rows, updates_of, with_residue
 from bench.given import guessed
 from bench.inside import means_in_the_clear
 from bench.setting import Federation
@@ -133,6 +134,7 @@ def _world(federation: Federation, sent: Tensor, number: int, moment: _Moment) -
         round_index=moment.round_index,
         rng=public_stream(federation.seed, "attack", moment.round_index, *again),
         model=moment.model,
+        code=federation.code,
         previous=None if federation.past is None else moment.model - federation.past.model.to(torch.float64),
         memory=federation.memory.setdefault(number, {}),
         clusters=tuple(tuple(names[list(members)].tolist()) for members in moment.clustering.clusters),
@@ -157,13 +159,14 @@ def _aggregate(
     who = torch.from_numpy(senders)
     terms = 2 * max(clustering.sizes)
     given = cache(partial(guessed, federation, moment.model, clustering, moment.round_index))
+    code, packed = federation.code, federation.code.compress(sent)
 
     def sums_of(rows: Tensor) -> tuple[Tensor, Tensor]:
-        others = torch.zeros(len(sizes), sent.shape[1], dtype=torch.float64).index_add_(0, home[~who], sent[~who])
+        others = packed.new_zeros(len(sizes), packed.shape[1]).index_add_(0, home[~who], packed[~who])
         return others.index_add_(0, home[who], rows) / sizes[:, None], sizes
 
     def statistics_of(rows: Tensor) -> tuple[Tensor, Tensor]:
-        everybody = sent.clone()
+        everybody = packed.clone()
         everybody[who] = rows
         words = federation.ring.encode(everybody, terms=terms)
         return means_in_the_clear(federation.protocol, federation.ring, words, clustering)
@@ -172,7 +175,10 @@ def _aggregate(
 
     def aggregate(rows: Tensor) -> Tensor:
         # An update that no honest sender could encode counts as the nearest one that can be.
-        combined = federation.combine(*opened(federation.ring.saturate(rows, terms=terms)), given())
-        return torch.zeros_like(sent[0]) if combined is None else combined
+        means, added = opened(federation.ring.saturate(code.compress(rows), terms=terms))
+        combined = federation.combine(combined_rows(federation, means), added, given())
+        if combined is None:
+            return torch.zeros_like(sent[0])
+        return updates_of(federation, with_residue(federation, combined)[None])[0]
 
     return aggregate

@@ -25,6 +25,7 @@ _AXES: Mapping[str, str] = MappingProxyType(
         "aggregators": "aggregator",
         "topologies": "topology",
         "exchanges": "exchange",
+        "compressions": "compression",
         "privacy": "privacy",
         "datasets": "dataset",
         "partitions": "partition",

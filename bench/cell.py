@@ -23,6 +23,7 @@ from protocols.aggregators import aggregators
 from protocols.aggregators.pre import pre_aggregators
 from protocols.check import CloisterError
 from protocols.clustering import clusterings
+from protocols.compression import compressors
 from protocols.decentralised.graphs import topologies
 from protocols.decentralised.rules import exchanges
 from protocols.placements import placements
@@ -67,6 +68,7 @@ PLUGINS: Mapping[str, Plugins] = MappingProxyType(
         "aggregator": aggregators,
         "topology": topologies,
         "exchange": exchanges,
+        "compression": compressors,
         "privacy": mechanisms,
     }
 )
@@ -114,6 +116,7 @@ class Cell:
     aggregator: Spec
     topology: Spec
     exchange: Spec
+    compression: Spec
     privacy: Spec
     n: int
     f: int

@@ -19,9 +19,11 @@ Faulty = Annotated[str, typer.Option(help="Byzantine processes: a count, or a fr
 Crash = Annotated[str, typer.Option(help="Crashed processes: a count or a fraction.")]
 Curious = Annotated[str, typer.Option(help="Curious processes: a count or a fraction.")]
 ProtocolName = Annotated[
-    str, typer.Option("--protocol", help="plaintext, additive, authenticated, shamir, masked, committee, ...")
+    str, typer.Option("--protocol", help="A sum (additive, shamir, masked, ...) or a robust statistic (median, ...).")
 ]
-Mode = Annotated[str | None, typer.Option(help="The protocol's mode, such as vss; default: its first.")]
+Mode = Annotated[
+    str | None, typer.Option(help="The protocol's mode, such as vss, or passive for a statistic; default: its first.")
+]
 Threshold = Annotated[str | None, typer.Option(help="c/2, c/3, 2c/3, c-1, a number, ...")]
 Hidden = Annotated[bool, typer.Option("--hidden", help="Cluster sums stay shared.")]
 CheckedInputs = Annotated[
@@ -73,7 +75,7 @@ def tolerance(  # noqa: PLR0917 - the options of one command
     """Show how likely a placement of faulty processes breaks a design, and what is tolerated at worst."""
     # The rules import torch, which `bench list` and errors should not wait for.
     from bench import tolerance as job
-    from protocols.tolerance.conditions import conditions_of
+    from protocols.playable import conditions_named
 
     path = _page_at(out)
     asked = job.ask(
@@ -82,8 +84,8 @@ def tolerance(  # noqa: PLR0917 - the options of one command
         crash=crash,
         curious=curious,
         cluster_size=cluster_size,
-        conditions=conditions_of(
-            protocol, mode=mode, threshold=threshold, revealed=not hidden, checked_inputs=checked_inputs
+        conditions=conditions_named(
+            protocol, mode=mode, threshold=threshold, revealed=not hidden, checked=checked_inputs
         ),
         policy=policy,
         aggregator=aggregator,
@@ -162,7 +164,7 @@ def simulate(  # noqa: PLR0917 - the options of one command
     # The rules import torch, which `bench list` and errors should not wait for.
     from bench import simulation as job
     from bench.simulate_command import run_and_print
-    from protocols.tolerance.conditions import conditions_of
+    from protocols.playable import conditions_named
 
     asked = job.request(
         n=n,
@@ -170,8 +172,8 @@ def simulate(  # noqa: PLR0917 - the options of one command
         crash=crash,
         curious=curious,
         cluster_size=cluster_size,
-        conditions=conditions_of(
-            protocol, mode=mode, threshold=threshold, revealed=not hidden, checked_inputs=checked_inputs
+        conditions=conditions_named(
+            protocol, mode=mode, threshold=threshold, revealed=not hidden, checked=checked_inputs
         ),
         policy=policy,
         aggregator=aggregator,

@@ -71,6 +71,7 @@ def _results(
         "failed_clusters": sum(outcome.failed_clusters for outcome in outcomes),
         "tolerated_clusters": min((outcome.tolerated_clusters for outcome in outcomes), default=None),
         "parameters": federation.network.dimension,
+        "coordinates": federation.coordinates,
         "bytes_total": total_bytes,
         "bytes_offline": sum(outcome.traffic.offline.wire_bytes for outcome in outcomes),
         "bytes_mpc": sum(outcome.traffic.mpc.wire_bytes for outcome in outcomes),

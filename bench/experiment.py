@@ -28,6 +28,7 @@ DEFAULTS: Mapping[str, Any] = {
     "aggregator": "median",
     "topology": "server",
     "exchange": "gossip",
+    "compression": "none",
     "privacy": "none",
     **NUMBERS,
 }

@@ -31,6 +31,7 @@ from bench.setting import Federation, Past
 from bench.training import ClientData, LocalTraining, make_client_data
 from bench.workers import workers
 from protocols.clustering import clusterings
+from protocols.compression import PLAIN, compressors
 from protocols.decentralised.graph import Graph
 from protocols.decentralised.graphs import topologies
 from protocols.decentralised.rules import exchanges
@@ -49,6 +50,7 @@ _LATER: Mapping[str, Any] = MappingProxyType(
         "placement": {"name": "uniform"},
         "topology": {"name": "server"},
         "exchange": {"name": "none"},
+        "compression": {"name": "none"},
         "worker": {"name": "sgd"},
         "pre": {"name": "none"},
         **{name: NUMBERS[name] for name in ("crashed", "curious", "domains", "trust_quality", "root_rows")},
@@ -109,6 +111,8 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         rule=rule_of(cell),
         graph=_graph(cell),
         exchange=exchanges.make(cell.exchange),
+        compressor=compressors.make(cell.compression),
+        code=PLAIN,
         mechanism=mechanisms.make(cell.privacy),
         placement=placing(cell)[0],
         population=population,

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.compressing import given_in_code
 from bench.setting import Federation
 from bench.training import ClientData, train_locally
 from protocols.aggregators import Given
@@ -20,6 +21,8 @@ _AT_ONCE = 16
 
 def given_of(federation: Federation, past: Tensor, model: Tensor, round_index: int) -> Given:
     """Return what there is in a round from the model (d,); `past` (m, d) is the history of the clusters opened.
+
+    Where updates are compressed, and the rule combines rows of a code, it is also given rows of that code.
 
     `previous` is the last global step as everybody saw it, with the noise that was added to it: a rule that used the
     step before its noise would tell of it twice. `reference` and `loss` are from root rows that no client has.
@@ -43,13 +46,14 @@ def _previous(federation: Federation, model: Tensor) -> Tensor | None:
 
 def _given(federation: Federation, model: Tensor, rng: np.random.Generator, round_index: int, history: Tensor) -> Given:
     root = federation.root
-    return Given(
+    given = Given(
         rng=rng,
         previous=_previous(federation, model),
         history=history,
         reference=None if root is None else _reference(federation, root, model, round_index),
         loss=None if root is None else partial(_losses, federation, root, model),
     )
+    return given_in_code(federation, given)
 
 
 def _reference(federation: Federation, root: ClientData, model: Tensor, round_index: int) -> Tensor:

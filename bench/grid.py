@@ -9,6 +9,7 @@ import numpy as np
 
 from attacks.plan import Plan, Split, assign, specs_of
 from bench.cell import NUMBERS, PLUGINS, Cell, resolve
+from bench.compressing import unfit_compression
 from bench.data import Dataset
 from bench.experiment import Experiment
 from bench.federation import cluster_sizes
@@ -98,6 +99,7 @@ def skip_reason(cell: Cell, dataset: Dataset) -> str | None:
         or unfit_misconduct(cell, sizes)
         or unfit_placing(cell)
         or _unfit_data(cell, dataset)
+        or _unfit_compression(cell, dataset, sizes)
         or _unfit_coordinates(cell, dataset)
         or _unfit_worker(cell, dataset)
     )
@@ -141,12 +143,16 @@ def _unfit_worker(cell: Cell, dataset: Dataset) -> str | None:
     """Return why the clients' way to train does not suit the data, the model or the topology."""
     if cell.decentralised and PLUGINS["worker"].entry(cell.worker.name).facts.get("one_model"):
         return f"{cell.worker.name} compares gradients at one global model, and with {cell.topology.name} there is none"
-    dimension = PLUGINS["model"].make(cell.model).build(dataset.shape, dataset.classes).dimension
     return (
         PLUGINS["worker"]
         .make(cell.worker)
-        .unfit(rows=len(dataset.y_train), dimension=dimension, steps=cell.local_steps)
+        .unfit(rows=len(dataset.y_train), dimension=_dimension(cell, dataset), steps=cell.local_steps)
     )
+
+
+def _dimension(cell: Cell, dataset: Dataset) -> int:
+    """Return how many parameters the model has."""
+    return PLUGINS["model"].make(cell.model).build(dataset.shape, dataset.classes).dimension
 
 
 def _unfit_data(cell: Cell, dataset: Dataset) -> str | None:
@@ -199,14 +205,19 @@ def _unfit_noise(cell: Cell) -> str | None:
     return f"{cell.privacy.name} adds noise that is calibrated to sums, and {cell.protocol.name} opens none"
 
 
+def _unfit_compression(cell: Cell, dataset: Dataset, sizes: tuple[int, ...]) -> str | None:
+    # Only where something is compressed is the model made, which takes the most time of all these checks.
+    return None if cell.compression.name == "none" else unfit_compression(cell, sizes, _dimension(cell, dataset))
+
+
 def _unfit_coordinates(cell: Cell, dataset: Dataset) -> str | None:
     """Return why the robust statistic cannot run on updates of the model."""
     statistic = robust_of(cell.protocol)
     if statistic is None:
         return None
-    dimension = PLUGINS["model"].make(cell.model).build(dataset.shape, dataset.classes).dimension
+    coordinates = PLUGINS["compression"].make(cell.compression).coordinates(_dimension(cell, dataset))
     try:
-        statistic.check_coordinates(coordinates=dimension)
+        statistic.check_coordinates(coordinates=coordinates)
     except CloisterError as error:
         return f"{cell.protocol.name}: {error}"
     return None

@@ -13,6 +13,7 @@ from attacks import attacks
 from attacks.api import MessageView
 from attacks.plan import specs_of
 from bench.cell import Cell
+from bench.compressing import combined_rows, updates_of
 from bench.inside import means_in_the_clear
 from bench.setting import Federation
 from protocols.faults import Combined
@@ -41,7 +42,7 @@ def misconduct(
 ) -> Mapping[int, Fault]:
     """Return the fault of each process that misbehaves in this round, by its place among those that take part.
 
-    `words` (n, d) are what the processes put into the sums, `previous` (d,) the last step of the model.
+    `words` (n, k) are what the processes put into the sums, `previous` (d,) the last step of the model.
     """
     moment = _Moment(words=words, previous=previous, round_index=round_index)
     faults: dict[int, list[Fault]] = {}
@@ -87,7 +88,7 @@ def _mean(federation: Federation, members: Sequence[int], words: Tensor) -> Tens
         return None
     alone = Clustering(clusters=(tuple(range(len(there))),))
     means, _ = means_in_the_clear(federation.protocol, federation.ring, words[there], alone)
-    return means[0] if len(means) else None
+    return updates_of(federation, combined_rows(federation, means))[0] if len(means) else None
 
 
 def unfit_misconduct(cell: Cell, sizes: Sequence[int]) -> str | None:

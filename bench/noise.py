@@ -21,7 +21,7 @@ _LARGEST_DRAW = 8.6
 
 
 def noise_words(federation: Federation, clustering: Clustering, round_index: int, terms: int) -> Tensor | None:
-    """Return each member's noise, int64 (n, d), rounded to the ring's grid; None without noise inside the sum.
+    """Return each member's noise, int64 (n, k), rounded to the ring's grid; None without noise inside the sum.
 
     The update is rounded before the noise is added, so a member's message is its rounded update plus rounded
     Gaussian noise: a post-processing of the Gaussian mechanism on the grid. The sum of c rounded Gaussians is
@@ -40,15 +40,16 @@ def noise_words(federation: Federation, clustering: Clustering, round_index: int
             f"fit the ring; allowed: {_LEAST_NOISE_UNITS * federation.ring.unit:.3g} to "
             f"{largest / _LARGEST_DRAW * federation.ring.unit:.3g}; change noise_multiplier, clip_norm or fraction_bits"
         )
-    draws = federation.noise.gaussian(use=2 * round_index, lanes=len(stds), count=federation.network.dimension)
+    draws = federation.noise.gaussian(use=2 * round_index, lanes=len(stds), count=federation.coordinates)
     return torch.round(draws * torch.from_numpy(stds)[:, None]).to(torch.int64)
 
 
 def result_noise(federation: Federation, sensitivity: float | None, round_index: int) -> Tensor | float:
+    """Return the noise (k,) that is added to the combined row, before it is decompressed; 0.0 without any."""
     std = federation.mechanism.result_std(sensitivity, federation.data.n)
     if not std:
         return 0.0
-    return std * federation.noise.gaussian(use=2 * round_index + 1, lanes=1, count=federation.network.dimension)[0]
+    return std * federation.noise.gaussian(use=2 * round_index + 1, lanes=1, count=federation.coordinates)[0]
 
 
 def multipliers_of(
@@ -91,4 +92,4 @@ def _rounding_slack(federation: Federation) -> float:
     clip_norm = federation.mechanism.clip_norm
     if clip_norm is None:
         return 1.0
-    return 1.0 + 0.5 * federation.ring.unit * np.sqrt(federation.network.dimension) / clip_norm
+    return 1.0 + 0.5 * federation.ring.unit * np.sqrt(federation.coordinates) / clip_norm

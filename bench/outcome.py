@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attacks.api import OpenedRound
+from bench.compressing import updates_of
 from bench.decentralised import Exchange
 from bench.measures import Excluded, deviation, excluded_clusters
 from bench.noise import multipliers_of
@@ -81,7 +82,10 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True)
 class Played:
-    """All steps of a round: its clusters, verdict, honest `updates` (n, d), opened `means` (m, d), next `model`."""
+    """All steps of a round: its clusters, verdict, honest `updates` (n, d), opened `means` (m, d), next `model`.
+
+    The means are rows (m, k) of the round's code where the rule combines these.
+    """
 
     round_index: int
     clustering: Clustering
@@ -109,12 +113,13 @@ def outcome_of(federation: Federation, played: Played) -> RoundOutcome:
         report=_report(federation, played),
         revealed=tuple(_named(federation, each) for each in opened.contributors),
         opened=OpenedRound(
-            clusters=tuple(_named(federation, clustering.clusters[j]) for j in opened.numbers), means=played.means
+            clusters=tuple(_named(federation, clustering.clusters[j]) for j in opened.numbers),
+            means=updates_of(federation, played.means),
         ),
         said=played.said,
         observed=_observed(federation, played),
         exchange=decision.exchange,
-        deviation=deviation(decision.combined, played.updates[torch.from_numpy(~federation.faulty)]),
+        deviation=_deviation(federation, played),
         excluded=_excluded(federation, played),
         named=frozenset(_named(federation, opened.named)),
         byzantine=frozenset(federation.numbers[federation.faulty].tolist()),
@@ -129,6 +134,12 @@ def outcome_of(federation: Federation, played: Played) -> RoundOutcome:
 def _named(federation: Federation, places: tuple[int, ...] | frozenset[int]) -> tuple[int, ...]:
     """Return the numbers among all processes of those at these places among the ones that take part."""
     return tuple(int(federation.numbers[place]) for place in places)
+
+
+def _deviation(federation: Federation, played: Played) -> float | None:
+    combined = played.decision.combined
+    update = None if combined is None else updates_of(federation, combined[None])[0]
+    return deviation(update, played.updates[torch.from_numpy(~federation.faulty)])
 
 
 def _report(federation: Federation, played: Played) -> Report:

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from protocols.aggregators import hostile_rows
@@ -13,7 +15,9 @@ Clusters = tuple[tuple[int, ...], ...]
 
 
 class Recall:
-    """The memory of one cell: `worker` belongs to the workers' plug-in, and the history to the server.
+    """The memory of one cell: `worker` belongs to the workers' plug-in, errors to the clients, the rest to the server.
+
+    `residue` (k,) is what the server has received and not decoded, None where it decodes all.
 
     Guarantees:
         A cluster's history is the sum of its means since the clusters were formed.
@@ -21,6 +25,8 @@ class Recall:
 
     def __init__(self) -> None:
         self.worker: dict[str, Tensor] = {}
+        self.residue: Tensor | None = None
+        self._errors: Tensor | None = None
         self._clusters: Clusters = ()
         self._sums: Tensor | None = None
 
@@ -35,3 +41,14 @@ class Recall:
         if self._sums is None or self._clusters != clusters:
             self._clusters, self._sums = clusters, means.new_zeros(len(clusters), means.shape[1])
         self._sums[list(opened)] += torch.where(hostile_rows(means)[:, None], 0.0, means)
+
+    def errors_of(self, numbers: NDArray[np.int64], everybody: int, updates: Tensor) -> Tensor:
+        """Return what the messages of these processes have left out so far, (n, d) like their updates."""
+        if self._errors is None:
+            self._errors = updates.new_zeros(everybody, updates.shape[1])
+        return self._errors[torch.from_numpy(numbers)]
+
+    def keep_errors(self, numbers: NDArray[np.int64], errors: Tensor) -> None:
+        """Remember the errors (n, d) of these processes; all others keep theirs."""
+        if self._errors is not None:
+            self._errors[torch.from_numpy(numbers)] = errors

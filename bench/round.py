@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.attacking import attacked
+from bench.compressing import code_of, combined_rows, updates_of, with_memory, with_residue
 from bench.decentralised import exchange_models, known_model, starting_models
 from bench.given import given_of
 from bench.misconduct import misconduct
@@ -16,7 +17,7 @@ from bench.noise import result_noise
 from bench.opening import Opened, open_sums
 from bench.outcome import Decision, Played, RoundOutcome, outcome_of
 from bench.setting import Federation
-from bench.words import DivergedError, clipped, encoded, with_raw_numbers
+from bench.words import DivergedError, clipped, compressed, encoded, with_raw_numbers
 from bench.workers import Work
 from protocols.aggregators import NOTHING
 from protocols.parties import Parties
@@ -36,6 +37,7 @@ def run_round(federation: Federation, model: Tensor, round_index: int, parties: 
 
     Raises: DivergedError when honest updates are no longer encodable, NetworkError when a party fails.
     """
+    federation = replace(federation, code=code_of(federation, round_index))
     if federation.poisoning.changes:
         known = known_model(federation, model, form_clusters(federation, round_index).clusters)
         federation = replace(federation, data=federation.poisoning.data(round_index, known))
@@ -80,18 +82,19 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     # 1. Clusters form, 2. and what the placement can do to them at worst is said before it happens.
     clustering = form_clusters(federation, round_index)
     said = _verdict(federation, clustering)
-    # 3. All train, 4. clip what they learned, 5. and send it or something worse, 6. as words with their noise.
+    # 3. All train, 4. clip what they learned, 5. and send it or something worse, 6. compressed, as words with noise.
     trained = _train(federation, starting_models(federation, model, clustering), round_index)
     updates = clipped(federation, trained, clustering)
     known = known_model(federation, model, clustering.clusters)
-    sent = attacked(federation, updates, clustering, known, round_index)
+    sent = attacked(federation, with_memory(federation, updates), clustering, known, round_index)
+    sent = compressed(federation, sent, clustering)
     words = encoded(federation, sent, clustering, round_index)
     trained_at = time.perf_counter()
     # 7. Each cluster opens its sum, against those who misbehave in it, 8. which shows a mean.
     doings = misconduct(federation, words, clustering, _last_step(federation, known), round_index)
     opened = open_sums(federation, words, clustering, parties, doings)
     opened_at = time.perf_counter()
-    means = with_raw_numbers(federation, sent, opened)
+    means = combined_rows(federation, with_raw_numbers(federation, sent, opened))
     # 9. The server combines the means, or the clusters exchange them, 10. and the model takes its step.
     decision = _decide(federation, model, opened, means, clustering=clustering, round_index=round_index)
     played = Played(
@@ -150,14 +153,15 @@ def _last_step(federation: Federation, known: Tensor) -> Tensor | None:
 def _decide(
     federation: Federation, model: Tensor, opened: Opened, means: Tensor, *, clustering: Clustering, round_index: int
 ) -> Decision:
-    """Return what the clusters' exchange makes of the opened means (m, d), or the server, which remembers them."""
+    """Return what the clusters' exchange makes of the means (m, d), or the server of its rows, which it remembers."""
     if federation.graph is not None:
         exchange = exchange_models(federation, model, opened, means, clustering=clustering, round_index=round_index)
         return Decision(combined=None, exchange=exchange, given=NOTHING, sensitivity=None)
-    past = federation.recall.history(clustering.clusters, opened.numbers, means)
+    updates = updates_of(federation, means)
+    past = federation.recall.history(clustering.clusters, opened.numbers, updates)
     given = given_of(federation, past, model, round_index)
     combined = federation.combine(means, opened.added, given)
-    federation.recall.add(clustering.clusters, opened.numbers, means)
+    federation.recall.add(clustering.clusters, opened.numbers, updates)
     tolerate = federation.told(len(opened.numbers))
     sensitivity = None if combined is None else federation.rule.sensitivity(opened.added, tolerate)
     return Decision(combined=combined, exchange=None, given=given, sensitivity=sensitivity)
@@ -172,5 +176,9 @@ def _moved(federation: Federation, model: Tensor, decision: Decision, round_inde
         return decision.exchange.models
     if decision.combined is None:
         return model
-    step = decision.combined + result_noise(federation, decision.sensitivity, round_index)
+    noisy = decision.combined + result_noise(federation, decision.sensitivity, round_index)
+    whole = with_residue(federation, noisy)
+    step = updates_of(federation, whole[None])[0]
+    if federation.compressor.server_memory:
+        federation.recall.residue = whole - federation.code.compress(step[None])[0]
     return (model.to(torch.float64) + federation.server_learning_rate * step).to(torch.float32)

@@ -17,6 +17,7 @@ from bench.training import ClientData, LocalTraining
 from bench.workers import Worker
 from protocols.aggregators import Aggregator, Given, hostile_rows
 from protocols.clustering import ClusteringPolicy
+from protocols.compression import Code, Compressor
 from protocols.decentralised.graph import Graph
 from protocols.decentralised.rules import ExchangeRule
 from protocols.faulty_link import Fault
@@ -54,8 +55,9 @@ class Federation:
     `parts` are the attacks in order, and `memory` is what each of them, by its place, remembers. `past` is None before
     the first round has ended. `root` are the server's own rows, one client's; `recall` changes with every round.
     `graph` is who exchanges with whom, None with a server; then `rule` combines the clusters' means, else each cluster
-    does it by `exchange`. `companies` are the parties of clusters in which somebody crashes or misbehaves, by their
-    members, with what these do in this round.
+    does it by `exchange`. `code` is what `compressor` drew for this round; the rule combines rows of it where it is
+    linear. `companies` are the parties of clusters in which somebody crashes or misbehaves, by their members, with what
+    these do in this round.
     """
 
     network: Network
@@ -79,6 +81,8 @@ class Federation:
     rule: Aggregator
     graph: Graph | None
     exchange: ExchangeRule
+    compressor: Compressor
+    code: Code
     mechanism: Mechanism
     placement: FaultPlacement
     population: Population
@@ -92,6 +96,11 @@ class Federation:
     everybody: int
     noise: SecretStreams
     seed: int
+
+    @property
+    def coordinates(self) -> int:
+        """The number of words that each process puts into a sum."""
+        return self.compressor.coordinates(self.network.dimension)
 
     def told(self, m: int) -> int:
         """Return how many of m clusters the rule is told to withstand (-1: it is not defined for so few)."""

@@ -46,7 +46,7 @@ IDENTITY = (
     "rounds",
 )
 TRAINING = (
-    *("topology", "exchange", "worker", "pre", "root_rows"),
+    *("topology", "exchange", "compression", "worker", "pre", "root_rows"),
     *("placement", "crashed", "curious", "domains", "trust_quality"),
     *("participation", "local_steps", "batch_size", "learning_rate", "server_learning_rate", "evaluate_every"),
 )

@@ -45,6 +45,7 @@ _MEASURED = (
     *MEASURES,
     *MISCONDUCT,
     "parameters",
+    "coordinates",
     "bytes_total",
     "bytes_mpc",
     "bytes_offline",
@@ -64,7 +65,6 @@ _STATUSES = ("ok", "failed", "skipped")
 _TEXTS = (
     *("epsilon", "epsilon_leaves_out", "error", "predicted_why", "observed_why", "contradicted", "class_accuracies"),
 )
-_LATER = ("epsilon_leaves_out",)  # columns that the results of older runs lack, and that are empty for them
 _FLAGS = ("sum_exact", *(column for column in JUDGED if column.startswith(("predicted_", "observed_"))))
 
 
@@ -179,8 +179,8 @@ def load_results(directory: Path) -> pd.DataFrame:
     """Return results.csv of a run with `error` and `epsilon` as text."""
     path = _existing(directory, "results.csv")
     try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str))
-        absent = [column for column in RESULT_COLUMNS if column not in table and column not in _LATER]
+        table = _completed(pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str)))
+        absent = [column for column in RESULT_COLUMNS if column not in table]
         numbers = [] if absent else [name for name in (*NUMBERS, *_MEASURED) if name not in (*_TEXTS, *_FLAGS)]
         texts = [name for name in numbers if not pd.api.types.is_numeric_dtype(table[name])]
     except ValueError as error:  # among them what pandas says of empty files and of other encodings
@@ -191,8 +191,14 @@ def load_results(directory: Path) -> pd.DataFrame:
     # An attack or a mechanism may be called "none"; pandas would read some such words as missing values.
     for column in PLUGINS:
         table[column] = table[column].fillna("none")
-    table = table.assign(**{name: "" for name in _LATER if name not in table})
     return table.fillna(dict.fromkeys(_TEXTS, ""))
+
+
+def _completed(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of an older run with the columns that it lacks: nothing was compressed, nothing said."""
+    if "compression" not in table and "parameters" in table:
+        table = table.assign(compression="none", coordinates=table["parameters"])
+    return table if "epsilon_leaves_out" in table else table.assign(epsilon_leaves_out="")
 
 
 def load_rounds(directory: Path) -> pd.DataFrame:

@@ -1,5 +1,7 @@
 """From what processes trained to the words that enter the sums: clipping, encoding, and what has no word."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -8,10 +10,11 @@ from bench.decentralised import lost_members_silent
 from bench.noise import noise_words
 from bench.opening import Opened
 from bench.setting import Federation
+from protocols.compression import PLAIN
 from protocols.privacy import clip_to_norm
 from protocols.types import Clustering
 
-__all__ = ["DivergedError", "clipped", "encoded", "with_raw_numbers"]
+__all__ = ["DivergedError", "clipped", "compressed", "encoded", "with_raw_numbers"]
 
 
 class DivergedError(RuntimeError):
@@ -33,14 +36,24 @@ def clipped(federation: Federation, trained: Tensor, clustering: Clustering) -> 
     bound = federation.ring.bound(_terms(clustering))
     if federation.graph is not None:
         trained = lost_members_silent(federation, trained, clustering, bound)
-    honest = trained[torch.from_numpy(~federation.faulty)]
-    if not bool((honest.abs() <= bound).all()):  # False for NaN as well
-        raise DivergedError("an honest update is not finite or beyond the range of the ring")
+    _check_honest(federation, trained, bound)
     return trained.to(torch.float64)
 
 
+def compressed(federation: Federation, sent: Sent, clustering: Clustering) -> Sent:
+    """Return what is sent as rows of the round's code, (n, k).
+
+    Raises: DivergedError when an honest one is no longer encodable.
+    """
+    if federation.code is PLAIN:
+        return sent
+    rows = federation.code.compress(sent.rows)
+    _check_honest(federation, rows, federation.ring.bound(_terms(clustering)))
+    return replace(sent, rows=rows)
+
+
 def encoded(federation: Federation, sent: Sent, clustering: Clustering, round_index: int) -> Tensor:
-    """Return the int64 words (n, d) that enter the sums: encoded updates plus the noise of those who add theirs.
+    """Return the int64 words (n, k) that enter the sums: encoded updates plus the noise of those who add theirs.
 
     A number that no word stands for becomes the nearest one that has a word, and NaN zero; see with_raw_numbers.
     """
@@ -59,7 +72,7 @@ def encoded(federation: Federation, sent: Sent, clustering: Clustering, round_in
 
 
 def with_raw_numbers(federation: Federation, sent: Sent, opened: Opened) -> Tensor:
-    """Return the means (m, d) float64 with what senders of raw numbers add to them as they are: NaN, 1e30, 1e-40.
+    """Return the means (m, k) float64 with what senders of raw numbers add to them as they are: NaN, 1e30, 1e-40.
 
     Only where the protocol sends inputs in the clear; an encrypted sum adds words, and every word is a number in the
     range of the ring, so that nothing else can get into it.
@@ -70,6 +83,12 @@ def with_raw_numbers(federation: Federation, sent: Sent, opened: Opened) -> Tens
         [sent.rows[[process for process in each if sent.raw[process]]].sum(dim=0) for each in opened.contributors]
     )
     return opened.means + raw / opened.added[:, None]
+
+
+def _check_honest(federation: Federation, rows: Tensor, bound: float) -> None:
+    honest = rows[torch.from_numpy(~federation.faulty)]
+    if not bool((honest.abs() <= bound).all()):  # False for NaN as well
+        raise DivergedError("an honest update is not finite or beyond the range of the ring")
 
 
 def _terms(clustering: Clustering) -> int:

@@ -1,23 +1,28 @@
-"""What a pool of parties can run: plug-ins of both kinds of cluster protocols, secure sums and robust statistics."""
+"""What a pool of parties can run: secure sums and robust statistics inside clusters, and beacons of all processes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Protocol, cast
 
 from torch import Tensor
 
+from protocols import check
+from protocols.beacons import beacons
 from protocols.check import CloisterError
 from protocols.registry import Entry, Registry, Spec
 from protocols.ring import FixedPoint
 from protocols.secure_robust import RobustStatistic, robust_statistics
 from protocols.secure_robust._promises import deviating as without_honest_steps
 from protocols.secure_sum import Board, Opened, Party, SecureSum, secure_sums
-from protocols.tolerance.conditions import Conditions
+from protocols.tolerance.conditions import Conditions, conditions_of
+from protocols.tolerance.schemes import SCHEMES
 from protocols.types import Traffic
 
 __all__ = [
     "ClusterProtocols",
     "Playable",
     "cluster_protocols",
+    "conditions_named",
     "conditions_under",
     "opens_sums",
     "playable",
@@ -26,7 +31,7 @@ __all__ = [
 
 
 class Playable(Protocol):
-    """What secure sums and robust statistics have in common; see there for what their words mean."""
+    """What secure sums, robust statistics and beacons have in common; see there for what their words mean."""
 
     @property
     def ring(self) -> FixedPoint:
@@ -100,9 +105,14 @@ cluster_protocols = ClusterProtocols()
 def playable(spec: Spec) -> Playable:
     """Return the plug-in that the spec describes, of the kind that knows its name.
 
-    Raises: CloisterError for a name that neither or both kinds have.
+    Raises: CloisterError for a name that no kind has, or more than one.
     """
-    return cluster_protocols.make(spec)
+    beacon = beacons.entries().get(spec.name)
+    if beacon is None or not beacon.facts.get("run"):
+        return cluster_protocols.make(spec)
+    if spec.name in cluster_protocols.entries():
+        raise CloisterError(f"{spec.name!r} is a protocol and a beacon; rename the third-party one")
+    return cast(Playable, beacons.make(spec))  # what a beacon that is run promises, see Beacon
 
 
 def conditions_under(spec: Spec, *, deviating: bool) -> Conditions:
@@ -112,6 +122,42 @@ def conditions_under(spec: Spec, *, deviating: bool) -> Conditions:
     """
     plug_in = playable(spec)
     return without_honest_steps(plug_in.conditions) if deviating and robust_of(spec) else plug_in.conditions
+
+
+def _as_promised(conditions: Conditions) -> Conditions:
+    return conditions
+
+
+_MODES: Mapping[str, Callable[[Conditions], Conditions]] = MappingProxyType(
+    {"inputs": _as_promised, "passive": without_honest_steps}
+)
+"""Mode of a robust statistic -> its conditions where Byzantine members choose inputs only, or deviate as well."""
+
+
+def conditions_named(
+    name: str, *, mode: str | None = None, threshold: str | None = None, revealed: bool = True, checked: bool = False
+) -> Conditions:
+    """Return the conditions of a sum, as conditions_of does, or of a robust statistic with its defaults.
+
+    Of a statistic the mode is `inputs`, where Byzantine members choose their inputs and follow the protocol, or
+    `passive`, where they depart from it as well; `checked` inputs and sums that are not `revealed` are for sums.
+
+    Raises: CloisterError for an unknown name, mode or threshold, and for what a statistic has no use for.
+    """
+    statistics = robust_statistics.entries()
+    check.one_of((*SCHEMES, *statistics), protocol=name)
+    if name not in statistics:
+        return conditions_of(name, mode=mode, threshold=threshold, revealed=revealed, checked_inputs=checked)
+    if checked or not revealed:
+        word = "hidden" if not revealed else "checked_inputs"
+        raise CloisterError(
+            f"{word} = True means nothing to protocol {name!r}, which opens a statistic of its members' inputs; "
+            f"allowed: the protocols {', '.join(SCHEMES)}"
+        )
+    chosen = mode or next(iter(_MODES))
+    check.one_of(_MODES, mode=chosen)
+    wanted = {"name": name} if threshold is None else {"name": name, "threshold": threshold}
+    return _MODES[chosen](robust_statistics.make(robust_statistics.resolve(wanted)).conditions)
 
 
 def opens_sums(spec: Spec) -> bool:

@@ -69,16 +69,18 @@ def _add_in_pieces(
     scratch = np.empty(PIECE_BYTES + SLACK_BYTES, dtype=np.uint8)
     claimed = [(np.add, streams.claim(use)) for streams in added]
     claimed += [(np.subtract, streams.claim(use)) for streams in subtracted]
+    if not claimed:
+        return torch.from_numpy(words.copy())
     rows = max(1, _PIECE_WORDS // coordinates)
     for row in range(0, clusters, rows):
         lanes = range(row, min(row + rows, clusters))
         drawing = [(operation, [stream_of(lane) for lane in lanes]) for operation, stream_of in claimed]
         for column in range(0, coordinates, _PIECE_WORDS):
             place = np.s_[row : row + rows, column : column + _PIECE_WORDS]
-            piece = share[place]
-            piece[:] = words[place]
+            so_far, piece = words[place], share[place]
             for operation, streams in drawing:
-                operation(piece, _next_words(streams, piece.shape[1], scratch), out=piece)
+                operation(so_far, _next_words(streams, piece.shape[1], scratch), out=piece)
+                so_far = piece
     return torch.from_numpy(share)
 
 

@@ -1,4 +1,8 @@
-"""Encrypted sums end to end: ours against CrypTen as it comes, and against moving the same bytes over loopback."""
+"""Encrypted sums end to end: ours against CrypTen as it comes, and against moving the same bytes over loopback.
+
+The bytes are moved in two ways: in one go through one connection, between two threads, which is the least that the
+kernel can take for so many bytes; and as the messages that they are, between as many processes as the sum has parties.
+"""
 
 import socket
 import threading
@@ -6,6 +10,7 @@ import threading
 import torch
 
 from bench.peers import Comparison, interleave
+from bench.peers._movers import Movers
 from protocols.memory import keep_freed_memory
 from protocols.party_pool import PartyPool
 from protocols.randomness import public_stream
@@ -20,15 +25,16 @@ def compare_sums(*, members: int = 5, coordinates: int = 1_000_000, turns: int =
     """Return the comparisons of one encrypted sum, from words in this process to the opened sum in this process.
 
     Every turn runs both on the same words through one pool of party processes; `ratio` is peer / ours.
-    Raises: AssertionError where the opened sums differ.
+    Raises: AssertionError where the opened sums differ, or other bytes are moved than a sum sends.
     """
     keep_freed_memory()
     words = torch.from_numpy(public_stream(0, "peers", "sums").integers(-(2**40), 2**40, (1, members, coordinates)))
     ours, stock = secure_sums.resolve("additive"), secure_sums.resolve("additive_stock")
-    with PartyPool(members) as pool:
+    with PartyPool(members) as pool, Movers(members, coordinates) as movers:
         opened = pool.open_sums(ours, words)
         assert torch.equal(opened.sums, words.sum(dim=1)), "additive opened other sums"
         assert torch.equal(pool.open_sums(stock, words).sums, opened.sums), "additive_stock opened other sums"
+        assert movers.move() == opened.traffic, "other messages are moved than a sum sends"
         wire_bytes = opened.traffic.wire_bytes
         name = f"additive ({members} parties, d = {coordinates:,})"
         return [
@@ -41,9 +47,16 @@ def compare_sums(*, members: int = 5, coordinates: int = 1_000_000, turns: int =
             ),
             interleave(
                 name,
-                f"moving {wire_bytes:,} bytes",
+                f"moving {wire_bytes:,} bytes through one connection",
                 lambda: pool.open_sums(ours, words),
                 lambda: move_bytes(wire_bytes),
+                turns=turns,
+            ),
+            interleave(
+                name,
+                f"moving them as its messages, between {members} processes",
+                lambda: pool.open_sums(ours, words),
+                movers.move,
                 turns=turns,
             ),
         ]

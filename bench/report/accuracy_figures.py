@@ -17,6 +17,8 @@ from bench.report.canvas import (
     say_nothing_finished,
     where,
 )
+from bench.report.design_figure import design_map
+from bench.report.designs import is_choice
 from bench.report.heat import colour_scale, heat_notes, heat_panel
 from bench.report.rule_figure import is_long, rule_map
 from bench.report.sheets import Plan, curve_plan, heat_plan
@@ -28,7 +30,12 @@ __all__ = ["heat_map", "learning_curves"]
 
 
 def heat_map(found: Study, theme: Theme) -> Figure:
-    """Accuracy: attack down, clustering across, one panel for each privacy mode; of many attacks, rules across."""
+    """Accuracy: attack down, clustering across, one panel for each privacy mode.
+
+    Of many attacks, rules are across; of designs at several fault rates, designs are down.
+    """
+    if is_choice(found):
+        return design_map(found, theme)
     if is_long(found):
         return rule_map(found, theme)
     plan = heat_plan(found)

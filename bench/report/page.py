@@ -13,6 +13,8 @@ from jinja2 import Environment, StrictUndefined
 
 from bench.report import tables
 from bench.report.defences import NOTE, defences
+from bench.report.design_tables import choices, overview
+from bench.report.designs import trials_of
 from bench.report.effects import effects
 from bench.report.figures import draw
 from bench.report.study import Study, study
@@ -70,7 +72,7 @@ def write_report(
     found = study(results, rounds)
     folder = out / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    attacked = effects(found)
+    attacked, designs = effects(found), trials_of(found)
     files = [experiments] if isinstance(experiments, str) else list(experiments)
     page = _template().render(
         title=" + ".join(_said(files, "title", "name")) or "Results",
@@ -78,6 +80,8 @@ def write_report(
         settings=settings_line(found),
         alarms=alarms(found),
         contradictions=contradictions(found),
+        choices=choices(designs),
+        designs=overview(designs),
         verdicts=verdicts(found),
         policies=policies(found),
         headline=headline(found, attacked),

@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.tolerance.question import Question
 from protocols.check import CloisterError
-from protocols.secure_sum import SecureSum, secure_sums
+from protocols.playable import Playable, cluster_protocols
 from protocols.tolerance.analysis import failure
 from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.design import Window, distinct_sizes, largest_faulty, window
@@ -61,15 +61,15 @@ class Designs:
         }
 
 
-def protocol_of(conditions: Conditions) -> SecureSum:
+def protocol_of(conditions: Conditions) -> Playable:
     """Return the registered protocol in the mode and with the threshold of the conditions, as far as it has them."""
-    entry = secure_sums.entry(conditions.protocol)
+    entry = cluster_protocols.entry(conditions.protocol)
     wanted = {"mode": conditions.mode, "threshold": conditions.threshold or ""}
     config = {name: value for name, value in wanted.items() if name in entry.defaults}
-    return secure_sums.make(secure_sums.resolve({"name": conditions.protocol, **config}))
+    return cluster_protocols.make(cluster_protocols.resolve({"name": conditions.protocol, **config}))
 
 
-def price(protocol: SecureSum, n: int, groups: Groups, coordinates: int) -> tuple[float, int]:
+def price(protocol: Playable, n: int, groups: Groups, coordinates: int) -> tuple[float, int]:
     """Return the bytes on the wire per process, and the rounds, of one sum in all clusters: the protocol's formula.
 
     Raises: CloisterError where a cluster cannot run the protocol.
@@ -84,7 +84,7 @@ def price(protocol: SecureSum, n: int, groups: Groups, coordinates: int) -> tupl
     )
 
 
-def options(question: Question, protocols: Mapping[str, tuple[SecureSum, Conditions]]) -> list[Option]:
+def options(question: Question, protocols: Mapping[str, tuple[Playable, Conditions]]) -> list[Option]:
     """Return the designs of these protocols at some sizes up to 200, under uniform faults."""
     found: list[Option] = []
     faults = question.faults
@@ -123,16 +123,28 @@ def pareto(found: Sequence[Option]) -> list[Option]:
     return front
 
 
+def _as_asked(conditions: Conditions, own: Conditions) -> Conditions | None:
+    """Return the conditions of another protocol as `own` are asked about: hidden sums, inputs checked by other means.
+
+    A robust statistic checks its inputs itself, and has no other way; None where it is not what was asked for.
+    """
+    if cluster_protocols.is_robust(conditions.protocol):
+        return conditions if own.revealed else None
+    checked = own.checked_inputs and not cluster_protocols.is_robust(own.protocol)
+    return replace(conditions, checked_inputs=checked, revealed=own.revealed)
+
+
 def designs(question: Question, groups: Groups) -> Designs:
     """Return what there is to choose from at the target (1e-6 unless asked), for uniform faults."""
     target = question.target or _DEFAULT_TARGET
     own = question.conditions
     label = f"{own.protocol} {own.mode}"
     protocols = {label: (protocol_of(own), own)}
-    for name in secure_sums.entries():
-        protocol = secure_sums.make(secure_sums.resolve(name))
-        conditions = replace(protocol.conditions, checked_inputs=own.checked_inputs, revealed=own.revealed)
-        protocols.setdefault(f"{name} {conditions.mode}", (protocol, conditions))
+    for name in cluster_protocols.entries():
+        protocol = cluster_protocols.make(cluster_protocols.resolve(name))
+        conditions = _as_asked(protocol.conditions, own)
+        if conditions is not None:
+            protocols.setdefault(f"{name} {conditions.mode}", (protocol, conditions))
     found = options(question, protocols)
     meeting = sorted(
         (option for option in found if option.fail <= target), key=lambda option: option.wire_bytes_per_process

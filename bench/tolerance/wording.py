@@ -4,6 +4,7 @@ import numpy as np
 from rich.table import Table
 
 from bench.tolerance.answer import Answer
+from protocols.tolerance._predicates import any_colluding
 from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.parts import Groups, clusters_of
 
@@ -107,6 +108,10 @@ def _why_private(answer: Answer) -> str:
     conditions, size = answer.question.conditions, answer.groups[0][0]
     if conditions.protocol == "plaintext":
         return "every update is sent in the clear"
+    if conditions.scheme.private is any_colluding:
+        return f"one colluding member of a cluster of {size}, who departs from the protocol, opens any update of it"
+    if bool(conditions.exposed(size, np.array([0]), np.array([0]))[0]):
+        return "what a cluster opens may be the update of one member alone"
     if conditions.scheme.threshold is not None:
         crashed = answer.question.faults.crashed
         worst, calm = (_least_exposed(conditions, size, most) for most in (crashed, 0))
@@ -126,8 +131,18 @@ def _why_correct(answer: Answer) -> str:
     m, most = clusters_of(answer.groups), answer.tolerate
     if most < 0:
         return f"{answer.question.aggregator} is not defined for {m} clusters"
-    inputs = "broken" if answer.question.conditions.checked_inputs else "with a Byzantine member"
-    return f"{answer.question.aggregator} withstands {most} of {m} clusters {inputs} or lost"
+    return f"{answer.question.aggregator} withstands {most} of {m} clusters {_tainted_words(answer)}"
+
+
+def _tainted_words(answer: Answer) -> str:
+    conditions, size = answer.question.conditions, answer.groups[0][0]
+    count = np.arange(size + 1)
+    bad = np.flatnonzero(conditions.tainted(size, count, np.zeros_like(count)))
+    if not len(bad):
+        return "lost"
+    if bad[0] == 1:
+        return "with a Byzantine member or lost"
+    return f"with {int(bad[0])} or more Byzantine members of {size}, or lost"
 
 
 def _why_live(answer: Answer) -> str:

@@ -1,7 +1,7 @@
 """The adversary's best against this protocol, these clusters and this outer rule."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,13 +10,10 @@ from numpy.typing import NDArray
 
 from protocols.placements import PlacementView, placements
 from protocols.placements._counting import mask_of, most_broken
+from protocols.placements._sides import Side, rules_of
 from protocols.randomness import public_stream
-from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.worst import worst_case
 from protocols.types import Clustering
-
-Side = Literal["private", "correct", "live"]
-Broken = Callable[[int], NDArray[np.bool_]]
 
 
 @placements.register(
@@ -51,7 +48,7 @@ class Worst:
         order = rng.permutation(len(clustering.sizes))  # so that it is not always the same clusters
         sizes = np.array(clustering.sizes)
         counts = np.empty_like(sizes)
-        counts[order] = most_broken(sizes[order].tolist(), _rules(view.conditions)[side], view.f)
+        counts[order] = most_broken(sizes[order].tolist(), rules_of(view.conditions)[side], view.f)
         return mask_of(clustering, counts.tolist(), rng)
 
 
@@ -61,13 +58,3 @@ def _cheapest_side(clustering: Clustering, view: PlacementView) -> Side:
     costs: Mapping[Side, int] = {"private": worst.private, "live": worst.live, "correct": worst.correct}
     open_sides: list[Side] = [side for side, cost in costs.items() if 0 <= cost < view.f]
     return min(open_sides, key=costs.__getitem__) if open_sides else "correct"
-
-
-def _rules(conditions: Conditions) -> Mapping[Side, Broken]:
-    """Return for each side which numbers of Byzantine members break a cluster of a size."""
-    none = np.array(0)
-    return {
-        "private": lambda size: conditions.exposed(size, np.arange(size + 1), none),
-        "correct": lambda size: conditions.failed(size, np.arange(size + 1), none),
-        "live": lambda size: conditions.lost(size, np.arange(size + 1), none),
-    }

@@ -8,16 +8,24 @@ t members, t < c / 2, pool what they see and learn nothing but what the statisti
 that departs from the protocol can change the result, and make it any one member's update, unseen: where members may
 do so, nothing is private or correct (`conditions_under`). One crash stops the cluster.
 
-Why an honest majority, and no dealer: products of shared values need correlated randomness. A committee of dealers
-whose random numbers add up hides each number as long as one dealer is honest, but the *product* of two such sums has
-terms that no single dealer knows, so such a committee would itself have to compute securely. Here the members are
-the committee: any t members lack a part of each mask (`_access`), and products of parts need no message. The offline
-phase is an agreement on keys; for `clip`, `krum`, `nnm` and `norm_check` also random numbers that the first t + 1
-members deal, each in words and in bits. With t >= c / 2 products would need oblivious transfer, or encryption that can
-be computed on, in an offline phase for each of them.
+How large t is: by default, threshold = "most", the largest below c / 2 for which the parts of a mask are not more
+than 500: c/2 up to 11 members, 4 of 12, 3 of 13 to 15, 2 of 16 to 32. So larger clusters run, against fewer
+colluding members, which their conditions and verdicts say in numbers; a threshold that is asked for is refused
+rather than lowered.
 
-Memory: statistics of single coordinates run in waves of them and need 32 MiB a live layer, however many there are;
-those of whole updates keep a party's parts of all members' words and of as many planes, O(parts x members x d) words.
+Who provides the correlated randomness: the members, and nobody whom they have to trust. There is no dealer of
+products, no first party and no committee beside them. Products of shared values need correlated randomness, because
+a committee of dealers whose random numbers add up hides each number as long as one dealer is honest, but the
+*product* of two such sums has terms that no single dealer knows. Here the members are the committee: any t members
+lack a part of each mask (`_access`), whose keys they agree on among themselves (`_pads`), and products of parts
+need no message. Statistics on whole updates also use random numbers in words and in bits (`_conversions`), which
+the first t + 1 members deal; of these sums are all that is used, and one of the dealers is honest. That is the
+price of an honest majority, and what it buys: oblivious transfer, or encryption that can be computed on, would be
+needed for each product with t >= c / 2, where two sets of c - t members may share nobody, and is not offered.
+
+Memory: all statistics run in waves of coordinates (`_waves`), 32 MiB a live layer, however many coordinates there
+are. Those of whole updates also keep a party's parts of all members' inputs, O(parts x members x d) words, as they
+look at them twice. Waves change no word; each repeats the rounds of what it does.
 """
 
 from typing import Protocol

@@ -7,16 +7,34 @@ The party with the lowest number that holds both parts of a product computes it.
 are only sums of those that it cannot tell apart: of all sets that have the same members below p.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from math import comb
 
 from protocols.check import CloisterError
+from protocols.tolerance.expressions import parse_threshold
 
-__all__ = ["Access"]
+__all__ = ["MOST", "Access", "threshold_of"]
 
+MOST = "most"
+"""The threshold of who asks for none: the largest that a cluster of its size can run."""
 _MOST_SETS = 500
+
+
+def threshold_of(expression: str) -> Callable[[int], int]:
+    """Return the threshold as a function of the cluster's size c, of "most" or of what `parse_threshold` understands.
+
+    "most" is the largest threshold below c / 2 whose masks need no more than 500 parts: c/2 up to 11 members, 4 of 12,
+    3 of 13 to 15, 2 of 16 to 32. A threshold that is asked for by name is never lowered, but refused.
+    """
+    return _most if expression.strip() == MOST else parse_threshold(expression)
+
+
+def _most(c: int) -> int:
+    fitting = (t for t in range((c - 1) // 2, 0, -1) if comb(c, t) <= _MOST_SETS)
+    return next(fitting, 1)  # where none fits, Access refuses 1 as well
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +63,8 @@ class Access:
         if comb(self.parties, self.threshold) > _MOST_SETS:
             raise CloisterError(
                 f"threshold = {self.threshold} of {self.parties} parties needs a part of every mask for each of "
-                f"{comb(self.parties, self.threshold)} sets; allowed: {_MOST_SETS} sets; lower the threshold"
+                f"{comb(self.parties, self.threshold)} sets; allowed: {_MOST_SETS} sets; "
+                + (f"lower the threshold to {_most(self.parties)}" if self.threshold > 1 else "form smaller clusters")
             )
 
     @cached_property

@@ -1,25 +1,22 @@
 """What all statistics on planes of bits share: thresholds, waves that bound memory, publishing, and their cost."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
 from protocols.check import CloisterError
-from protocols.secure_robust._access import Access
+from protocols.secure_robust._access import Access, threshold_of
 from protocols.secure_robust._engine import BITS, Engine
 from protocols.secure_robust._opening import openings_cost, sent_to_all_cost
 from protocols.secure_robust._pads import agree_on_pads, agreement_cost
-from protocols.secure_robust._planes import WORD_BITS, from_planes, to_planes, words_for
+from protocols.secure_robust._planes import from_planes, to_planes, words_for
+from protocols.secure_robust._waves import waves
 from protocols.secure_sum import Board, Party
 from protocols.secure_sum._publish import publish, publishing_cost, read_published
-from protocols.tolerance.expressions import parse_threshold
 from protocols.types import Cost, Traffic
 
 __all__ = ["access_for", "bitwise", "bitwise_cost", "read_words"]
-
-_WAVE_WORDS = 2**22
-"""So many int64 words of a party's parts are live in one layer: 32 MiB."""
 
 
 def access_for(threshold: str, parties: int) -> Access:
@@ -28,7 +25,7 @@ def access_for(threshold: str, parties: int) -> Access:
         raise CloisterError(
             f"a cluster of {parties} members has no honest majority against even one; allowed: 3 members or more"
         )
-    return Access(parties=parties, threshold=parse_threshold(threshold)(parties))
+    return Access(parties=parties, threshold=threshold_of(threshold)(parties))
 
 
 def bitwise(
@@ -49,7 +46,7 @@ def bitwise(
     engine = Engine(party.link, access, pads, BITS)
     clusters, coordinates = words.shape
     opened: list[Tensor] = []
-    for start, stop in _waves(access, clusters, coordinates, live):
+    for start, stop in waves(access, clusters=clusters, coordinates=coordinates, live=live):
         planes = evaluate(engine, to_planes(words[:, start:stop], taken))
         opened.append(from_planes(planes, stop - start))
     publish(party, torch.cat(opened, dim=1), vouching=True)
@@ -66,17 +63,9 @@ def bitwise_cost(
     """Return what `bitwise` sends where each layer opens so many planes a coordinate."""
     counted = tuple(layers)
     mpc = Cost.none()
-    for start, stop in _waves(access, clusters, coordinates, live):
+    for start, stop in waves(access, clusters=clusters, coordinates=coordinates, live=live):
         words = clusters * words_for(stop - start)
         mpc = mpc.then(sent_to_all_cost(parties=access.parties, words=words * taken))
         mpc = mpc.then(openings_cost(access, words, counted))
     upload = publishing_cost(parties=access.parties, clusters=clusters, coordinates=coordinates, vouching=True)
     return Traffic(offline=agreement_cost(access), mpc=mpc, upload=upload)
-
-
-def _waves(access: Access, clusters: int, coordinates: int, live: int) -> Iterator[tuple[int, int]]:
-    """Yield the coordinates [start, stop) that are computed at a time: all at once where memory allows."""
-    parts = 1 + max(len(access.groups(rank)) for rank in range(access.parties))
-    width = WORD_BITS * max(1, _WAVE_WORDS // (parts * clusters * live))
-    for start in range(0, coordinates, width):
-        yield start, min(start + width, coordinates)

@@ -18,9 +18,9 @@ from protocols.secure_robust._circuits import (
     greater_than_public_layers,
     negated,
 )
-from protocols.secure_robust._conversions import Dealt, Draw, deal_numbers_cost, masked, masked_cost
+from protocols.secure_robust._conversions import Dealt, Draw, masked, masked_cost
 from protocols.secure_robust._engine import BITS, WORDS, Engine, Shared
-from protocols.secure_robust._lanes import all_lanes, all_lanes_cost, items_as_lanes
+from protocols.secure_robust._lanes import all_lanes, all_lanes_cost
 from protocols.secure_robust._opening import openings_cost, sent_to_all_cost
 from protocols.secure_robust._pads import agree_on_pads
 from protocols.secure_robust._planes import WORD_BITS, to_planes, words_for
@@ -104,7 +104,7 @@ def public_number(number: int) -> Tensor:
 
 
 def in_range(bits: Engine, values: Shared, dealt: Dealt, limits: Range) -> Shared:
-    """Return whether all of a member's coordinates are in range, one lane a member: (clusters, 1, 1, words).
+    """Return in lane 0 whether all of a member's coordinates are in range: (clusters, members, 1, 1).
 
     `values` are words (clusters, members, coordinates). x is in range exactly if y = x + 2^b has no bit above its
     lowest b + 1. With e = y + number open, the upper bits of y are those of e less those of the number and a borrow.
@@ -124,16 +124,13 @@ def in_range(bits: Engine, values: Shared, dealt: Dealt, limits: Range) -> Share
     equal = all_set(bits, agree).view(clusters, members, 2, words)
     plain, less_one = equal.take(2, [0]), equal.take(2, [1])
     inside = bits.add(plain, bits.products((borrow, bits.add(plain, less_one))))
-    everywhere = all_lanes(bits, inside).view(clusters, members, 1)
-    packed = items_as_lanes(everywhere, 1)
-    return packed.view(clusters, 1, 1, packed.shape[1])
+    return all_lanes(bits, inside)
 
 
-def in_range_cost(access: Access, *, clusters: int, limits: Range) -> tuple[Cost, Cost]:
-    """Return what the check sends offline (its numbers) and online."""
-    shape = (clusters, access.parties, limits.coordinates)
-    packed, width = clusters * access.parties * words_for(limits.coordinates), WORD_BITS - limits.bits - 1
+def in_range_cost(access: Access, shape: tuple[int, int, int], limits: Range) -> Cost:
+    """Return what the check of words (clusters, members, coordinates) sends, its dealt numbers apart."""
+    clusters, members, coordinates = shape
+    packed, width = clusters * members * words_for(coordinates), WORD_BITS - limits.bits - 1
     layers = [*greater_than_public_layers(limits.bits + 1), *(2 * each for each in all_set_layers(width)), 1]
     online = masked_cost(access, shape).then(openings_cost(access, packed, layers))
-    lanes = all_lanes_cost(access, values=clusters * access.parties, coordinates=limits.coordinates)
-    return deal_numbers_cost(access, shape), online.then(lanes)
+    return online.then(all_lanes_cost(access, values=clusters * members, coordinates=coordinates))

@@ -14,6 +14,7 @@ Turbospeedz (masked wires, one opening a product); Araki et al. 2016, CCS (the s
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import reduce
 from itertools import count
@@ -62,6 +63,10 @@ class Shared:
         """Return the values at these places of an axis (0: the clusters)."""
         return Shared(parts=self.parts.index_select(axis + 1, torch.tensor(places, dtype=torch.int64)))
 
+    def narrow(self, axis: int, start: int, stop: int) -> "Shared":
+        """Return the values at the places start..stop-1 of an axis, without a copy of them."""
+        return Shared(parts=self.parts.narrow(axis + 1, start, stop - start))
+
     def view(self, *shape: int) -> "Shared":
         """Return the same values in another shape, clusters first."""
         return Shared(parts=self.parts.reshape(self.parts.shape[0], *shape))
@@ -81,8 +86,8 @@ class Engine:
         self.algebra = algebra
         self.dealers = access.threshold + 1
         self.rank = link.rank
+        self.access = access
         self._link = link
-        self._access = access
         self._pads = pads
         self._groups = access.groups(link.rank)
         self._owns = access.owns(link.rank)
@@ -92,7 +97,11 @@ class Engine:
 
     def over(self, algebra: Algebra) -> "Engine":
         """Return the same party's engine of another algebra, which draws from the same pads."""
-        return Engine(self._link, self._access, self._pads, algebra, uses=self._uses)
+        return Engine(self._link, self.access, self._pads, algebra, uses=self._uses)
+
+    def offline(self) -> AbstractContextManager[None]:
+        """Count what is sent inside as offline; nothing in it may depend on an input."""
+        return self._link.meter.offline()
 
     def share_inputs(self, own: Tensor, owners: int | None = None) -> Shared:
         """Return the words (clusters, owners, ...) of the first parties, each of which knows its own (clusters, ...).
@@ -100,14 +109,14 @@ class Engine:
         `owners` is how many parties have such words; all by default. Each masks its words with parts that itself and
         the others of each of its sets draw.
         """
-        owners = self._access.parties if owners is None else owners
-        shape, sets = tuple(own.shape), self._access.sets
+        owners = self.access.parties if owners is None else owners
+        shape, sets = tuple(own.shape), self.access.sets
         parts = torch.zeros(1 + len(self._groups), shape[0], owners, *shape[1:], dtype=torch.int64)
         masked = own
         for owner in range(owners):
             use = next(self._uses)
             if owner == self.rank:  # who is in every set that masks its words
-                drawn = {number: self._pads.of_set(number, use, shape) for number in self._access.held(self.rank)}
+                drawn = {number: self._pads.of_set(number, use, shape) for number in self.access.held(self.rank)}
                 masked = reduce(self.algebra.subtract, drawn.values(), own).contiguous()
             else:
                 needed = (number for group in self._groups for number in group if owner in sets[number])
@@ -221,5 +230,5 @@ class Engine:
             words = self._pads.of_pair(peer, use, tuple(share.shape))
             blind = (self.algebra.add if self.rank < peer else self.algebra.subtract)(blind, words)
         flat = blind.reshape(share.shape[0], -1)
-        opened = open_shares(self._link, self._access.parties, flat, self.algebra.add)
+        opened = open_shares(self._link, self.access.parties, flat, self.algebra.add)
         return opened.view(share.shape)

@@ -4,34 +4,25 @@ A member with a coordinate out of range is far from everybody: its distances get
 reach, whatever they wrapped around to. Of equal distances that to the member with the lower number counts as nearer.
 """
 
-from dataclasses import dataclass
 from itertools import combinations
 
 import torch
 from torch import Tensor
 
 from protocols.secure_robust._access import Access
-from protocols.secure_robust._checked import Range, in_range, in_range_cost
+from protocols.secure_robust._checked import Range
 from protocols.secure_robust._circuits import greater_than_public, greater_than_public_layers, negated
-from protocols.secure_robust._conversions import (
-    Dealt,
-    Draw,
-    deal_numbers,
-    deal_numbers_cost,
-    planes_of,
-    planes_of_cost,
-)
-from protocols.secure_robust._engine import WORDS, Engine, Shared
+from protocols.secure_robust._conversions import Draw, deal_numbers, deal_numbers_cost, planes_of, planes_of_cost
+from protocols.secure_robust._engine import Engine, Shared
 from protocols.secure_robust._lanes import items_as_lanes, lanes_as_items
 from protocols.secure_robust._opening import opening_cost, openings_cost
-from protocols.secure_robust._planes import words_for
+from protocols.secure_robust._planes import WORD_BITS, words_for
 from protocols.secure_robust._ranking import places_of, places_of_layers
+from protocols.secure_robust._scan import scan, scan_cost
 from protocols.types import Cost
 
 __all__ = [
     "DISTANCE_PLANES",
-    "NumbersForDistances",
-    "deal_for_distances",
     "distances_of",
     "first_places",
     "first_places_cost",
@@ -46,41 +37,30 @@ DISTANCE_PLANES = 63
 _BEYOND = 1 << (DISTANCE_PLANES - 1)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class NumbersForDistances:
-    """The random numbers that `neighbours` uses up."""
-
-    coordinates: Dealt
-    pairs: Dealt
-
-
 def range_for(coordinates: int) -> Range:
     """Return the range whose differences have squares that add up below 2^62: a difference has one bit more."""
     return Range.widest(coordinates, spare=2)
 
 
-def deal_for_distances(bits: Engine, draw: Draw, shape: tuple[int, int, int]) -> NumbersForDistances:
-    """Return the numbers for inputs of shape (clusters, members, coordinates)."""
-    clusters, members, _ = shape
-    pairs = members * (members - 1) // 2
-    return NumbersForDistances(
-        coordinates=deal_numbers(bits, draw, shape), pairs=deal_numbers(bits, draw, (clusters, 1, pairs))
-    )
-
-
-def neighbours(bits: Engine, values: Shared, numbers: NumbersForDistances) -> Shared:
+def neighbours(bits: Engine, values: Shared, draw: Draw, limits: Range | None = None) -> Shared:
     """Return the distances to each other member, one lane a member: (clusters, others, planes, words of lanes).
 
-    `values` are words (clusters, members, coordinates).
+    `values` are words (clusters, members, coordinates), `limits` a narrower range than that of `range_for`. What is
+    dealt for it, see `_scan`, is metered as offline.
     """
     clusters, members, coordinates = values.shape
-    inside = in_range(bits, values, numbers.coordinates, range_for(coordinates))
+    limits = limits or range_for(coordinates)
     pairs = list(combinations(range(members), 2))
     low, high = [i for i, _ in pairs], [j for _, j in pairs]
-    words = bits.over(WORDS)
-    apart = words.subtract(values.take(1, low), values.take(1, high))
-    squares = words.products((apart, apart), fold=2).view(clusters, 1, len(pairs))
-    planes = planes_of(bits, squares, numbers.pairs).take(2, range(DISTANCE_PLANES - 1))
+
+    def squared(words: Engine, wave: Shared) -> Shared:
+        apart = words.subtract(wave.take(1, low), wave.take(1, high))
+        return words.products((apart, apart), fold=2)
+
+    inside, squares = scan(bits, values, draw, limits, squared, live=_live_words(members))
+    with bits.offline():
+        hiding = deal_numbers(bits, draw, (clusters, 1, len(pairs)))
+    planes = planes_of(bits, squares.view(clusters, 1, len(pairs)), hiding).take(2, range(DISTANCE_PLANES - 1))
     each = lanes_as_items(inside, members)
     both = bits.products((items_as_lanes(each.take(3, low), 3), items_as_lanes(each.take(3, high), 3)))
     distances = lanes_as_items(bits.join([planes, negated(bits, both)], 2), len(pairs))
@@ -98,12 +78,21 @@ def others_of(members: int) -> list[list[int]]:
     return [[other for other in range(members) if other != member] for member in range(members)]
 
 
-def neighbours_cost(access: Access, *, clusters: int, coordinates: int) -> tuple[Cost, Cost]:
-    """Return what distances send offline and online."""
-    pairs = access.parties * (access.parties - 1) // 2
+def _live_words(members: int) -> int:
+    """Return how many words are live for each 64 coordinates: the differences of all pairs, or all members' planes."""
+    return WORD_BITS * max(members, members * (members - 1) // 2)
+
+
+def neighbours_cost(
+    access: Access, *, clusters: int, coordinates: int, limits: Range | None = None, members: int | None = None
+) -> tuple[Cost, Cost]:
+    """Return what distances send offline and online; by default every party is a member."""
+    members = access.parties if members is None else members
+    limits = limits or range_for(coordinates)
+    pairs = members * (members - 1) // 2
     shape = (clusters, 1, pairs)
-    offline, online = in_range_cost(access, clusters=clusters, limits=range_for(coordinates))
-    online = online.then(opening_cost(parties=access.parties, words=clusters * pairs))
+    live = _live_words(members)
+    offline, online = scan_cost(access, clusters=clusters, limits=limits, sums=pairs, live=live, members=members)
     online = online.then(planes_of_cost(access, shape))
     online = online.then(opening_cost(parties=access.parties, words=clusters * words_for(pairs)))
     return offline.then(deal_numbers_cost(access, shape)), online
@@ -122,10 +111,10 @@ def first_places_cost(access: Access, *, numbers: int, planes: int, words: int) 
     return cost.then(openings_cost(access, words * numbers, greater_than_public_layers((numbers - 1).bit_length())))
 
 
-def distances_of(words: Tensor) -> Tensor:
+def distances_of(words: Tensor, limits: Range | None = None) -> Tensor:
     """Return the same distances in the clear: (clusters, members, others) of words (clusters, members, coordinates)."""
     clusters, members, coordinates = words.shape
-    bound = 1 << range_for(coordinates).bits
+    bound = 1 << (limits or range_for(coordinates)).bits
     inside = ((words >= -bound) & (words < bound)).all(dim=2)
     squares = [(words - words[:, member, None]).square().sum(dim=2) & (_BEYOND - 1) for member in range(members)]
     beyond = ~(inside[:, :, None] & inside[:, None, :])

@@ -3,28 +3,14 @@
 from dataclasses import dataclass
 
 from protocols.secure_robust._access import Access
-from protocols.secure_robust._checked import Range, in_range, in_range_cost
-from protocols.secure_robust._conversions import (
-    Dealt,
-    Draw,
-    deal_numbers,
-    deal_numbers_cost,
-    planes_of,
-    planes_of_cost,
-)
-from protocols.secure_robust._engine import WORDS, Engine, Shared
-from protocols.secure_robust._opening import opening_cost
+from protocols.secure_robust._checked import Range
+from protocols.secure_robust._conversions import Draw, deal_numbers, deal_numbers_cost, planes_of, planes_of_cost
+from protocols.secure_robust._engine import Engine, Shared
+from protocols.secure_robust._planes import WORD_BITS
+from protocols.secure_robust._scan import scan, scan_cost
 from protocols.types import Cost
 
-__all__ = ["Lengths", "NumbersForLengths", "deal_for_lengths", "lengths_cost", "squared_lengths"]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class NumbersForLengths:
-    """The random numbers that `squared_lengths` uses up."""
-
-    coordinates: Dealt
-    squares: Dealt
+__all__ = ["Lengths", "lengths_cost", "live_words", "squared_lengths"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,25 +24,30 @@ class Lengths:
     squares: Shared
 
 
-def deal_for_lengths(bits: Engine, draw: Draw, shape: tuple[int, int, int]) -> NumbersForLengths:
-    """Return the numbers for inputs of shape (clusters, members, coordinates); nothing of the inputs is looked at."""
-    clusters, members, _ = shape
-    return NumbersForLengths(
-        coordinates=deal_numbers(bits, draw, shape), squares=deal_numbers(bits, draw, (clusters, 1, members))
-    )
+def live_words(members: int) -> int:
+    """Return how many words are live for each 64 coordinates: every member's, or as many planes of its bits."""
+    return WORD_BITS * members
 
 
-def squared_lengths(bits: Engine, values: Shared, numbers: NumbersForLengths, limits: Range) -> Lengths:
-    """Return the squared lengths of words (clusters, members, coordinates): one opening for all their squares."""
-    inside = in_range(bits, values, numbers.coordinates, limits)
-    squares = bits.over(WORDS).products((values, values), fold=2)
-    clusters, members = squares.shape
-    return Lengths(in_range=inside, squares=planes_of(bits, squares.view(clusters, 1, members), numbers.squares))
+def squared_lengths(bits: Engine, values: Shared, draw: Draw, limits: Range) -> Lengths:
+    """Return the squared lengths of words (clusters, members, coordinates): one opening a wave for all their squares.
+
+    What is dealt for it, see `_scan`, is metered as offline.
+    """
+    clusters, members, _ = values.shape
+    inside, squares = scan(bits, values, draw, limits, _squares, live=live_words(members))
+    with bits.offline():
+        hiding = deal_numbers(bits, draw, (clusters, 1, members))
+    return Lengths(in_range=inside, squares=planes_of(bits, squares.view(clusters, 1, members), hiding))
+
+
+def _squares(words: Engine, wave: Shared) -> Shared:
+    return words.products((wave, wave), fold=2)
 
 
 def lengths_cost(access: Access, *, clusters: int, limits: Range) -> tuple[Cost, Cost]:
     """Return what squared lengths send offline and online."""
-    members = (clusters, 1, access.parties)
-    offline, online = in_range_cost(access, clusters=clusters, limits=limits)
-    online = online.then(opening_cost(parties=access.parties, words=clusters * access.parties))
+    parties = access.parties
+    members = (clusters, 1, parties)
+    offline, online = scan_cost(access, clusters=clusters, limits=limits, sums=parties, live=live_words(parties))
     return offline.then(deal_numbers_cost(access, members)), online.then(planes_of_cost(access, members))

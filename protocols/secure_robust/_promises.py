@@ -6,13 +6,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.secure_robust._access import Access
+from protocols.secure_robust._access import Access, threshold_of
 from protocols.tolerance._predicates import any_absent, any_byzantine, any_colluding, any_crashed, shared
 from protocols.tolerance.conditions import Conditions, Scheme
 from protocols.tolerance.parts import Mask
 from protocols.tolerance.schemes import Private
 
-__all__ = ["OpensSelected", "deviating", "inputs_conditions"]
+__all__ = ["OpensSelected", "OpensSeveral", "deviating", "inputs_conditions"]
 
 Counts = NDArray[np.int64]
 
@@ -41,6 +41,16 @@ class OpensSelected:
         return shared(a, c, t, revealed) | ((a + 1 >= self.selected) & (a < c) & revealed)
 
 
+@dataclass(frozen=True, kw_only=True)
+class OpensSeveral:
+    """What is opened are `opened` sums that depend on all inputs: as many unknown inputs may follow from them."""
+
+    opened: int
+
+    def __call__(self, a: Counts, c: int, t: int, revealed: bool) -> Mask:
+        return shared(a, c, t, revealed) | ((a + self.opened >= c) & (a < c) & revealed)
+
+
 def check_access(c: int, t: int) -> None:
     """Raise CloisterError where a cluster of c members cannot share with threshold t."""
     Access(parties=c, threshold=t)
@@ -61,6 +71,7 @@ def inputs_conditions(name: str, threshold: str, statistic: _Breaking, *, privat
         stopped=any_crashed,
         threshold=threshold,
         smallest_threshold=1,
+        threshold_of=threshold_of,
         check_threshold=check_access,
         source="protocols/secure_robust: Byzantine members choose their inputs and follow the protocol",
     )

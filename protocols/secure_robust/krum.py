@@ -9,7 +9,7 @@ from protocols import check
 from protocols.check import CloisterError
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
-from protocols.secure_robust._access import Access
+from protocols.secure_robust._access import MOST, Access
 from protocols.secure_robust._batch import access_for, read_words
 from protocols.secure_robust._checked import draw_of, engines_of, share_words_cost
 from protocols.secure_robust._circuits import total, total_layers
@@ -18,7 +18,6 @@ from protocols.secure_robust._engine import Engine, Shared
 from protocols.secure_robust._lanes import items_as_lanes, lanes_as_items
 from protocols.secure_robust._neighbours import (
     DISTANCE_PLANES,
-    deal_for_distances,
     distances_of,
     first_places,
     first_places_cost,
@@ -26,10 +25,11 @@ from protocols.secure_robust._neighbours import (
     neighbours_cost,
     range_for,
 )
-from protocols.secure_robust._opening import opening_cost, openings_cost
+from protocols.secure_robust._opening import openings_cost
 from protocols.secure_robust._pads import agreement_cost
 from protocols.secure_robust._planes import words_for
 from protocols.secure_robust._promises import OpensSelected, inputs_conditions
+from protocols.secure_robust._weighted import open_sum, open_sum_cost
 from protocols.secure_sum import Board, Opened, Party
 from protocols.secure_sum._publish import publish, publishing_cost
 from protocols.tolerance.conditions import Conditions
@@ -45,7 +45,7 @@ _LOW = 2**32 - 1
 @dataclass(frozen=True, kw_only=True)
 class Krum:
     """The sum of the `selected` updates with the smallest scores: of c members, a member's score is the sum of its
-    c - tolerate - 2 smallest squared distances to others.
+    c - tolerate - 2 smallest squared distances to others. One selected update is Krum, several are Multi-Krum.
 
     Distances are exact: every coordinate is shown to be so small that no square wraps around, and a member that has a
     larger one is beyond all others. With 16 bits of fraction, coordinates may be up to 128 where there are 10^4, up to
@@ -65,7 +65,7 @@ class Krum:
     tolerate: int = 1
     selected: int = 1
     fraction_bits: int = 16
-    threshold: str = "c/2"
+    threshold: str = MOST
 
     def __post_init__(self) -> None:
         check.integer_at_least(0, tolerate=self.tolerate)
@@ -102,19 +102,16 @@ class Krum:
     def contribute(self, party: Party, words: Tensor) -> None:
         """See RobustStatistic.contribute."""
         access = access_for(self.threshold, party.parties)
-        clusters, coordinates = words.shape
-        members = party.parties
+        clusters, members = len(words), party.parties
         bits, engine = engines_of(party, access)
         draw = draw_of(party)
-        with party.link.meter.offline():
-            numbers = deal_for_distances(bits, draw, (clusters, members, coordinates))
+        with bits.offline():
             coins = deal_bits(bits, draw, (clusters, 1, members))
         values = engine.share_inputs(words)
-        scores = _scores(bits, neighbours(bits, values, numbers), self._nearest(members))
+        scores = _scores(bits, neighbours(bits, values, draw), self._nearest(members))
         best = items_as_lanes(first_places(bits, scores, self.selected), 1)
         chosen = as_words(bits, best.view(clusters, 1, *best.shape[1:]), coins, members)
-        sums = engine.reveal_products((chosen.view(clusters, members, 1), values), fold=1)
-        publish(party, sums, vouching=True)
+        publish(party, open_sum(bits, chosen.view(clusters, members), values), vouching=True)
 
     def collect(self, board: Board) -> Opened:
         """See RobustStatistic.collect."""
@@ -146,7 +143,8 @@ class Krum:
         mpc = mpc.then(_scores_cost(access, clusters, nearest))
         planes = _score_planes(nearest)
         mpc = mpc.then(first_places_cost(access, numbers=parties, planes=planes, words=clusters))
-        mpc = mpc.then(as_words_cost(access, shape)).then(opening_cost(parties=parties, words=clusters * coordinates))
+        mpc = mpc.then(as_words_cost(access, shape))
+        mpc = mpc.then(open_sum_cost(access, clusters=clusters, coordinates=coordinates))
         upload = publishing_cost(parties=parties, clusters=clusters, coordinates=coordinates, vouching=True)
         offline = agreement_cost(access).then(offline).then(deal_bits_cost(access, shape))
         return Traffic(offline=offline, mpc=mpc, upload=upload)

@@ -8,6 +8,7 @@ from protocols import check
 from protocols.aggregators import majority_breakdown
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
+from protocols.secure_robust._access import MOST
 from protocols.secure_robust._batch import access_for, read_words
 from protocols.secure_robust._middle import middle_cost, middle_sums, open_middle_sums
 from protocols.secure_robust._promises import inputs_conditions
@@ -37,7 +38,7 @@ class Median:
 
     bits: int = 64
     fraction_bits: int = 16
-    threshold: str = "c/2"
+    threshold: str = MOST
 
     def __post_init__(self) -> None:
         _ = self.ring, self.conditions  # refuse what does not fit

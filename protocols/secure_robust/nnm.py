@@ -1,5 +1,6 @@
 """Nearest-neighbour mixing, then the mean of the middle values of every coordinate."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -9,9 +10,11 @@ from protocols import check
 from protocols.check import CloisterError
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
+from protocols.secure_robust._access import MOST, Access
 from protocols.secure_robust._batch import access_for, read_words
 from protocols.secure_robust._checked import draw_of, engines_of, share_words_cost
 from protocols.secure_robust._conversions import (
+    Draw,
     as_words,
     as_words_cost,
     deal_bits,
@@ -21,11 +24,10 @@ from protocols.secure_robust._conversions import (
     planes_of,
     planes_of_cost,
 )
-from protocols.secure_robust._engine import Engine, Shared
+from protocols.secure_robust._engine import WORDS, Engine, Shared
 from protocols.secure_robust._middle import middle_layers, middle_of, middle_sums
 from protocols.secure_robust._neighbours import (
     DISTANCE_PLANES,
-    deal_for_distances,
     distances_of,
     first_places,
     first_places_cost,
@@ -38,6 +40,7 @@ from protocols.secure_robust._opening import opening_cost, openings_cost
 from protocols.secure_robust._pads import agreement_cost
 from protocols.secure_robust._planes import WORD_BITS, from_planes, words_for
 from protocols.secure_robust._promises import inputs_conditions
+from protocols.secure_robust._waves import waves
 from protocols.secure_sum import Board, Opened, Party
 from protocols.secure_sum._publish import publish, publishing_cost
 from protocols.tolerance.conditions import Conditions
@@ -67,7 +70,7 @@ class Nnm:
 
     tolerate: int = 1
     fraction_bits: int = 16
-    threshold: str = "c/2"
+    threshold: str = MOST
 
     def __post_init__(self) -> None:
         check.integer_at_least(1, tolerate=self.tolerate)
@@ -103,19 +106,28 @@ class Nnm:
         """See RobustStatistic.contribute."""
         access, members = access_for(self.threshold, party.parties), party.parties
         clusters, coordinates = words.shape
-        shape = (clusters, members, coordinates)
         bits, engine = engines_of(party, access)
         draw = draw_of(party)
-        with party.link.meter.offline():
-            numbers = deal_for_distances(bits, draw, shape)
+        with bits.offline():
             coins = deal_bits(bits, draw, (clusters, members - 1, members))
-            mixed_numbers = deal_numbers(bits, draw, shape)
         values = engine.share_inputs(words)
-        near = first_places(bits, neighbours(bits, values, numbers), self._nearest(members))
+        near = first_places(bits, neighbours(bits, values, draw), self._nearest(members))
         weights = _matrix(engine, as_words(bits, near, coins, members))
-        mixed = engine.products((weights, values.view(clusters, 1, members, coordinates)), fold=2)
-        sums = middle_of(bits, planes_of(bits, mixed, mixed_numbers), trim=self.tolerate)
-        publish(party, from_planes(sums, coordinates), vouching=True)
+        sums = [
+            self._mixed(bits, draw, weights, values.narrow(2, start, stop))
+            for start, stop in _waves(access, clusters, coordinates)
+        ]
+        publish(party, torch.cat(sums, dim=1), vouching=True)
+
+    def _mixed(self, bits: Engine, draw: Draw, weights: Shared, wave: Shared) -> Tensor:
+        """Return what is opened of a wave of coordinates: the middle of the mixed updates."""
+        clusters, members, coordinates = wave.shape
+        with bits.offline():
+            hiding = deal_numbers(bits, draw, (clusters, members, coordinates))
+        words = bits.over(WORDS)
+        mixed = words.products((weights, wave.view(clusters, 1, members, coordinates)), fold=2)
+        sums = middle_of(bits, planes_of(bits, mixed, hiding), trim=self.tolerate)
+        return from_planes(sums, coordinates)
 
     def collect(self, board: Board) -> Opened:
         """See RobustStatistic.collect."""
@@ -137,23 +149,31 @@ class Nnm:
     def cost(self, *, parties: int, clusters: int, coordinates: int) -> Traffic:
         """That of distances; then one opening for all mixed updates, and the trimmed mean of them, taken apart."""
         access = access_for(self.threshold, parties)
-        shape, coins = (clusters, parties, coordinates), (clusters, parties - 1, parties)
+        coins = (clusters, parties - 1, parties)
         offline, online = neighbours_cost(access, clusters=clusters, coordinates=coordinates)
-        offline = offline.then(deal_bits_cost(access, coins)).then(deal_numbers_cost(access, shape))
+        offline = offline.then(deal_bits_cost(access, coins))
         lanes = clusters * words_for(parties)
         mpc = share_words_cost(access, clusters=clusters, coordinates=coordinates).then(online)
         mpc = mpc.then(first_places_cost(access, numbers=parties - 1, planes=DISTANCE_PLANES, words=lanes))
         mpc = mpc.then(as_words_cost(access, coins))
-        mpc = mpc.then(opening_cost(parties=parties, words=clusters * parties * coordinates))
-        mpc = mpc.then(planes_of_cost(access, shape))
-        layers = middle_layers(parties, WORD_BITS, self.tolerate)
-        mpc = mpc.then(openings_cost(access, clusters * words_for(coordinates), layers))
+        layers = tuple(middle_layers(parties, WORD_BITS, self.tolerate))
+        for start, stop in _waves(access, clusters, coordinates):
+            shape = (clusters, parties, stop - start)
+            offline = offline.then(deal_numbers_cost(access, shape))
+            mpc = mpc.then(opening_cost(parties=parties, words=clusters * parties * (stop - start)))
+            mpc = mpc.then(planes_of_cost(access, shape))
+            mpc = mpc.then(openings_cost(access, clusters * words_for(stop - start), layers))
         upload = publishing_cost(parties=parties, clusters=clusters, coordinates=coordinates, vouching=True)
         return Traffic(offline=agreement_cost(access).then(offline), mpc=mpc, upload=upload)
 
     def _nearest(self, members: int) -> int:
         """Return how many others each update is mixed with."""
         return members - self.tolerate - 1
+
+
+def _waves(access: Access, clusters: int, coordinates: int) -> Iterator[tuple[int, int]]:
+    """Yield the waves: of each 64 coordinates, the words of all pairs of members are live."""
+    return waves(access, clusters=clusters, coordinates=coordinates, live=WORD_BITS * access.parties**2)
 
 
 def _matrix(engine: Engine, near: Shared) -> Shared:

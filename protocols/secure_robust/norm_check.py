@@ -8,15 +8,17 @@ from torch import Tensor
 
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
+from protocols.secure_robust._access import MOST
 from protocols.secure_robust._batch import access_for
 from protocols.secure_robust._checked import Range, check_norm, draw_of, engines_of, public_number, share_words_cost
 from protocols.secure_robust._circuits import greater_than_public, greater_than_public_layers, negated
-from protocols.secure_robust._norms import deal_for_lengths, lengths_cost, squared_lengths
-from protocols.secure_robust._opening import opening_cost, openings_cost
+from protocols.secure_robust._norms import lengths_cost, squared_lengths
+from protocols.secure_robust._opening import openings_cost
 from protocols.secure_robust._pads import agreement_cost
 from protocols.secure_robust._planes import WORD_BITS, from_planes, words_for
 from protocols.secure_robust._promises import inputs_conditions
 from protocols.secure_robust._results import collect_kept, kept_cost, publish_kept
+from protocols.secure_robust._weighted import open_sum, open_sum_cost
 from protocols.secure_sum import Board, Opened, Party
 from protocols.tolerance._predicates import opens_one
 from protocols.tolerance.conditions import Conditions
@@ -46,7 +48,7 @@ class NormCheck:
 
     norm: float = 10.0
     fraction_bits: int = 16
-    threshold: str = "c/2"
+    threshold: str = MOST
 
     def __post_init__(self) -> None:
         check_norm(self.norm, self.fraction_bits)
@@ -82,16 +84,12 @@ class NormCheck:
         """See RobustStatistic.contribute."""
         access, limits = access_for(self.threshold, party.parties), self._limits(words.shape[1])
         bits, engine = engines_of(party, access)
-        clusters, coordinates = words.shape
-        with party.link.meter.offline():
-            numbers = deal_for_lengths(bits, draw_of(party), (clusters, party.parties, coordinates))
         values = engine.share_inputs(words)
-        lengths = squared_lengths(bits, values, numbers, limits)
-        too_long = greater_than_public(bits, lengths.squares, public_number(self.longest(coordinates) ** 2))
+        lengths = squared_lengths(bits, values, draw_of(party), limits)
+        too_long = greater_than_public(bits, lengths.squares, public_number(self.longest(words.shape[1]) ** 2))
         passes = bits.reveal_products((lengths.in_range, negated(bits, too_long)))
         kept = from_planes(passes, party.parties)[:, 0] & 1
-        sums = engine.reveal(engine.sum(engine.scale(values, kept[:, :, None]), 1))
-        publish_kept(party, sums, kept)
+        publish_kept(party, open_sum(bits, engine.public(kept), values), kept)
 
     def collect(self, board: Board) -> Opened:
         """See RobustStatistic.collect."""
@@ -119,7 +117,7 @@ class NormCheck:
         lanes = clusters * words_for(parties)
         mpc = share_words_cost(access, clusters=clusters, coordinates=coordinates).then(online)
         mpc = mpc.then(openings_cost(access, lanes, [*greater_than_public_layers(WORD_BITS), 1]))
-        mpc = mpc.then(opening_cost(parties=parties, words=clusters * coordinates))
+        mpc = mpc.then(open_sum_cost(access, clusters=clusters, coordinates=coordinates))
         upload = kept_cost(access, clusters=clusters, coordinates=coordinates)
         return Traffic(offline=agreement_cost(access).then(offline), mpc=mpc, upload=upload)
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from protocols import check
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
+from protocols.secure_robust._access import MOST
 from protocols.secure_robust._batch import access_for, bitwise, bitwise_cost, read_words
 from protocols.secure_robust._circuits import count, count_layers, greater, greater_layers
 from protocols.secure_robust._engine import Engine
@@ -39,7 +40,7 @@ class SignMajority:
 
     bits: int = 64
     fraction_bits: int = 16
-    threshold: str = "c/2"
+    threshold: str = MOST
 
     def __post_init__(self) -> None:
         _ = self.ring, self.conditions  # refuse what does not fit

@@ -224,6 +224,16 @@ class Dealing:
         """Step 6: open the sum that the last commitment binds."""
         say(self._party.link, self._sum)
 
+    @property
+    def dealers(self) -> tuple[int, ...]:
+        """The set U of dealers whose secrets are in the sum."""
+        return tuple(self._dealers)
+
+    @property
+    def opened(self) -> Tensor:
+        """This member's sum (clusters, sum_width), as it has opened it."""
+        return self._sum
+
     def _make_basis(self, words: Tensor) -> Tensor:
         plan, field = self._plan, self._plan.sharing.field
         secrets, use = self._party.keys.secrets, self._party.use
@@ -257,8 +267,8 @@ class Dealing:
         return hash_rows(self._sum)
 
 
-def play(plan: Plan, party: Party, words: Tensor) -> None:
-    """Play one member through all steps. Raises: NetworkError when the board is lost or gives up."""
+def play(plan: Plan, party: Party, words: Tensor) -> Dealing:
+    """Play one member through all steps; return its part. Raises: NetworkError when the board is lost or gives up."""
     dealing = Dealing(plan, party, words)
     dealing.deal()
     dealing.complain()
@@ -272,7 +282,7 @@ def play(plan: Plan, party: Party, words: Tensor) -> None:
         disputed = dealing.next_set() or accused
         if not disputed:
             dealing.open()
-            return
+            return dealing
     raise OutOfStepError("the board asks for more attempts than there can be faulty dealers")
 
 

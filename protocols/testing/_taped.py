@@ -26,15 +26,16 @@ from protocols.in_process import InProcessParties
 from protocols.keyring import Keyring
 from protocols.network import BOARD, Link
 from protocols.parties import OpenedSums, run_board, run_member
+from protocols.playable import playable
 from protocols.randomness import SecretStreams
 from protocols.registry import Spec
-from protocols.secure_sum import Board, Opened, Party, secure_sums
+from protocols.secure_sum import Board, Opened, Party
 from protocols.testing._digits import Draw, Key, Script, Tape, TapedPair, TapedSecrets
 from protocols.testing.keyrings import replayable_keyring
 from protocols.types import Traffic
 from protocols.zero_sharing import ZeroShares
 
-__all__ = ["Draw", "Heard", "Late", "Script", "TapedSecrets", "Views", "play", "record", "views_of"]
+__all__ = ["Draw", "Heard", "Late", "Script", "TapedSecrets", "Views", "opened_by", "play", "record", "views_of"]
 
 _RECORDED_CLUSTERS = 11
 _LEAST_CLUSTERS = 101
@@ -133,6 +134,17 @@ def play(script: Script, inputs: NDArray[np.int64], digits: NDArray[np.int64]) -
     return views_of(heard, len(rows), count)
 
 
+def opened_by(script: Script, inputs: NDArray[np.int64], digits: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the words (clusters, coordinates) that each cluster opens, given its inputs and its row of digits."""
+    _, opened = _run(
+        script.spec,
+        Tape(script=script, digits=torch.from_numpy(digits), clusters=len(inputs)),
+        torch.from_numpy(inputs),
+        script.faults,
+    )
+    return opened.sums.numpy()
+
+
 def views_of(heard: Heard, clusters: int, count: int | None = None) -> Views:
     """Return the views of the first `count` of so many clusters, a number that no other axis of a message has."""
     columns: list[NDArray[np.int64]] = []
@@ -162,7 +174,7 @@ def views_of(heard: Heard, clusters: int, count: int | None = None) -> Views:
 
 
 def _run(spec: Spec, tape: Tape, words: Tensor, faults: Mapping[int, Fault]) -> tuple[Heard, OpenedSums]:
-    modulus = secure_sums.make(spec).ring.modulus
+    modulus = playable(spec).ring.modulus
     # Of a word only what it is modulo a power of two counts; a protocol over a field draws elements.
     words_modulus = modulus if _WORDS % modulus == 0 else _WORDS
     threads = InProcessParties(words.shape[1], keyring=_keyring(tape, words_modulus), faults=faults or None)

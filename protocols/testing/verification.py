@@ -1,7 +1,7 @@
 """The verification report: one page and one JSON file of what a run of the suite found."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment
 
-from protocols.testing.invariants import INVARIANTS, PROTOCOL, Invariant
+from protocols.testing.invariants import INVARIANTS, PROTOCOL, Evidence, Invariant, Violation
 
 __all__ = ["Row", "house_rows", "stock_rows", "write_report"]
 
@@ -80,6 +80,8 @@ def _house_row(invariant: Invariant, outcomes: Mapping[str, str]) -> Row:
     else:
         status = "violated" if "failed" in ended else "holds"
     text = f"{len(ended)} tests" if ended else note or "its tests are not in this run"
+    if status == "holds" and invariant.evidence is not None:
+        status, text = _shown(invariant.evidence, text)
     return Row(
         number=invariant.name,
         title=invariant.title,
@@ -87,6 +89,15 @@ def _house_row(invariant: Invariant, outcomes: Mapping[str, str]) -> Row:
         text=text,
         more="; ".join(filter(None, (*invariant.tests, note if ended else ""))),
     )
+
+
+def _shown(evidence: Callable[[], Evidence], tests: str) -> tuple[str, str]:
+    """Return how an invariant stands when it is shown once more, and what showed it."""
+    try:
+        found = evidence()
+    except Violation as error:
+        return "violated", str(error)
+    return "holds", f"{found.how}, {found.cases} cases: {found.text}; {tests}"
 
 
 def stock_rows() -> list[Row]:

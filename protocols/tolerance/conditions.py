@@ -50,7 +50,7 @@ class Conditions:
         """Return the threshold of a cluster of c; CloisterError where no sharing has such a threshold."""
         if self.threshold is None:
             return 0
-        t = parse_threshold(self.threshold)(c)
+        t = self.scheme.threshold_of(self.threshold)(c)
         if self.scheme.check_threshold is not None:
             self.scheme.check_threshold(c, t)
         least = self.scheme.smallest_threshold

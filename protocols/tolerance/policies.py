@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 
 from protocols import check
+from protocols.tolerance.aimed import Aimed
 from protocols.tolerance.analysis import Faults
 from protocols.tolerance.binomial import log_binomial
 from protocols.tolerance.conditions import Conditions
@@ -16,7 +17,7 @@ from protocols.tolerance.domains import Domains
 from protocols.tolerance.laws import Independent, Law, Mixture, Uniform, iid, poisson_binomial
 from protocols.tolerance.parts import clusters_of
 from protocols.tolerance.placed import packed, spread
-from protocols.tolerance.placements import Aimed, Chosen, Setting
+from protocols.tolerance.placements import Chosen, Setting
 from protocols.tolerance.rounds import over_rounds
 from protocols.tolerance.strata import Strata
 

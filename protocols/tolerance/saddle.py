@@ -46,10 +46,11 @@ class _Tilted:
     covariance: Floats
 
 
-def saddle_tail(parts: Sequence[Part], n: int, counts: Sequence[int], most: int) -> float:
+def saddle_tail(parts: Sequence[Part], n: int, counts: Sequence[int], most: int, *, log_ways: float = 0.0) -> float:
     """Return P(K > most and nothing forbidden) to a relative error below 1e-9, down to 1e-300.
 
-    counts[i] >= 1 of the n processes have fault i, drawn uniformly without overlap; most >= 0.
+    counts[i] >= 1 of the n processes have fault i, drawn uniformly without overlap; most >= 0. `log_ways`: the
+    logarithm of how many choices of which clusters are in which part exclude each other and are all meant.
     Raises: NotExactError where it cannot vouch for the accuracy or the grid would be too large.
 
     Guarantees:
@@ -64,8 +65,8 @@ def saddle_tail(parts: Sequence[Part], n: int, counts: Sequence[int], most: int)
     target = np.array([*counts, most + 1], dtype=np.float64)
     if _unreachable(laws, target):
         return 0.0
-    whole = log_total(n, tuple(counts))
-    complete = all(part.complete for part in parts)
+    whole = log_total(n, tuple(counts)) - log_ways
+    complete = all(part.complete for part in parts) and not log_ways
 
     def settled(law: _Tilted, tilt: Floats) -> float | None:
         """Chernoff's bound at any tilt: on the tail for v >= 0, on the rest of a complete law for v < 0."""

@@ -56,7 +56,8 @@ Sharing = Callable[[Counts, Counts, int, int], Mask]
 class Scheme:
     """One protocol in one mode. `threshold` is what it uses when none is asked for; None: it has no threshold.
 
-    `check_threshold` raises CloisterError where a cluster of c cannot have threshold t, beyond the usual bounds.
+    `threshold_of` turns what is asked for into a function of the cluster's size. `check_threshold` raises CloisterError
+    where a cluster of c cannot have threshold t, beyond the usual bounds.
     """
 
     private: Private
@@ -64,6 +65,7 @@ class Scheme:
     stopped: Sharing
     threshold: str | None
     smallest_threshold: int = 0
+    threshold_of: Callable[[str], Callable[[int], int]] = parse_threshold
     check_threshold: Callable[[int, int], None] | None = None
     on_cheating: OnCheating = "undetected"
     source: str

@@ -17,12 +17,16 @@ _FEW_FAULTY = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Probability:
-    """A probability and the engine that vouches for nine digits of it ("bounds": it lies in lower..upper)."""
+    """A probability and the engine that vouches for nine digits of it ("bounds": it lies in lower..upper).
+
+    `because`: why there are bounds only, in words.
+    """
 
     value: float
     engine: str
     lower: float
     upper: float
+    because: str = ""
 
     @classmethod
     def exact(cls, value: float, engine: str) -> "Probability":
@@ -30,10 +34,10 @@ class Probability:
         return cls(value=value, engine=engine, lower=value, upper=value)
 
 
-def bounds_on(lower: float, upper: float) -> Probability:
+def bounds_on(lower: float, upper: float, *, because: str = "") -> Probability:
     """Return a probability that is known to lie between these."""
     upper = min(1.0, upper)
-    return Probability(value=upper, engine="bounds", lower=min(lower, upper), upper=upper)
+    return Probability(value=upper, engine="bounds", lower=min(lower, upper), upper=upper, because=because)
 
 
 def tail(parts: Sequence[Part], n: int, counts: Sequence[int], most: int) -> Probability:

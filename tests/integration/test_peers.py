@@ -20,14 +20,16 @@ from protocols.parties import OpenedSums
 from protocols.party_pool import PartyPool
 from protocols.registry import Spec
 from protocols.secure_robust import robust_statistics
+from protocols.types import Cost, Traffic
 
 
 def test_the_sums_are_compared_with_stock_crypten_and_with_the_bytes_they_move() -> None:
-    stock, moving = compare_sums(members=3, coordinates=100, turns=1)
+    stock, moving, as_messages = compare_sums(members=3, coordinates=100, turns=1)
     assert stock.peer == "additive_stock"
     wire_bytes = 2 * 2 * 100 * 8 + 2 * 3 * 2 * 16 + 100 * 8 + 3 * 32 + 4 * 16
-    assert moving.peer == f"moving {wire_bytes:,} bytes"
-    assert min(stock.ours_s, stock.peer_s, moving.peer_s) > 0
+    assert moving.peer == f"moving {wire_bytes:,} bytes through one connection"
+    assert as_messages.peer == "moving them as its messages, between 3 processes"
+    assert min(stock.ours_s, stock.peer_s, moving.peer_s, as_messages.peer_s) > 0
 
 
 def test_a_protocol_that_opens_other_sums_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,6 +41,40 @@ def test_a_protocol_that_opens_other_sums_is_not_timed(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(sums.PartyPool, "open_sums", planted)
     with pytest.raises(AssertionError, match="additive_stock opened other sums"):
+        compare_sums(members=2, coordinates=10, turns=1)
+
+
+class _Moving:
+    """A pool and movers at once, without processes: a sum sends three messages, and so many are moved."""
+
+    def __init__(self, moved: int) -> None:
+        self._moved = moved
+
+    def __enter__(self) -> "_Moving":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def open_sums(self, protocol: Spec, words: torch.Tensor) -> OpenedSums:
+        return OpenedSums(sums=words.sum(dim=1), contributors=(0, 1), traffic=self._messages(3))
+
+    def move(self) -> Traffic:
+        return self._messages(self._moved)
+
+    def _messages(self, count: int) -> Traffic:
+        mpc = Cost(payload_bytes=8 * count, wire_bytes=24 * count, messages=count, rounds=1)
+        return Traffic(offline=Cost.none(), mpc=mpc, upload=Cost.none())
+
+
+@pytest.mark.parametrize("moved", [2, 3, 4])
+def test_moving_other_messages_than_a_sum_sends_is_not_timed(monkeypatch: pytest.MonkeyPatch, moved: int) -> None:
+    monkeypatch.setattr(sums, "PartyPool", lambda members: _Moving(moved))
+    monkeypatch.setattr(sums, "Movers", lambda members, coordinates: _Moving(moved))
+    if moved == 3:
+        assert len(compare_sums(members=2, coordinates=10, turns=1)) == 3
+        return
+    with pytest.raises(AssertionError, match="other messages are moved"):
         compare_sums(members=2, coordinates=10, turns=1)
 
 

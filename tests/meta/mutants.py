@@ -29,6 +29,8 @@ _SECRETS = "protocols/secret_source.py"
 _VERIFIED = "protocols/secure_sum/_verified.py"
 _BULLETIN = "protocols/secure_sum/_bulletin.py"
 _SHAMIR = "protocols/secure_sum/shamir.py"
+_BEACON = "protocols/beacons/shared.py"
+_BEACONS = ("tests/properties/test_beacons.py",)
 _DEALING = ("tests/properties/test_verified_dealing.py",)
 
 LISTED: tuple[Mutant, ...] = (
@@ -365,11 +367,32 @@ OWN: tuple[Mutant, ...] = (
         killers=("tests/units/test_ring.py",),
     ),
     Mutant(
-        name="digests of opened sums are not compared",
+        name="vouchers for opened sums are not looked at",
         module="protocols/secure_sum/_publish.py",
         old="    if wrong:\n",
         new="    if wrong and not wrong:\n",
         killers=("tests/properties/test_faults.py", "-k", "other_words_to_one_party"),
+    ),
+    Mutant(
+        name="a voucher leaves out the last word of the sums",
+        module="protocols/secure_sum/_publish.py",
+        old="    maker.authenticate_additional_data(sums)\n",
+        new="    maker.authenticate_additional_data(sums[:-8])\n",
+        killers=("tests/units/test_publish.py",),
+    ),
+    Mutant(
+        name="a voucher fits every batch",
+        module="protocols/secure_sum/_publish.py",
+        old='use.to_bytes(_TAG_BYTES, "big")',
+        new="bytes(_TAG_BYTES)",
+        killers=("tests/units/test_publish.py",),
+    ),
+    Mutant(
+        name="all vouchers are under a key that everybody knows",
+        module="protocols/secure_sum/_publish.py",
+        old='party.keys.secrets.token(purpose="voucher", use=party.use, size=_KEY_BYTES)',
+        new="bytes(_KEY_BYTES)",
+        killers=("tests/units/test_publish.py",),
     ),
     Mutant(
         name="every signature is accepted",
@@ -405,6 +428,49 @@ OWN: tuple[Mutant, ...] = (
         old="        if peer in self._lost:\n            return\n",
         new="        self._lost.pop(peer, None)\n",
         killers=("tests/units/test_network.py", "tests/units/test_in_process_link.py", "-k", "lost"),
+    ),
+    Mutant(
+        name="whoever withholds its opening leaves the beacon's set",
+        module=_BEACON,
+        old="        return Opened(sums=total, contributors=rows.dealers,",
+        new="        return Opened(sums=total, contributors=tuple(rows.positions),",
+        killers=(*_BEACONS, "-k", "withholds"),
+    ),
+    Mutant(
+        name="a beacon's openings are not checked against their commitments",
+        module=_BEACON,
+        old="            committed_sums=True,\n",
+        new="            committed_sums=False,\n",
+        killers=(*_BEACONS, "-k", "TheExactLaw"),
+    ),
+    Mutant(
+        name="t rows tell a contribution before it is opened",
+        private=True,
+        module=_BEACON,
+        old="degree=self.conditions.threshold_at(parties))",
+        new="degree=self.conditions.threshold_at(parties) - 1)",
+        killers=(*_BEACONS, "-k", "TheExactLaw"),
+    ),
+    Mutant(
+        name="a beacon draws with the contributions of too few",
+        module=_BEACON,
+        old="least_dealers=plan.sharing.least)",
+        new="least_dealers=1)",
+        killers=(*_BEACONS, "-k", "too_few_dealers"),
+    ),
+    Mutant(
+        name="a process believes the openings that the board shows",
+        module=_BEACON,
+        old="    mine = own[:, : plan.coordinates]\n",
+        new="    mine = shown[rank]\n",
+        killers=(*_BEACONS, "-k", "TheBoardsLastWord"),
+    ),
+    Mutant(
+        name="a beacon's value does not depend on what it was drawn for",
+        module="protocols/beacons/__init__.py",
+        old="    for part in (*occasion.label, parties,",
+        new="    for part in (parties,",
+        killers=(*_BEACONS, "-k", "TestValues"),
     ),
 )
 

@@ -94,7 +94,7 @@ class TestAdditive:
             assert outcome("additive", {rank: fault}) == "OutOfStepError"
 
     def test_other_words_to_one_party_alone_are_noticed_when_they_open_other_sums(self, rank: int, step: int) -> None:
-        """In the second exchange: whoever was lied to publishes another digest (or other sums, if it is party 0)."""
+        """In the second exchange: whoever was lied to vouches for other ones (or other sums, if it is party 0)."""
         victim = (rank + 1) % 4
         ended = outcome("additive", {rank: Tamper(step=step, delta=5, to=victim)})
         assert ended == ("wrong" if step == SCATTER else "OutOfStepError")

@@ -45,7 +45,7 @@ def read(change: Callable[[Board, torch.Tensor], torch.Tensor]) -> Patch:
 
 
 def on_mismatch(error: Callable[[OutOfStepError], Exception]) -> Patch:
-    """The board of `additive` says something else where digests differ."""
+    """The board of `additive` says something else where vouchers differ."""
 
     def planted(board: Board, *, vouching: bool) -> torch.Tensor:
         try:
@@ -82,7 +82,7 @@ def claims(protocol: type, name: str, **given: Any) -> Patch:
     return mock.patch.object(protocol, "conditions", conditions_of(name, **given))
 
 
-def ignoring_digests(board: Board, *, vouching: bool) -> torch.Tensor:
+def ignoring_vouchers(board: Board, *, vouching: bool) -> torch.Tensor:
     sums = torch.empty(board.clusters, board.coordinates, dtype=torch.int64)
     others = {rank: torch.empty(32, dtype=torch.uint8) for rank in range(1, board.parties)}
     board.link.exchange({}, {0: sums, **others})
@@ -208,9 +208,9 @@ TWINS = (
     Twin(9, "no error is corrected", {"name": "shamir"}, lambda: mock.patch.object(shamir, "_OPENINGS", FIRST)),
     Twin(
         10,
-        "digests are not compared",
+        "vouchers are not looked at",
         ADDITIVE,
-        lambda: mock.patch("protocols.secure_sum.additive.read_published", ignoring_digests),
+        lambda: mock.patch("protocols.secure_sum.additive.read_published", ignoring_vouchers),
     ),
     Twin(12, "a pair without a mask", ADDITIVE, lambda: shares_of_zero(without_a_pair)),
     Twin(

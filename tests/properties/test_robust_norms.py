@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -12,10 +13,10 @@ from torch import Tensor
 from protocols.check import CloisterError
 from protocols.in_process import InProcessParties
 from protocols.parties import OpenedSums
-from protocols.secure_robust import _norms, robust_statistics
+from protocols.secure_robust import _scan, robust_statistics
 from protocols.secure_robust._checked import Range
 from protocols.secure_robust._engine import BITS, WORDS, Engine, Shared
-from protocols.secure_robust._lanes import items_as_lanes
+from protocols.secure_robust.centered_clipping import CenteredClipping
 from protocols.secure_robust.clip import Clip
 from protocols.secure_robust.krum import Krum
 from protocols.secure_robust.nnm import Nnm
@@ -184,6 +185,54 @@ class TestRefusedNorms:
                 )
 
 
+class TestCenteredClipping:
+    def test_one_iteration_is_the_mean_of_what_clipping_opens_rounded_down(self) -> None:
+        words = torch.randint(-(2**20), 2**20, (3, 5, 4), generator=torch.Generator().manual_seed(1))
+        clipped = Clip(norm=3.0).reference(words).sums
+        assert torch.equal(CenteredClipping(radius=3.0).reference(words).sums, clipped // 5)
+
+    def test_a_word_whose_square_wraps_around_moves_nothing(self) -> None:
+        words = hostile_clusters(WRAPPING)
+        bound = 1 << Range.widest(3).bits
+        words = words[[not -bound <= word < bound for word in WRAPPING]]
+        assert len(words) > 8
+        opened = opened_by("centered_clipping", words, radius=1.0, iterations=2).sums
+        first = CenteredClipping(radius=1.0).reference(words).sums
+        # The hostile one is out of range in the second step too, so that the others take it alone.
+        others = words[:, [0, 2]] - first[:, None]
+        assert torch.equal(opened, first + Clip(norm=1.0).reference(others).sums // 3)
+
+    @given(seed=st.integers(0, 2**31), iterations=st.integers(1, 3))
+    def test_the_result_stays_within_the_radius_whatever_members_send(self, seed: int, iterations: int) -> None:
+        rng = torch.Generator().manual_seed(seed)
+        sizes = torch.randint(0, 63, (4, 5, 6), generator=rng)
+        words = torch.randint(-(2**63), 2**63 - 1, (4, 5, 6), generator=rng) >> sizes
+        statistic = CenteredClipping(radius=0.01, iterations=iterations)
+        moved = statistic.reference(words).sums.double().norm(dim=1)
+        assert float(moved.max()) <= iterations * (0.01 * UNIT + 1.5 * math.sqrt(6) + 1)
+
+    def test_byzantine_members_move_a_step_by_their_share_of_the_radius(self) -> None:
+        words = torch.randint(-50, 50, (1, 5, 3), generator=torch.Generator().manual_seed(3))
+        statistic, results = CenteredClipping(radius=1.0), []
+        for word in (2**24, -(2**24)):
+            words[0, 4] = torch.tensor([word, 0, 0])
+            results.append(statistic.reference(words).sums.double())
+        # Two results rounded down differ by less than a unit a coordinate more than what is rounded.
+        moved = float((results[0] - results[1]).norm())
+        assert 2 / 5 * 2**-0.25 * UNIT - 2 <= moved <= 2 / 5 * (UNIT + math.sqrt(3) / 2 + 1) + math.sqrt(3)
+
+    def test_as_many_sums_as_unknown_inputs_are_not_predicted_private(self) -> None:
+        once, twice = (CenteredClipping(iterations=each).conditions for each in (1, 2))
+        one, none = np.array([1]), np.array([0])
+        assert not once.exposed(3, one, none)
+        assert twice.exposed(3, one, none)
+        assert not twice.exposed(5, one, none)
+
+    def test_a_radius_beyond_the_range_is_refused(self) -> None:
+        with pytest.raises(CloisterError, match=r"norm = 40000\.0"):
+            CenteredClipping(radius=40000.0)
+
+
 class TestKrum:
     def test_a_word_whose_square_wraps_around_is_never_selected(self) -> None:
         words = hostile_clusters(WRAPPING, members=5)
@@ -248,24 +297,22 @@ class TestNnm:
 class TestPlantedBugs:
     def test_a_skipped_range_check_lets_a_wrapping_square_pass(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def all_in_range(bits: Engine, values: Shared, *_: object) -> Shared:
-            clusters, members, _ = values.shape
-            packed = items_as_lanes(bits.public(torch.ones(clusters, members, 1, dtype=torch.int64)), 1)
-            return packed.view(clusters, 1, 1, packed.shape[1])
+            return bits.public(torch.ones(*values.shape[:2], 1, 1, dtype=torch.int64))
 
-        monkeypatch.setattr(_norms, "in_range", all_in_range)
+        monkeypatch.setattr(_scan, "in_range", all_in_range)
         with pytest.raises(AssertionError):
             TestNormCheck().test_a_word_whose_square_wraps_around_is_named_and_moves_nothing()
 
     def test_a_range_check_that_looks_at_the_first_coordinate_only_is_seen(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        original: Callable[..., Shared] = _norms.in_range
+        original: Callable[..., Shared] = _scan.in_range
 
         def first(bits: Engine, values: Shared, dealt: object, limits: Range) -> Shared:
             rest = values.take(2, [0] * values.shape[2])
             return original(bits, rest, dealt, limits)
 
-        monkeypatch.setattr(_norms, "in_range", first)
+        monkeypatch.setattr(_scan, "in_range", first)
         with pytest.raises(AssertionError):
             TestNormCheck().test_a_word_whose_square_wraps_around_is_named_and_moves_nothing()
 

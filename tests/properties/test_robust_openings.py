@@ -26,9 +26,10 @@ OPENINGS: Mapping[str, Mapping[str, int]] = {
     "median": {"middle_of": 1},
     "trimmed_mean": {"middle_of": 1},
     "sign_majority": {"_majority": 1},
-    "norm_check": {"masked < in_range": 1, "masked < planes_of": 1, "contribute": 2},  # who passes, and their sum
-    "clip": {"masked < in_range": 1, "masked < planes_of": 2, "as_words": 1, "contribute": 1},
-    "krum": {"masked < in_range": 1, "masked < planes_of": 1, "as_words": 1, "contribute": 1},
+    "norm_check": {"masked < in_range": 1, "masked < planes_of": 1, "contribute": 1, "open_sum": 1},
+    "clip": {"masked < in_range": 1, "masked < planes_of": 2, "as_words": 1, "open_whole_units": 1},
+    "centered_clipping": {"masked < in_range": 1, "masked < planes_of": 2, "as_words": 1, "open_whole_units": 1},
+    "krum": {"masked < in_range": 1, "masked < planes_of": 1, "as_words": 1, "open_sum": 1},
     "nnm": {"masked < in_range": 1, "masked < planes_of": 2, "as_words": 1, "middle_of": 1},
 }
 RESULTS: Mapping[str, tuple[int, ...]] = {
@@ -37,6 +38,7 @@ RESULTS: Mapping[str, tuple[int, ...]] = {
     "sign_majority": (2,),
     "norm_check": (1, COORDINATES),  # a bit a member; words
     "clip": (44,),  # planes of whole units
+    "centered_clipping": (44,),
     "krum": (COORDINATES,),
     "nnm": (64,),
 }
@@ -129,15 +131,16 @@ def test_members_open_the_result_and_what_random_numbers_hide_and_nothing_else(
 @pytest.mark.parametrize(
     ("name", "leak"),
     [
+        ("krum", "squared"),
         ("krum", "neighbours"),
-        ("nnm", "neighbours"),
-        ("norm_check", "squared_lengths"),
-        ("clip", "squared_lengths"),
+        ("nnm", "squared"),
+        ("norm_check", "_squares"),
+        ("clip", "_squares"),
         ("norm_check", "all_set"),
         ("median", "_first_difference"),
         ("sign_majority", "count"),
-        ("clip", "contribute"),
-        ("nnm", "contribute"),
+        ("clip", "open_whole_units"),
+        ("nnm", "_mixed"),
     ],
 )
 def test_a_product_that_is_opened_on_the_way_is_seen(name: str, leak: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Robust statistics on shared values: exact words, exact costs, the honest hull, and nothing else opened."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from protocols.parties import OpenedSums
 from protocols.party_pool import PartyPool
 from protocols.playable import cluster_protocols, playable, robust_of
 from protocols.registry import Spec
-from protocols.secure_robust import _batch, _middle, robust_statistics
+from protocols.secure_robust import _middle, _scan, _waves, robust_statistics
 from protocols.secure_robust._engine import Engine, Shared
 from protocols.secure_robust.median import Median
 from protocols.secure_robust.sign_majority import SignMajority
@@ -98,6 +99,20 @@ def test_party_processes_open_the_same_words_at_the_same_cost(pool: PartyPool, n
     assert_costs_what_it_says(spec, words, opened)
 
 
+@pytest.mark.parametrize(("members", "threshold"), [(12, 4), (16, 2)])
+def test_by_default_clusters_run_whose_largest_threshold_would_need_too_many_masks(
+    members: int, threshold: int
+) -> None:
+    spec = robust_statistics.resolve("sign_majority")
+    words = words_of(spec, (1, members, 2), 9)
+    opened = opened_by_threads(spec, words)
+    assert_is_the_reference(spec, words, opened)
+    assert_costs_what_it_says(spec, words, opened)
+    assert robust_statistics.make(spec).conditions.threshold_at(members) == threshold
+    with pytest.raises(CloisterError, match=f"allowed: 500 sets; lower the threshold to {threshold}"):
+        Median(threshold="c/2").check_size(parties=members)
+
+
 def test_eight_members_open_the_same_words_at_the_same_cost() -> None:
     spec = robust_statistics.resolve({"name": "median", "bits": 16, "fraction_bits": 8})
     words = words_of(spec, (1, 8, 65), 2)
@@ -106,15 +121,45 @@ def test_eight_members_open_the_same_words_at_the_same_cost() -> None:
     assert_costs_what_it_says(spec, words, opened)
 
 
-def test_waves_change_neither_the_words_nor_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = robust_statistics.resolve({"name": "trimmed_mean", "bits": 16, "fraction_bits": 8})
-    words = words_of(spec, (1, 5, 200), 3)
-    at_once = opened_by_threads(spec, words)
-    monkeypatch.setattr(_batch, "_WAVE_WORDS", 1)
-    opened = opened_by_threads(spec, words)
-    assert torch.equal(opened.sums, at_once.sums)
-    assert opened.traffic.rounds > 3 * at_once.traffic.rounds / 1.2
+@pytest.mark.parametrize("name", robust_statistics.entries())
+def test_waves_change_neither_the_words_nor_the_formula_and_more_of_them_take_no_more_memory(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A counting allocator: beside what is as large as the inputs or the result, no wave is larger than another."""
+    monkeypatch.setattr(_waves, "_WAVE_WORDS", 1)
+    spec = smallest(name)
+    assert largest_of_a_wave(spec, 192, monkeypatch) == largest_of_a_wave(spec, 128, monkeypatch)
+
+
+def test_a_statistic_without_waves_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_scan, "waves", lambda access, *, clusters, coordinates, live: [(0, coordinates)])
+    monkeypatch.setattr(_waves, "_WAVE_WORDS", 1)
+    spec = smallest("norm_check")
+    assert largest_of_a_wave(spec, 192, monkeypatch) > largest_of_a_wave(spec, 128, monkeypatch)
+
+
+def smallest(name: str) -> Spec:
+    """The statistic, where it is told how many to tolerate as it runs in clusters of three."""
+    return robust_statistics.resolve({"name": "krum", "tolerate": 0} if name == "krum" else name)
+
+
+def largest_of_a_wave(spec: Spec, coordinates: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Of all shared values that a run makes but the shared inputs, whole or a wave of them, how many words the largest
+    has in all its parts. The run opens what it should, for what it should cost."""
+    sizes, original = set[int](), Shared.__init__
+    words = words_of(spec, (1, 3, coordinates), 8)
+
+    def counting(self: Shared, *, parts: Tensor) -> None:
+        if sys._getframe(1).f_code.co_name not in ("share_inputs", "narrow"):
+            sizes.add(parts.numel())
+        original(self, parts=parts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Shared, "__init__", counting)
+        opened = opened_by_threads(spec, words)
+    assert_is_the_reference(spec, words, opened)
     assert_costs_what_it_says(spec, words, opened)
+    return max(sizes)
 
 
 @pytest.mark.parametrize("name", robust_statistics.entries())
@@ -220,6 +265,10 @@ class TestRefusals:
     def test_what_is_no_name(self, config: object) -> None:
         with pytest.raises(CloisterError, match="allowed: a name"):
             cluster_protocols.resolve(config)
+
+    def test_more_members_than_any_masks_are_made_for(self) -> None:
+        with pytest.raises(CloisterError, match=r"threshold = 1 of 501 parties .* 501 sets; .* form smaller clusters"):
+            Median().check_size(parties=501)
 
     def test_a_threshold_of_half(self) -> None:
         with pytest.raises(CloisterError, match="threshold = 2 of 4 parties is not allowed"):

@@ -201,7 +201,7 @@ class TestEverySecureSum:
         protocol = secure_sums.make(resolve(name))
         one, two = (protocol.cost(parties=members, clusters=k, coordinates=coordinates) for k in (1, 2))
         for part in ("offline", "mpc", "upload"):
-            # What is sent once a batch (digests, stock CrypTen's seeds) is what a second cluster does not add.
+            # What is sent once a batch (vouchers, stock CrypTen's seeds) is what a second cluster does not add.
             once = 2 * payload(one, part) - payload(two, part)
             assert once >= 0
             assert payload(batch.traffic, part) - once == clusters * (payload(alone.traffic, part) - once)
@@ -307,7 +307,7 @@ class TestAdditive:
         assert not any(bool((a == b).any()) for a in first for b in second)
 
     def test_one_sum_of_five_parties_costs_the_published_bytes(self, threads: InProcessParties) -> None:
-        """2 (c - 1) words a coordinate and 2 c (c - 1) headers, in two rounds; one copy of the sum and 5 digests."""
+        """2 (c - 1) words a coordinate and 2 c (c - 1) headers, in two rounds; one copy of the sum and 5 vouchers."""
         traffic = threads.open_sums(resolve("additive"), torch.zeros(1, 5, 1000, dtype=torch.int64)).traffic
         cost = traffic.mpc
         assert cost.payload_bytes == 2 * 4 * 1000 * 8
@@ -359,7 +359,7 @@ class TestPlantedBugs:
 
     @pytest.mark.parametrize("rank", range(3))
     def test_a_party_that_is_in_another_batch_than_the_others_is_named(self, rank: int) -> None:
-        """Its masks do not cancel, and all open the same garbage; the digest tells who is out of step."""
+        """Its masks do not cancel, and all open the same garbage; the voucher tells who is out of step."""
         original = in_process.run_member
 
         def planted(protocol: Spec, party: Party, words: torch.Tensor) -> object:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations, product
 from unittest import mock
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from protocols.aggregators import majority_breakdown
 from protocols.tolerance import kinds as kinds_module
+from protocols.tolerance.aimed import Aimed
 from protocols.tolerance.analysis import Faults, analyse
 from protocols.tolerance.conditions import conditions_of
 from protocols.tolerance.domains import Domains
@@ -21,7 +22,6 @@ from protocols.tolerance.kinds import MarkedEvent
 from protocols.tolerance.laws import Independent, Law, Mixture, Uniform, poisson_binomial
 from protocols.tolerance.parts import Groups, clusters_of, size_groups
 from protocols.tolerance.placed import packed, spread
-from protocols.tolerance.placements import Aimed
 from protocols.tolerance.policies import PLACEMENTS, POLICIES, Setting, law_of
 from protocols.tolerance.sides import at_will, hierarchical_sides, mixed_sides
 from protocols.tolerance.strata import Strata
@@ -212,16 +212,78 @@ def test_strata_put_one_member_in_each_cluster_whatever_their_kinds(
     agrees(Strata(clusters=m, strata=tuple(laws), last=last), event, expected)
 
 
+Cell = tuple[int, ...]
+
+
+def seatings(sizes: Sequence[int], kinds: Cell) -> Iterator[tuple[int, tuple[Cell, ...]]]:
+    """Members of each kind in every cluster, and how many placements of exactly so many of each kind have them."""
+    if not sizes:
+        yield (1, ()) if not any(kinds) else (0, ())
+        return
+    for cell in product(*(range(min(sizes[0], count) + 1) for count in kinds)):
+        if sum(cell) <= sizes[0]:
+            ways = math.prod(math.comb(sizes[0] - sum(cell[:i]), x) for i, x in enumerate(cell))
+            left = tuple(count - x for count, x in zip(kinds, cell, strict=True))
+            for more, rest in seatings(sizes[1:], left):
+                if more:
+                    yield ways * more, (cell, *rest)
+
+
+def best_after(event: MarkedEvent, groups: Groups, moves: int) -> float:
+    """How often a placement within reach has more than `most` bad clusters, and none in reach a forbidden one.
+
+    A move changes what one process is, besides the one that becomes honest.
+    """
+    sizes = [size for size, count in groups for _ in range(count)]
+    ways = [(many, held) for many, held in seatings(sizes, (*event.kinds, event.unseen))]
+
+    def count(rule: Callable[[int], np.ndarray] | None, held: tuple[Cell, ...]) -> int:
+        return 0 if rule is None else sum(bool(rule(c)[cell[:-1]]) for c, cell in zip(sizes, held, strict=True))
+
+    table = np.array([held for _, held in ways])
+    bad = np.array([count(event.bad, held) > event.most for _, held in ways])
+    exposed = np.array([count(event.forbidden, held) > 0 for _, held in ways])
+    hits = 0
+    for (many, _), before in zip(ways, table, strict=True):
+        near = np.maximum(table - before, 0).sum(axis=(1, 2)) <= moves
+        hits += many * int(bad[near].any() and not exposed[near].any())
+    return hits / sum(many for many, _ in ways)
+
+
 @FEW
-@given(events(largest=5, fewest=3), st.integers(0, 2))
-def test_aimed_moves_of_any_kind_are_bounded(drawn: tuple[int, Groups, MarkedEvent], moves: int) -> None:
+@given(events(largest=6, fewest=3), st.integers(0, 2))
+def test_aimed_moves_of_any_kind_are_the_best_after_the_draw(
+    drawn: tuple[int, Groups, MarkedEvent], moves: int
+) -> None:
+    """Exact where one bad cluster is enough, and bounds that say why where more are needed."""
     n, groups, event = drawn
-    clusters, hits = runs(groups), list[float]()
-    placed = [marks for s in combinations(range(n), total_of(event)) for _, marks in exactly(event, s)]
-    for before in placed:
-        within = (after for after in placed if sum(before.get(p) != kind for p, kind in after.items()) <= moves)
-        hits.append(float(any(happens(event, clusters, after) for after in within)))
-    agrees(Aimed(n=n, faulty=total_of(event), groups=groups, moves=moves), event, float(np.mean(hits)), exact=False)
+    law = Aimed(n=n, faulty=total_of(event), groups=groups, moves=moves)
+    agrees(law, event, best_after(event, groups, moves), exact=event.most == 0)
+    found = law.marked(event)
+    assert (found.engine == "bounds") == bool(found.because)
+
+
+@FEW
+@given(
+    st.integers(6, 8),
+    st.tuples(st.integers(2, 4), st.integers(0, 1), st.integers(0, 1)),
+    st.integers(1, 2),
+    st.sampled_from((lambda b, k: b + 0 * k > 0, lambda b, k: b + k > 0, lambda b, k: 2 * b + k > 1)),
+)
+def test_aimed_moves_of_byzantine_and_crashed_ones_taint_clusters(
+    n: int, kinds: tuple[int, int, int], moves: int, wrong: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> None:
+    """More than one tainted cluster is needed; exact, as Byzantine ones suffice, but for clusters without room."""
+    groups, (byzantine, crashed, curious) = size_groups(n, 2), kinds
+
+    def bad(c: int) -> np.ndarray:
+        axis = np.arange(c + 1)
+        table = wrong(axis[:, None], axis[None, :] if crashed else np.zeros((1, 1), dtype=int))
+        return np.broadcast_to(table, (c + 1, c + 1 if crashed else 1))
+
+    event = MarkedEvent(kinds=(byzantine, crashed), bad=bad, most=1, unseen=curious)
+    law = Aimed(n=n, faulty=total_of(event), groups=groups, moves=moves)
+    agrees(law, event, best_after(event, groups, moves), exact=not (crashed or curious))
 
 
 def leaves(tree: Tree, start: int = 0) -> object:

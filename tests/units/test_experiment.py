@@ -137,6 +137,7 @@ class TestKeys:
             "aggregator": "krum",
             "topology": "ring",
             "exchange": "nna",
+            "compression": "rand_k",
             "privacy": "local",
         }
         changed = {axis: PLUGINS[axis].resolve(name) for axis, name in others.items()}

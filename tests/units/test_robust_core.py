@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from itertools import combinations
+from math import comb
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from protocols.in_process_link import in_process_links
 from protocols.network import CheatingDetectedError
 from protocols.randomness import SecretStreams
 from protocols.secure_robust import _circuits
-from protocols.secure_robust._access import Access
+from protocols.secure_robust._access import Access, threshold_of
 from protocols.secure_robust._circuits import (
     add,
     add_layers,
@@ -71,9 +72,21 @@ class TestAccess:
             Access(parties=parties, threshold=threshold)
 
     def test_too_many_sets_are_refused_and_a_lower_threshold_helps(self) -> None:
-        with pytest.raises(CloisterError, match=r"1287 sets; allowed: 500 sets; lower the threshold"):
+        with pytest.raises(CloisterError, match=r"1287 sets; allowed: 500 sets; lower the threshold to 3"):
             Access(parties=13, threshold=5)
         assert len(Access(parties=13, threshold=2).sets) == 78
+
+
+class TestThresholds:
+    def test_most_is_the_largest_that_can_be_shared_and_no_other_is_lowered(self) -> None:
+        for c in range(3, 501):
+            runnable = [t for t in range(1, (c - 1) // 2 + 1) if comb(c, t) <= 500]
+            assert threshold_of("most")(c) == max(runnable)
+            assert threshold_of("c/2")(c) == (c - 1) // 2
+
+    def test_a_word_that_is_no_threshold_is_refused(self) -> None:
+        with pytest.raises(CloisterError, match="'mist' is not understood"):
+            threshold_of("mist")
 
 
 def agreed(access: Access) -> tuple[list[KeyedPads], Cost]:

@@ -148,7 +148,7 @@ class TestVerdicts:
         assert Median(threshold="1").conditions != Median().conditions
         assert Krum(tolerate=2).conditions != Krum().conditions
 
-    @pytest.mark.parametrize("threshold", ["c/2", "c/3", "1", "2", "c-1", "2c/3", "c/2+1"])
+    @pytest.mark.parametrize("threshold", ["most", "c/2", "c/3", "1", "2", "c-1", "2c/3", "c/2+1"])
     def test_there_is_a_threshold_exactly_where_the_statistic_can_run(self, threshold: str) -> None:
         statistic = Median(threshold=threshold)
         for parties in range(1, 25):
@@ -184,3 +184,33 @@ def test_disclosure_is_computed_of_sums_only(
 ) -> None:
     metrics = run(dataset, parties, {"name": name}, f=0, attack="none")
     assert [metrics[column] is not None for column in DISCLOSED[:2]] == [known, known]
+
+
+AT_30_PERCENT = {"n": 30, "f": 9, "cluster_size": 3, "attack": {"name": "ipm", "tau": 10.0}, "rounds": 2}
+
+
+class TestPredictedAgainstObserved:
+    """30 % Byzantine in clusters of three, on real rounds.
+
+    Wherever they sit, 9 of 30 are the majority of at most 4 of 10 clusters, which a median of 10 withstands; unless they
+    are packed they own more than 4 of 10 opened means.
+    """
+
+    @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.parametrize("placement", ["uniform", "spread"])
+    def test_medians_in_clusters_hold_where_opened_means_break(
+        self, dataset: Dataset, parties: InProcessParties, placement: str, seed: int
+    ) -> None:
+        axes = {**AT_30_PERCENT, "placement": placement, "seed": seed}
+        inside, opened = (run(dataset, parties, protocol, **axes) for protocol in ("median", "additive"))
+        assert inside["predicted_correct"] is inside["observed_correct"] is True
+        assert opened["predicted_correct"] is opened["observed_correct"] is False
+        assert inside["contradicted"] == opened["contradicted"] == ""
+        assert inside["accuracy"] > opened["accuracy"]
+
+    def test_one_cluster_more_than_the_rule_withstands_is_called_and_seen_broken(
+        self, dataset: Dataset, parties: InProcessParties
+    ) -> None:
+        """The negative twin: 10 of 30 own 5 of 10 medians where the adversary pairs them."""
+        found = run(dataset, parties, "median", **{**AT_30_PERCENT, "f": 10, "placement": "worst"})
+        assert found["predicted_correct"] is found["observed_correct"] is False

@@ -1,6 +1,16 @@
 """The invariants I1 to I45: what every part must guarantee, each with how it is checked."""
 
-from protocols.testing.invariants import conduct, correctness, faults, freshness, masks, secrecy, shares, tampering
+from protocols.testing.invariants import (
+    agreement,
+    conduct,
+    correctness,
+    faults,
+    freshness,
+    masks,
+    secrecy,
+    shares,
+    tampering,
+)
 from protocols.testing.invariants.contract import (
     EFFORTS,
     Check,
@@ -34,7 +44,7 @@ PROTOCOL: tuple[Invariant, ...] = (
     Invariant(number=6, title="Permutation equivariance", check=correctness.does_not_depend_on_places),
     Invariant(number=8, title="Any subset reconstructs", check=correctness.any_subset_opens_the_same),
     Invariant(number=9, title="Error correction radius", check=correctness.corrects_errors_within_its_radius),
-    Invariant(number=10, title="Agreement under equivocation", check=correctness.agrees_under_equivocation),
+    Invariant(number=10, title="Agreement under equivocation", check=agreement.agrees_under_equivocation),
     Invariant(number=12, title="Threshold secrecy", check=secrecy.hides_inputs),
     Invariant(number=13, title="Threshold tightness", check=secrecy.breaks_just_above_its_threshold),
     Invariant(number=14, title="Uniform shares", check=shares.looks_uniform),

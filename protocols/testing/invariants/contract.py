@@ -77,13 +77,15 @@ Check = Callable[[Spec, Effort], Evidence | NotApplicable]
 class Invariant:
     """One promise. Protocols have a `check`; what concerns other parts of this repository names its tests.
 
-    `pending`: the number of the issue that it waits for, in whole or in part.
+    `evidence`: what shows it again where its tests have passed, and counts the cases for the report. `pending`: the
+    number of the issue that it waits for, in whole or in part.
     """
 
     number: int
     title: str
     check: Check | None = None
     tests: tuple[str, ...] = ()
+    evidence: Callable[[], Evidence] | None = None
     pending: int | None = None
     note: str = ""
 

@@ -1,6 +1,5 @@
-"""Correctness: exact sums, codecs, survivors, thresholds, agreement."""
+"""Correctness: exact sums, codecs, survivors, thresholds."""
 
-from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import combinations
@@ -9,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protocols.faults import Crash, Equivocate, Garbage, Mute, Tamper
+from protocols.faults import Crash, Garbage, Tamper
 from protocols.in_process import InProcessParties
-from protocols.network import BOARD
 from protocols.parties import OpenedSums
 from protocols.randomness import public_stream
 from protocols.registry import Spec
@@ -22,7 +20,6 @@ from protocols.testing.invariants.contract import Effort, Evidence, NotApplicabl
 from protocols.testing.invariants.runs import (
     Observation,
     observe,
-    observe_pair,
     scenario_of,
     size_with_an_absence,
     sizes,
@@ -35,7 +32,6 @@ from protocols.testing.outcomes import ring_sum
 
 __all__ = [
     "adds_exactly",
-    "agrees_under_equivocation",
     "any_subset_opens_the_same",
     "corrects_errors_within_its_radius",
     "counts_its_survivors",
@@ -43,8 +39,6 @@ __all__ = [
     "keeps_numbers",
     "never_wraps_around",
 ]
-
-_DIGEST_BYTES = 32
 
 
 def adds_exactly(spec: Spec, effort: Effort) -> Evidence:
@@ -260,64 +254,3 @@ def _check_radius(seen: Observation, *, live: bool) -> None:
             raise seen.violation(f"errors in the opening alone move the sum by {off.tolist()}")
     elif live:
         raise seen.violation(f"errors within the radius stop it with {seen.kind}: {seen.error}")
-
-
-def agrees_under_equivocation(spec: Spec, effort: Effort) -> Evidence:
-    """I10: where one member tells the others different things, all that follow the protocol end alike or not at all.
-
-    An opened sum means that nobody who follows the protocol has ended by finding that somebody cheated, and that
-    those who vouch for it with the same last message to the board when all is well still do so.
-    """
-    parties = campaign_sizes(spec, effort)[0]
-    vouchers = _vouchers(observe(scenario_of(spec, parties)))
-    cases = opened = 0
-    for step in range(steps_of(spec, parties)):
-        lies = ("equivocate", "one peer", "silence")
-        for number, lie in enumerate(lies if effort.single > 15 else lies[step % 3 :][:1]):
-            rank = (step + number) % parties
-            peer = (rank + 1 + step % (parties - 1)) % parties if parties > 1 else BOARD
-            fault = {
-                "equivocate": Equivocate(step=step, delta=9, to=frozenset({peer})),
-                "one peer": Tamper(step=step, delta=2**33 + 1, to=peer),
-                "silence": Mute(step=step, to=peer),
-            }[lie]
-            pair = observe_pair(scenario_of(spec, parties, seed=7 + step, faults=[(rank, fault)]))
-            cases += 1
-            for seen in (pair.first, pair.second):
-                opened += seen.opened
-                _check_agreement(seen, rank, vouchers)
-            if pair.first.opened != pair.second.opened or pair.first.flags != pair.second.flags:
-                raise pair.first.violation(
-                    f"whether it opens depends on inputs: {pair.first.kind} with {dict(pair.first.flags)} or "
-                    f"{pair.second.kind} with {dict(pair.second.flags)}"
-                )
-    text = f"other words, or none, to one peer in every exchange; {opened} runs opened"
-    return Evidence(how="property", cases=cases, text=text)
-
-
-def _last_posts(seen: Observation) -> dict[int, bytes]:
-    """Return what each member has told the board last."""
-    posts = {r: [m for peer, m in sent if peer == BOARD] for r, sent in seen.sent.items() if r != BOARD}
-    return {r: mine[-1].contiguous().view(-1).view(torch.uint8).numpy().tobytes() for r, mine in posts.items() if mine}
-
-
-def _vouchers(seen: Observation) -> set[int]:
-    """Return the members whose last post to the board is a digest, the same as another one's.
-
-    Other posts that happen to be equal, such as bitmaps of whose shares came, vouch for nothing.
-    """
-    counts = Counter(_last_posts(seen).values())
-    return {rank for rank, post in _last_posts(seen).items() if counts[post] > 1 and len(post) == _DIGEST_BYTES}
-
-
-def _check_agreement(seen: Observation, liar: int, vouchers: set[int]) -> None:
-    if not seen.opened:
-        return
-    found = [rank for rank, error in seen.flags.items() if rank != liar and error == "CheatingDetectedError"]
-    if found:
-        raise seen.violation(f"a sum is opened although {found} ended by finding that somebody cheated")
-    posts = {rank: post for rank, post in _last_posts(seen).items() if rank in vouchers - {liar}}
-    if len(set(posts.values())) > 1:
-        raise seen.violation(
-            f"a sum is opened although {sorted(posts)}, who follow the protocol, vouch for different ones"
-        )

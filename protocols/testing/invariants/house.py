@@ -1,9 +1,11 @@
 """The invariants of the other parts of this repository: which tests hold them, which wait for which issue."""
 
+from protocols.testing.invariants import beacons
 from protocols.testing.invariants.contract import Invariant
 
 __all__ = ["HOUSE"]
 
+_BEACONS = "tests/properties/test_beacons.py"
 _CLUSTERINGS = "tests/properties/test_clustering.py"
 _POLICIES = "tests/properties/test_clustering_policies.py"
 _CHURN = "tests/properties/test_churn.py"
@@ -73,7 +75,17 @@ HOUSE: tuple[Invariant, ...] = (
             f"{_ENGINES}::test_monte_carlo_falls_inside_its_interval",
         ),
     ),
-    Invariant(number=38, title="Placement that nobody can predict or bias", pending=4),
+    Invariant(
+        number=38,
+        title="Placement that nobody can predict or bias",
+        tests=(
+            f"{_BEACONS}::TestTheExactLaw",
+            f"{_BEACONS}::test_all_honest_processes_get_the_same_value_whatever_t_processes_do",
+            f"{_BEACONS}::test_the_value_is_fixed_before_the_first_opening_whatever_is_opened_then",
+            f"{_BEACONS}::test_every_set_of_t_processes_that_withholds_its_openings_is_recovered_from",
+        ),
+        evidence=beacons.is_unbiased,
+    ),
     Invariant(
         number=39,
         title="Independent rounds, reproducible from the seed",

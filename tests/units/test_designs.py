@@ -1,0 +1,157 @@
+"""Which design to choose at which fault rate: the rule, its words, and that nothing unsafe or unmeasured is chosen."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+
+from bench.report import page as page_module
+from bench.report import write_report
+from bench.report.canvas import settings_of
+from bench.report.design_figure import design_map
+from bench.report.design_tables import choices, overview
+from bench.report.designs import GOALS, Trials, chosen, is_choice, trials_of
+from bench.report.figures import Picture
+from bench.report.study import Study, study
+from bench.report.theme import LIGHT
+from bench.report.words import stories
+from tests.units.test_report import ENVIRONMENT, EXPERIMENT, Page, line, rounds_of
+
+SAFE = {"predicted_why": "", "observed_private": True, "observed_correct": True, "observed_live": True}
+REST = {"observed_why": "", "exposed_processes": 0, "contradicted": "", "predicted_live": True}
+LOWEST = {
+    **{("additive", 2): 0.4, ("median", 2): 0.8, ("norm_check", 2): 0.9},
+    **{("additive", 6): 0.1, ("median", 6): 0.7, ("norm_check", 6): 0.705},
+}
+BYTES = {"additive": 1e4, "median": 3e5, "norm_check": 6e5}
+
+
+def lines() -> list[dict[str, Any]]:
+    """Three designs at 10 and 30 %: means are never correct, the norm check never private, the median not at 30 %."""
+    cells = itertools.product(BYTES, (2, 6), ("none", "alie", "ipm"), (0, 1))
+    rows: list[dict[str, Any]] = []
+    for number, (protocol, f, attack, seed) in enumerate(cells):
+        private = protocol != "norm_check" and not (protocol == "median" and f == 6 and seed)
+        rows.append(
+            line(number, seed=seed, attack=attack)
+            | SAFE
+            | REST
+            | {"protocol": protocol, "f": f, "rounds": 4, "mpc_s": 8.0, "bytes_per_process_round": BYTES[protocol]}
+            | {"predicted_private": private, "predicted_correct": protocol != "additive"}
+            | {"accuracy": {"none": 0.95, "alie": 0.93, "ipm": LOWEST[protocol, f]}[attack]}
+        )
+    return rows
+
+
+def found(rows: list[dict[str, Any]] | None = None) -> Study:
+    results = pd.DataFrame(lines() if rows is None else rows)
+    return study(results, rounds_of(results))
+
+
+def names(goal: str, rate: float, rows: list[dict[str, Any]] | None = None) -> tuple[str | None, str | None]:
+    best, cheaper = chosen(trials_of(found(rows)), rate, goal)
+    return best and best.design.split()[0], cheaper and cheaper.design.split()[0]
+
+
+def test_each_goal_has_the_design_with_the_highest_lowest_accuracy_of_those_called_safe() -> None:
+    assert names("accuracy alone", 0.1) == ("norm_check", None)
+    assert names("correct", 0.1) == ("norm_check", None)
+    assert names("private", 0.1) == ("median", None)
+    assert names("private and correct", 0.1) == ("median", None)
+    assert names("private", 0.3) == ("additive", None)  # the median was called safe with one seed only
+    assert names("private and correct", 0.3) == (None, None)
+
+
+def test_a_cheaper_design_within_a_point_is_named() -> None:
+    """At 30 % the norm check keeps half a point more, for twice the bytes."""
+    assert names("accuracy alone", 0.3) == ("norm_check", "median")
+    assert names("correct", 0.3) == ("norm_check", "median")
+
+
+def test_a_design_that_did_not_meet_every_attack_is_not_chosen() -> None:
+    """Its worst attack may be the one that is missing."""
+    rows = [each for each in lines() if (each["protocol"], each["attack"]) != ("norm_check", "ipm")]
+    assert names("accuracy alone", 0.1, rows) == ("median", None)
+    shown = {row[0].text: row[1] for row in overview(trials_of(found(rows))).lines}
+    assert "not under all attacks" in shown["norm_check in clusters"].note
+
+
+def test_one_unsafe_trial_is_enough_not_to_be_called_safe() -> None:
+    rows = lines()
+    rows[next(i for i, each in enumerate(rows) if each["protocol"] == "median")]["predicted_private"] = False
+    assert names("private and correct", 0.1, rows) == (None, None)
+    line_ = next(
+        row
+        for row in choices(trials_of(found(rows))).lines
+        if [cell.text for cell in row[:2]] == ["10.0 %", "private and correct"]
+    )
+    assert line_[2].text == "none"
+    assert line_[2].note == "closest: median in clusters, called safe in 5 of 6 trials"
+
+
+def test_flags_that_were_read_from_a_file_are_words() -> None:
+    rows = [each | {"predicted_private": str(each["predicted_private"])} for each in lines()]
+    assert names("private and correct", 0.1, rows) == names("private and correct", 0.1)
+
+
+def test_costs_are_those_of_a_round() -> None:
+    (best, _) = chosen(trials_of(found()), 0.1, "private")
+    assert best is not None
+    assert (best.sent, best.seconds) == (3e5, 2.0)
+    assert best.accuracy == pytest.approx({"none": 0.95, "alie": 0.93, "ipm": 0.8})
+    assert best.number == 6
+
+
+@pytest.mark.parametrize("changed", [{"f": 2}, {"protocol": "median"}, {"attack": "none"}, {"predicted_private": None}])
+def test_without_several_rates_designs_attacks_or_verdicts_there_is_nothing_to_choose(changed: dict[str, Any]) -> None:
+    rows = [each | changed | {"seed": number} for number, each in enumerate(lines())]
+    assert not is_choice(found(rows))
+    assert choices(trials_of(found(rows))).lines == ()
+
+
+def test_a_design_is_told_by_what_varies() -> None:
+    rows = [each | {"pre": "nnm" if each["protocol"] == "additive" else "none"} for each in lines()]
+    rows = [
+        each | {"cluster_size": 3 if each["protocol"] == "median" else 5, "model": each["protocol"]} for each in rows
+    ]
+    assert [each.design for each in trials_of(found(rows)) if each.rate == 0.1] == [
+        "additive in clusters of 5, then nnm, model additive",
+        "median in clusters of 3, model median",
+        "norm_check in clusters of 5, model norm_check",
+    ]
+
+
+def nothing_drawn(*_: object) -> Picture:
+    return Picture(light=b"", dark=b"", width=1, height=1)
+
+
+def test_the_page_opens_with_the_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_module, "draw", nothing_drawn)
+    results = pd.DataFrame(lines())
+    page = Page(write_report(tmp_path, results, rounds_of(results), [ENVIRONMENT], [EXPERIMENT]).read_text("utf-8"))
+    assert "Which design to choose at which fault rate" in page.text
+    assert page.text.index("Which design to choose") < page.text.index("Verdict and outcome")
+    assert "closest: median in clusters, called safe in 3 of 6 trials" in page.text
+
+
+def test_every_design_is_drawn_at_every_rate_with_its_verdicts() -> None:
+    with mpl.rc_context(settings_of(LIGHT)):
+        figure = design_map(found(), LIGHT)
+    panels = figure.axes[:-1]  # the last one is the scale of colours
+    assert [axes.get_title(loc="left") for axes in panels] == ["10.0 % Byzantine", "30.0 % Byzantine"]
+    words = [text.get_text() for axes in panels for text in axes.texts]
+    assert words.count("unsafe") == 4  # of three designs at two rates: means are not correct, the check is not private
+    assert words.count("safe in 3 of 6") == 1
+    assert sum(word.startswith(".") for word in words) == 3 * 2 * 3
+    assert not stories(found())["accuracy-by-attack"].absent
+    assert "not drawn" not in stories(found())["accuracy-by-attack"].caption
+
+
+def test_no_trial_is_counted_twice_and_every_goal_is_asked() -> None:
+    trials = trials_of(found())
+    assert sum(each.number for each in trials) == len(lines())
+    assert all(isinstance(each, Trials) and set(each.safe) == set(GOALS) for each in trials)
+    assert len(choices(trials).lines) == 2 * len(GOALS)
