@@ -157,21 +157,24 @@ def _aggregate(
         home[list(members)] = j
     sizes = torch.tensor(clustering.sizes, dtype=torch.int64)
     who = torch.from_numpy(senders)
-    terms = 2 * max(clustering.sizes)
+    terms = federation.terms(clustering)
     given = cache(partial(guessed, federation, moment.model, clustering, moment.round_index))
-    code, packed = federation.code, federation.code.compress(sent)
+    code, residue = federation.code, federation.recall.residue
+    packed = cache(partial(code.compress, sent))
 
     def sums_of(rows: Tensor) -> tuple[Tensor, Tensor]:
-        others = packed.new_zeros(len(sizes), packed.shape[1]).index_add_(0, home[~who], packed[~who])
+        known = packed()
+        others = known.new_zeros(len(sizes), known.shape[1]).index_add_(0, home[~who], known[~who])
         return others.index_add_(0, home[who], rows) / sizes[:, None], sizes
 
     def statistics_of(rows: Tensor) -> tuple[Tensor, Tensor]:
-        everybody = packed.clone()
+        everybody = packed().clone()
         everybody[who] = rows
         words = federation.ring.encode(everybody, terms=terms)
         return means_in_the_clear(federation.protocol, federation.ring, words, clustering)
 
-    opened = sums_of if robust_of(federation.protocol) is None else statistics_of
+    # Of hidden sums the rule sees the means too, if nobody else does.
+    opened = sums_of if federation.hidden or robust_of(federation.protocol) is None else statistics_of
 
     def aggregate(rows: Tensor) -> Tensor:
         # An update that no honest sender could encode counts as the nearest one that can be.
@@ -179,6 +182,6 @@ def _aggregate(
         combined = federation.combine(combined_rows(federation, means), added, given())
         if combined is None:
             return torch.zeros_like(sent[0])
-        return updates_of(federation, with_residue(federation, combined)[None])[0]
+        return updates_of(federation, with_residue(combined, residue)[None])[0]
 
     return aggregate

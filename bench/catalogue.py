@@ -20,6 +20,7 @@ _AXES: Mapping[str, str] = MappingProxyType(
         "attacks": "attack",
         "placements": "placement",
         "clusterings": "clustering",
+        "beacons": "beacon",
         "protocols": "protocol",
         "pre": "pre",
         "aggregators": "aggregator",

@@ -21,6 +21,7 @@ from bench.workers import workers
 from protocols import check
 from protocols.aggregators import aggregators
 from protocols.aggregators.pre import pre_aggregators
+from protocols.beacons import beacons
 from protocols.check import CloisterError
 from protocols.clustering import clusterings
 from protocols.compression import compressors
@@ -63,6 +64,7 @@ PLUGINS: Mapping[str, Plugins] = MappingProxyType(
         "attack": attack_registry,
         "placement": placements,
         "clustering": clusterings,
+        "beacon": beacons,
         "protocol": cluster_protocols,
         "pre": pre_aggregators,
         "aggregator": aggregators,
@@ -111,6 +113,7 @@ class Cell:
     attack: Spec | Plan
     placement: Spec
     clustering: Spec
+    beacon: Spec
     protocol: Spec
     pre: Spec | Chain
     aggregator: Spec

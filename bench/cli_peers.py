@@ -1,7 +1,9 @@
 """The commands `bench peers ...`: ours against other people's code."""
 
 import json
+import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -93,23 +95,30 @@ def peers_hostile(
 
 
 @peers_app.command("robust")
-def peers_robust(turns: Turns = 3, as_json: JsonFlag = False) -> None:
-    """Every robust statistic of 3, 5 and 8 parties at d = 1,000 and 10,000; the median against stock CrypTen's."""
-    from bench.peers.robust import compare_robust_median, price_list
+def peers_robust(
+    out: Annotated[Path | None, typer.Option(help="Folder for prices.json, prices.md and prices.png.")] = None,
+    turns: Turns = 3,
+    as_json: JsonFlag = False,
+) -> None:
+    """Every robust statistic of 3, 5 and 8 parties, d = 1,000 to 1,000,000; the median against stock CrypTen's."""
+    from bench.environment import describe_environment
+    from bench.peers.robust import compare_robust_median
+    from bench.peers.robust_prices import price_list
+    from bench.report.price_page import HEAD, price_rows, write_prices
 
     _check_turns(turns)
     compared, prices = compare_robust_median(turns=turns), price_list(turns=turns)
+    written = [] if out is None else write_prices(out, prices, compared, describe_environment(["bench", *sys.argv[1:]]))
     if as_json:
         print(json.dumps({"median": asdict(compared), "prices": [asdict(price) for price in prices]}, indent=1))
         return
     _print_comparisons([compared.time], as_json=False)
     print(f"{compared.ours_bytes:,} bytes against {compared.peer_bytes:,}: {compared.bytes_ratio:.1f}x fewer")
-    table = Table("statistic", "parties", "d", "seconds", "offline MB", "MB in all", "offline rounds", "rounds in all")
-    for price in prices:
-        sizes = [str(price.parties), f"{price.coordinates:,}", f"{price.seconds:.3f}"]
-        traffic = [f"{price.offline_bytes / 1e6:.2f}", f"{price.wire_bytes / 1e6:.2f}"]
-        table.add_row(price.statistic, *sizes, *traffic, str(price.offline_rounds), str(price.rounds))
+    table = Table(*HEAD)
+    for row in price_rows(prices):
+        table.add_row(*row)
     Console().print(table)
+    print(*written, sep="\n")
 
 
 def _check_turns(turns: int) -> None:

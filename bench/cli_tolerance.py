@@ -2,12 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from protocols.check import CloisterError
+
+if TYPE_CHECKING:
+    from protocols.tolerance.conditions import Conditions
+    from protocols.tolerance.hidden import Delegates
 
 __all__ = ["simulate", "tolerance"]
 
@@ -19,7 +23,7 @@ Faulty = Annotated[str, typer.Option(help="Byzantine processes: a count, or a fr
 Crash = Annotated[str, typer.Option(help="Crashed processes: a count or a fraction.")]
 Curious = Annotated[str, typer.Option(help="Curious processes: a count or a fraction.")]
 ProtocolName = Annotated[
-    str, typer.Option("--protocol", help="A sum (additive, shamir, masked, ...) or a robust statistic (median, ...).")
+    str, typer.Option("--protocol", help="A sum (additive, shamir, ...), a robust statistic (median, ...), or hidden.")
 ]
 Mode = Annotated[
     str | None, typer.Option(help="The protocol's mode, such as vss, or passive for a statistic; default: its first.")
@@ -31,6 +35,10 @@ CheckedInputs = Annotated[
 ]
 Policy = Annotated[str, typer.Option(help="How clusters are formed.")]
 Aggregator = Annotated[str, typer.Option(help="The rule that combines the clusters.")]
+Pre = Annotated[
+    str,
+    typer.Option(help='Before the rule: nnm, bucketing,nnm or {name="bucketing",size=3}; what it withstands counts.'),
+]
 PlacementName = Annotated[
     str | None,
     typer.Option(
@@ -58,6 +66,7 @@ def tolerance(  # noqa: PLR0917 - the options of one command
     checked_inputs: CheckedInputs = False,
     policy: Policy = "random",
     aggregator: Aggregator = "median",
+    pre: Pre = "none",
     target: Annotated[float | None, typer.Option(help="The failure probability to stay below, such as 1e-6.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds, with clusters drawn anew if the policy does.")] = None,
     placement: PlacementName = None,
@@ -66,6 +75,7 @@ def tolerance(  # noqa: PLR0917 - the options of one command
     every: Annotated[int, typer.Option(help="Rounds for which clusters are kept before they are drawn anew.")] = 1,
     levels: Annotated[str, typer.Option(help="Least parts of a group of the hierarchical policy: 3, or 3,4.")] = "3",
     coordinates: Annotated[int, typer.Option(help="The length of an update, for the cost of designs.")] = 10_000,
+    delegates: Annotated[int, typer.Option(help="Who hold the sums of protocol hidden; --threshold is theirs.")] = 3,
     design: Annotated[
         bool, typer.Option("--design", help="Also: window, most faults, cheapest design, Pareto front.")
     ] = False,
@@ -75,20 +85,27 @@ def tolerance(  # noqa: PLR0917 - the options of one command
     """Show how likely a placement of faulty processes breaks a design, and what is tolerated at worst."""
     # The rules import torch, which `bench list` and errors should not wait for.
     from bench import tolerance as job
-    from protocols.playable import conditions_named
 
     path = _page_at(out)
+    conditions, serving = _named(
+        protocol,
+        mode=mode,
+        threshold=threshold,
+        revealed=not hidden,
+        checked=checked_inputs,
+        delegates=delegates,
+        page=path is not None,
+    )
     asked = job.ask(
         n=n,
         faulty=faulty,
         crash=crash,
         curious=curious,
         cluster_size=cluster_size,
-        conditions=conditions_named(
-            protocol, mode=mode, threshold=threshold, revealed=not hidden, checked=checked_inputs
-        ),
+        conditions=conditions,
         policy=policy,
         aggregator=aggregator,
+        pre=pre,
         target=target,
         rounds=rounds,
         placement=placement,
@@ -97,6 +114,7 @@ def tolerance(  # noqa: PLR0917 - the options of one command
         every=every,
         levels=levels,
         coordinates=coordinates,
+        delegates=serving,
     )
     is_range = cluster_size is not None and ":" in cluster_size
     found = job.answers(asked, design=design and not is_range)
@@ -114,6 +132,22 @@ def tolerance(  # noqa: PLR0917 - the options of one command
         print("\n".join(job.describe(found[0])))
     if path is not None:
         print(f"page: {path}")
+
+
+def _named(
+    protocol: str, *, mode: str | None, threshold: str | None, revealed: bool, checked: bool, delegates: int, page: bool
+) -> "tuple[Conditions, Delegates | None]":
+    """Return what the protocol tolerates in a cluster, and who holds the sums where these stay hidden."""
+    from bench.tolerance.hidden import hidden_named
+    from protocols.playable import cluster_protocols, conditions_named
+
+    if not cluster_protocols.is_hidden(protocol):
+        found = conditions_named(protocol, mode=mode, threshold=threshold, revealed=revealed, checked=checked)
+        return found, None
+    for name, given in (("hidden", not revealed), ("checked_inputs", checked), ("out", page)):
+        if given:
+            raise CloisterError(f"{name} means nothing to protocol {protocol!r}; allowed: leave the option out")
+    return hidden_named(mode=mode, threshold=threshold, delegates=delegates)
 
 
 def _page_at(out: Path | None) -> Path | None:
@@ -148,6 +182,7 @@ def simulate(  # noqa: PLR0917 - the options of one command
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Processes that always act together, for sticky.")] = None,
     aggregator: Aggregator = "median",
+    pre: Pre = "none",
     placement: PlacementName = None,
     domains: Domains = None,
     moves: Moves = 0,
@@ -177,6 +212,7 @@ def simulate(  # noqa: PLR0917 - the options of one command
         ),
         policy=policy,
         aggregator=aggregator,
+        pre=pre,
         placement=placement,
         domains=domains,
         moves=moves,

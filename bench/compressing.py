@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from bench.cell import Cell
@@ -37,13 +38,14 @@ def with_memory(federation: Federation, updates: Tensor) -> Tensor:
     """Return what all would honestly compress, (n, d): the updates, with what their messages have left out so far.
 
     Every process remembers as an honest one does, also a Byzantine one, whatever it then sends; and what was sent
-    counts as arrived, also where the sum of its cluster fails.
+    counts as arrived, also where the sum of its cluster fails. Who was left with numbers that are not finite forgets
+    them: that is never an honest one, whose training would have ended.
     """
     if not federation.compressor.error_feedback:
         return updates
-    errors = federation.recall.errors_of(federation.numbers, federation.everybody, updates)
-    whole, left = corrected(federation.code, updates, errors)
-    federation.recall.keep_errors(federation.numbers, left)
+    errors, there = federation.recall.errors(federation.everybody, updates), torch.from_numpy(federation.numbers)
+    whole, left = corrected(federation.code, updates, errors[there])
+    errors[there] = torch.where(torch.isfinite(left).all(dim=1, keepdim=True), left, 0.0)
     return whole
 
 
@@ -57,9 +59,8 @@ def updates_of(federation: Federation, rows: Tensor) -> Tensor:
     return federation.code.decompress(rows) if federation.compressor.linear else rows
 
 
-def with_residue(federation: Federation, combined: Tensor) -> Tensor:
+def with_residue(combined: Tensor, residue: Tensor | None) -> Tensor:
     """Return the combined row with what the server has not decoded so far, if it remembers that."""
-    residue = federation.recall.residue
     return combined if residue is None else combined + residue
 
 

@@ -109,13 +109,14 @@ def _timed(cell: Cell, dataset: Dataset) -> _Price:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the workers do
     try:
+        parties = _PricedParties()
         started = time.perf_counter()
-        federation = build(cell, dataset)
+        federation = build(cell, dataset, parties)
         built = time.perf_counter()
         model = torch.zeros(federation.network.dimension)
         if cell.attack == Spec(name="none"):
-            run_round(federation, model, 0, _PricedParties())  # the first one of a kind warms up
-        parties = _PricedParties()
+            run_round(federation, model, 0, parties)  # the first one of a kind warms up
+        parties.priced_s = 0.0
         begun = time.perf_counter()
         outcome = run_round(federation, model, _LATE - 1, parties)
         ended = time.perf_counter()

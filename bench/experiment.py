@@ -23,6 +23,7 @@ DEFAULTS: Mapping[str, Any] = {
     "attack": "none",
     "placement": "uniform",
     "clustering": "random",
+    "beacon": "given",
     "protocol": "additive",
     "pre": "none",
     "aggregator": "median",

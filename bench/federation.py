@@ -17,6 +17,8 @@ from bench.chain import real_links
 from bench.columns import columns_of, point_of
 from bench.data import Dataset
 from bench.decentralised import known_model, score_models
+from bench.drawing import Draws
+from bench.hidden import protocol_of
 from bench.judging import Epoch
 from bench.metrics import score
 from bench.models import models
@@ -30,17 +32,20 @@ from bench.rules import rule_of
 from bench.setting import Federation, Past
 from bench.training import ClientData, LocalTraining, make_client_data
 from bench.workers import workers
+from protocols.beacons import Company
 from protocols.clustering import clusterings
 from protocols.compression import PLAIN, compressors
 from protocols.decentralised.graph import Graph
 from protocols.decentralised.graphs import topologies
 from protocols.decentralised.rules import exchanges
+from protocols.hidden_sums import hidden_sums
 from protocols.parties import Parties
 from protocols.placements import PlacementView
 from protocols.playable import cluster_protocols, conditions_under, opens_sums
 from protocols.privacy import mechanisms
 from protocols.privacy.ledger import Ledger
 from protocols.randomness import SecretStreams, public_stream
+from protocols.tolerance.conditions import Conditions
 
 __all__ = ["CellResult", "build", "cluster_sizes", "largest_cluster", "move_faults", "run_cell"]
 
@@ -50,6 +55,7 @@ _LATER: Mapping[str, Any] = MappingProxyType(
         "placement": {"name": "uniform"},
         "topology": {"name": "server"},
         "exchange": {"name": "none"},
+        "beacon": {"name": "given"},
         "compression": {"name": "none"},
         "worker": {"name": "sgd"},
         "pre": {"name": "none"},
@@ -72,17 +78,23 @@ def cluster_sizes(cell: Cell) -> tuple[int, ...]:
 
 
 def largest_cluster(cell: Cell) -> int:
-    """Return the size of the largest cluster that the cell forms: how many parties it needs."""
-    return max(cluster_sizes(cell))
+    """Return the size of the largest cluster that the cell forms: how many party processes it needs.
+
+    One where sums stay hidden, since all members then are threads; see bench.hidden.
+    """
+    return 1 if cluster_protocols.is_hidden(cell.protocol.name) else max(cluster_sizes(cell))
 
 
-def build(cell: Cell, dataset: Dataset) -> Federation:
+def build(cell: Cell, dataset: Dataset, company: Company | None = None) -> Federation:
     """Return the parts of a cell; each random choice has a stream of its own.
+
+    The company runs the cell's beacon, if any is run; None: threads of this process do.
 
     Cells of one seed share their data, batches, uniform faults and start, so that they compare; they do not share
     their privacy noise, which would cancel in the difference of two cells' results.
 
-    Raises: CloisterError for a fact that the policy or the placement lacks, or a placement that leaves nobody honest.
+    Raises: CloisterError for a fact that the policy or the placement lacks, or a placement that leaves nobody honest;
+    NetworkError where a placement sees clusters whose beacon cannot be run.
     """
     parts = _deal(cell, dataset)
     population = make_population(cell, dataset.y_train.numpy(), parts, dataset.classes)
@@ -102,9 +114,10 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         poisoning=Poisoning(clean, (), classes=dataset.classes, network=network, seed=cell.seed),
         past=None,
         policy=clusterings.make(cell.clustering),
+        draws=Draws(cell, company),
         cluster_size=cell.cluster_size,
-        protocol=cell.protocol,
-        conditions=conditions_under(cell.protocol, deviating=_deviates(cell)),
+        protocol=protocol_of(cell, cluster_sizes(cell)),
+        conditions=_conditions(cell),
         ring=protocol.ring,
         pre_specs=real_links(cell.pre),
         rule_spec=cell.aggregator,
@@ -138,6 +151,13 @@ def build(cell: Cell, dataset: Dataset) -> Federation:
         poisoning=poisoning,
         population=replace(population, trust=with_trust(population, failing, cell.trust_quality)),
     )
+
+
+def _conditions(cell: Cell) -> Conditions:
+    """Return what the protocol tolerates in a cluster; where sums stay hidden, what a cluster does as a group."""
+    if cluster_protocols.is_hidden(cell.protocol.name):
+        return hidden_sums.make(cell.protocol).group_conditions
+    return conditions_under(cell.protocol, deviating=_deviates(cell))
 
 
 def _deviates(cell: Cell) -> bool:
@@ -227,7 +247,7 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
     Raises: CloisterError, NetworkError.
     """
     started = time.perf_counter()
-    federation = build(cell, dataset)
+    federation = build(cell, dataset, parties)
     generator = torch.Generator().manual_seed(int(public_stream(cell.seed, "model").integers(2**31)))
     model = federation.network.initial(generator)
     attack = cell.attack if cell.f else None
@@ -240,7 +260,9 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
     diverged_round = None
     learns = "reports" in federation.policy.needs
     moves = placing(cell)[1] == "each"
-    plain = opens_sums(cell.protocol) and not moves
+    # A mean of sums that stay hidden is one sum of all, which is what a round then reveals.
+    sums = federation.hidden and cell.aggregator.name == "mean"
+    plain = (opens_sums(cell.protocol) or sums) and not moves
     epoch = Epoch(n=cell.n, colluding=federation.who_fails.colluding if plain else None)
     for round_index in range(cell.rounds):
         if moves and round_index:
@@ -264,5 +286,6 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
     final, exchanged = score_models(score_one, model, outcomes[-1].exchange if outcomes else None)
     metrics = columns_of(cell, federation, final, outcomes, ledger=ledger, curve=curve)
     metrics |= {**epoch.columns(), **exchanged, "diverged_round": diverged_round}
+    metrics["beacon_s"] = federation.draws.seconds
     metrics["runtime_s"] = time.perf_counter() - started
     return CellResult(metrics=metrics, curve=curve)

@@ -6,19 +6,22 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import torch
 
 from attacks.plan import Plan, Split, assign, specs_of
 from bench.cell import NUMBERS, PLUGINS, Cell, resolve
 from bench.compressing import unfit_compression
 from bench.data import Dataset
+from bench.drawing import unfit_beacon
 from bench.experiment import Experiment
 from bench.federation import cluster_sizes
+from bench.hidden import protocol_of, unfit_hidden
 from bench.misconduct import unfit_misconduct
 from bench.placing import unfit_placing
-from bench.rules import unfit_rule
+from bench.rules import rule_of, unfit_rule
 from protocols.check import CloisterError
 from protocols.placements import knowledge
-from protocols.playable import robust_of
+from protocols.playable import cluster_protocols, robust_of
 
 __all__ = ["Skip", "expand", "skip_reason"]
 
@@ -51,14 +54,17 @@ def _expand_block(block: Mapping[str, tuple[Any, ...]]) -> Iterator[Cell]:
 def _canonical(axes: dict[str, Any]) -> dict[str, Any]:
     """Return the axes with one value where an axis means nothing, so that no cell is run twice.
 
-    With a server clusters exchange nothing; without one there is nobody to run the aggregator, nor anything before it;
-    and `singletons` and `single` have the cluster size of their name.
+    Clusters that do not change with a seed need no beacon. With a server clusters exchange nothing; without one there
+    is nobody to run the aggregator, nor anything before it; and `singletons` and `single` have the cluster size of
+    their name.
     """
     if PLUGINS["topology"].entry(axes["topology"].name).facts.get("server"):
         axes = {**axes, "exchange": PLUGINS["exchange"].resolve("none")}
     else:
         axes = {**axes, "pre": resolve("pre", "none"), "aggregator": PLUGINS["aggregator"].resolve("mean")}
     registry = PLUGINS["clustering"]
+    if not registry.entry(axes["clustering"].name).facts.get("drawn"):
+        axes = {**axes, "beacon": PLUGINS["beacon"].resolve("given")}
     if not registry.entry(axes["clustering"].name).facts.get("ignores_size"):
         return axes
     alone = registry.make(axes["clustering"]).smallest_cluster(2) == 1
@@ -90,10 +96,11 @@ def skip_reason(cell: Cell, dataset: Dataset) -> str | None:
         return f"{cell.clustering.name}: {error}"
     return (
         unfit_rule(cell, len(sizes))
-        or _unfit_size(cell, sizes)
+        or (unfit_hidden(cell, sizes) if cluster_protocols.is_hidden(cell.protocol.name) else _unfit_size(cell, sizes))
         or _unfit_noise(cell)
         or _unfit_placement(cell)
         or _unfit_policy(cell)
+        or unfit_beacon(cell)
         or _unfit_topology(cell, len(sizes))
         or _unfit_attack(cell)
         or unfit_misconduct(cell, sizes)
@@ -202,7 +209,20 @@ def _unfit_noise(cell: Cell) -> str | None:
     """Return why nothing is known of the noise: mechanisms are calibrated to sums of updates."""
     if robust_of(cell.protocol) is None or cell.privacy.name == "none":
         return None
+    if cluster_protocols.is_hidden(cell.protocol.name):
+        return _unfit_joint_noise(cell)
     return f"{cell.privacy.name} adds noise that is calibrated to sums, and {cell.protocol.name} opens none"
+
+
+def _unfit_joint_noise(cell: Cell) -> str | None:
+    """Return why noise on the result of hidden sums proves nothing; members' own noise is in the sums already."""
+    m = len(cluster_sizes(cell))
+    sizes = torch.tensor(cluster_sizes(cell))
+    told = max(min(cell.f, m, rule_of(cell).breakdown(m)), 0)
+    noisy = PLUGINS["privacy"].make(cell.privacy).result_std(1.0, cell.n)
+    if noisy and rule_of(cell).sensitivity(sizes, told) is None:
+        return f"{cell.privacy.name} adds noise for a sensitivity, and none is proved of {cell.aggregator.name}"
+    return None
 
 
 def _unfit_compression(cell: Cell, dataset: Dataset, sizes: tuple[int, ...]) -> str | None:
@@ -212,7 +232,7 @@ def _unfit_compression(cell: Cell, dataset: Dataset, sizes: tuple[int, ...]) -> 
 
 def _unfit_coordinates(cell: Cell, dataset: Dataset) -> str | None:
     """Return why the robust statistic cannot run on updates of the model."""
-    statistic = robust_of(cell.protocol)
+    statistic = robust_of(protocol_of(cell, cluster_sizes(cell)))
     if statistic is None:
         return None
     coordinates = PLUGINS["compression"].make(cell.compression).coordinates(_dimension(cell, dataset))

@@ -36,10 +36,10 @@ def computed(protocol: Spec, ring: FixedPoint, words: Tensor, opened: OpenedSums
         expected = ring.wrap(words[:, list(opened.contributors)].sum(dim=1))
         means, kept = ring.decode(opened.sums) / len(opened.contributors), None
     else:
-        reference = statistic.reference(words)
+        reference = statistic.reference(words[:, list(opened.contributors)])
         expected, kept = reference.sums, reference.kept
         plain = Opened(sums=opened.sums, contributors=opened.contributors, kept=opened.kept)
-        means = statistic.decode(plain, parties=words.shape[1])
+        means = statistic.decode(plain, parties=len(opened.contributors))
     exact = (opened.sums == expected).all(dim=1) & _same_members(opened.kept, kept)
     return [
         Inside(mean=mean, contributors=contributors, exact=right)

@@ -53,19 +53,26 @@ def result_noise(federation: Federation, sensitivity: float | None, round_index:
 
 
 def multipliers_of(
-    federation: Federation, clustering: Clustering, sensitivity: float | None, left_out: frozenset[int] = frozenset()
+    federation: Federation,
+    clustering: Clustering,
+    sensitivity: float | None,
+    left_out: frozenset[int] = frozenset(),
+    *,
+    protection: float = 1.0,
 ) -> NDArray[np.float64] | None:
     """Return noise std over sensitivity for each process; colluding ones need no protection and get infinity.
 
     Only the noise of honest members whose words are surely in the sum counts: not that of crashed ones, nor that of
     members `left_out` of a sum that was opened. Where single inputs can be opened, by the colluding members of a
-    cluster or, as under `plaintext`, by anybody, a process has its own share alone.
+    cluster or, as under `plaintext`, by anybody, a process has its own share alone. Noise on the result counts
+    `protection` times, where it is sampled jointly and some know a part of it.
 
     None where nothing is proved: see sees_past_the_noise().
     """
     if sees_past_the_noise(federation):
         return None
     multipliers = np.full(federation.data.n, np.inf)
+    known = protection if federation.mechanism.result_std(1.0, federation.data.n) else 1.0
     slack = _rounding_slack(federation)
     colluding = federation.faulty | federation.curious
     for cluster in clustering.clusters:
@@ -75,7 +82,7 @@ def multipliers_of(
         multiplier = federation.mechanism.noise_multiplier_of(len(cluster), adders, sensitivity)
         if multiplier is None:
             return None
-        multipliers[protected] = multiplier / slack
+        multipliers[protected] = known * multiplier / slack
     return multipliers
 
 

@@ -27,7 +27,7 @@ class OpenedCluster:
     """A cluster whose sum was opened: its number, whose words are in it, and whether it is exactly their sum.
 
     `in_clear`: the protocol sends each input as it is. `withstands`: it may be as good as honest although Byzantine
-    members are in it, which is then for the verdict to say.
+    members are in it, which is then for the verdict to say. `hidden`: nobody sees its sum.
     """
 
     number: int
@@ -35,6 +35,7 @@ class OpenedCluster:
     exact: bool
     in_clear: bool
     withstands: bool = False
+    hidden: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +96,14 @@ def observe(
     numbers: Sequence[int] | None = None,
     replay: Replay = _not_replayed,
     empty: frozenset[int] = frozenset(),
+    told: frozenset[int] = frozenset(),
 ) -> Observation:
     """Return what a round showed: cluster means (m, d), contributors each (m,) and the rule's result (d,), if any.
 
     The result is before any noise is added to it. `numbers` are the processes' numbers, where they are not 0..n-1.
     `replay` says what coalitions learn from their shares. `empty` clusters opened that nobody's update passed their
-    check: they are not lost; but where too few others are left for the rule, nothing is said of its result.
+    check: they are not lost; but where too few others are left for the rule, nothing is said of its result. `told` are
+    processes of whom colluding ones learn where sums stay hidden.
     """
     honest = [
         j
@@ -113,7 +116,7 @@ def observe(
         near = within_coefficient(rule, result, means[torch.tensor(honest)], sizes, tolerate)
     if empty and (result is None or len(opened) - len(honest) > tolerate):
         near = True
-    by_sums, by_shares = frozenset(_exposed(opened, faulty)), frozenset(_by_shares(opened, said, faulty, replay))
+    by_sums, by_shares = told.union(_exposed(opened, faulty)), frozenset(_by_shares(opened, said, faulty, replay))
     named = range(faulty.n) if numbers is None else numbers
     return Observation(
         exposed=frozenset(named[each] for each in by_sums | by_shares),
@@ -142,5 +145,5 @@ def _by_shares(
 def _exposed(opened: Sequence[OpenedCluster], faulty: FaultyProcesses) -> Iterable[int]:
     for each in opened:
         unknown = set(each.contributors) - faulty.colluding
-        if each.in_clear or len(unknown) == 1:
+        if each.in_clear or (len(unknown) == 1 and not each.hidden):
             yield from unknown

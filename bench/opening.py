@@ -28,6 +28,9 @@ class Opened:
     statistic of its members' words. `named` are the processes that were named as cheats; `lost` is the part of the
     traffic that opened nothing; `faulty` are the clusters, opened or not, in which somebody misbehaved. `empty` are
     those that opened that nobody's update passed their check, and so have no mean.
+    Where cluster sums stay hidden, only the rule's result opened, `aggregate` (d,) plus `noise` (d,), of which nobody
+    faulty knows `protection` times what the mechanism asks for. The means are then what nobody saw; `told` are the
+    processes whose updates the result, or sums that colluding delegates know, tell the colluding ones.
     """
 
     numbers: list[int]
@@ -39,6 +42,10 @@ class Opened:
     lost: Traffic = field(default_factory=Traffic.none)
     faulty: frozenset[int] = frozenset()
     empty: frozenset[int] = frozenset()
+    aggregate: Tensor | None = None
+    noise: Tensor | None = None
+    protection: float = 1.0
+    told: frozenset[int] = frozenset()
 
     @property
     def added(self) -> Tensor:

@@ -35,7 +35,8 @@ class RoundOutcome:
     opened sum, and `opened` the clusters with their means, by their numbers among all. `exchange` is how the clusters'
     exchange went, None where there is a server; `deviation` and `excluded` are what bench.measures makes columns of;
     `named` are the processes that a protocol named as cheats, `byzantine` those that are, and `lost_bytes` went into
-    sums that opened nothing. `sum_exact` is about the clusters in which nobody misbehaved.
+    sums that opened nothing. `sum_exact` is about the clusters in which nobody misbehaved. `drawn` is what
+    a beacon sent for new clusters.
     """
 
     model: Tensor
@@ -57,13 +58,19 @@ class RoundOutcome:
     lost_bytes: int
     sum_exact: bool
     traffic: Traffic
+    drawn: Traffic
     train_s: float
     mpc_s: float
 
     @property
+    def exchange_bytes(self) -> int:
+        """The bytes of the exchange between clusters."""
+        return 0 if self.exchange is None else self.exchange.cost.wire_bytes
+
+    @property
     def wire_bytes(self) -> int:
-        """All bytes on the wire: of the secure sums and of the exchange between clusters."""
-        return self.traffic.wire_bytes + (0 if self.exchange is None else self.exchange.cost.wire_bytes)
+        """All bytes on the wire: of the beacon, of the secure sums and of the exchange between clusters."""
+        return self.drawn.wire_bytes + self.traffic.wire_bytes + self.exchange_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,13 +116,16 @@ def outcome_of(federation: Federation, played: Played) -> RoundOutcome:
         tolerated_clusters=federation.told(m),
         clusters=m,
         failed_clusters=len(clustering.clusters) - m - len(opened.empty),
-        multipliers=multipliers_of(federation, clustering, decision.sensitivity, opened.left_out(clustering)),
-        report=_report(federation, played),
-        revealed=tuple(_named(federation, each) for each in opened.contributors),
-        opened=OpenedRound(
-            clusters=tuple(_named(federation, clustering.clusters[j]) for j in opened.numbers),
-            means=updates_of(federation, played.means),
+        multipliers=multipliers_of(
+            federation,
+            clustering,
+            decision.sensitivity,
+            opened.left_out(clustering),
+            protection=opened.protection,
         ),
+        report=_report(federation, played),
+        revealed=_shown(federation, played).clusters if federation.hidden else _revealed(federation, opened),
+        opened=_shown(federation, played),
         said=played.said,
         observed=_observed(federation, played),
         exchange=decision.exchange,
@@ -126,9 +136,27 @@ def outcome_of(federation: Federation, played: Played) -> RoundOutcome:
         lost_bytes=opened.lost.wire_bytes,
         sum_exact=all(exact for j, exact in zip(opened.numbers, opened.exact, strict=True) if j not in opened.faulty),
         traffic=opened.traffic,
+        drawn=federation.draws.traffic(played.round_index),
         train_s=played.train_s,
         mpc_s=played.mpc_s,
     )
+
+
+def _revealed(federation: Federation, opened: Opened) -> tuple[tuple[int, ...], ...]:
+    return tuple(_named(federation, each) for each in opened.contributors)
+
+
+def _shown(federation: Federation, played: Played) -> OpenedRound:
+    """Return the clusters and the means that everybody saw: where these stay hidden, all as one, with the result."""
+    clustering, opened = played.clustering, played.opened
+    if not federation.hidden:
+        clusters = tuple(_named(federation, clustering.clusters[j]) for j in opened.numbers)
+        return OpenedRound(clusters=clusters, means=updates_of(federation, played.means))
+    if opened.aggregate is None:
+        return OpenedRound(clusters=(), means=updates_of(federation, played.means[:0]))
+    everybody = tuple(process for each in _revealed(federation, opened) for process in each)
+    noise = 0.0 if opened.noise is None else opened.noise
+    return OpenedRound(clusters=(everybody,), means=updates_of(federation, (opened.aggregate + noise)[None]))
 
 
 def _named(federation: Federation, places: tuple[int, ...] | frozenset[int]) -> tuple[int, ...]:
@@ -144,7 +172,9 @@ def _deviation(federation: Federation, played: Played) -> float | None:
 
 def _report(federation: Federation, played: Played) -> Report:
     clusters, numbers = played.clustering.clusters, played.opened.numbers
-    far = _suspects(played.means, played.decision.combined, federation.told(len(numbers)))
+    # Of means that stay hidden nobody is suspected.
+    tolerate = 0 if federation.hidden else federation.told(len(numbers))
+    far = _suspects(played.means, played.decision.combined, tolerate)
     return Report(
         round_index=played.round_index,
         clusters=clusters,
@@ -194,6 +224,7 @@ def _observed(federation: Federation, played: Played) -> Observation:
             exact=exact,
             in_clear=in_clear,
             withstands=federation.conditions.checked_inputs,
+            hidden=federation.hidden,
         )
         for number, contributors, exact in zip(opened.numbers, opened.contributors, opened.exact, strict=True)
     ]
@@ -209,5 +240,6 @@ def _observed(federation: Federation, played: Played) -> Observation:
         numbers=federation.numbers.tolist(),
         replay=partial(learns, federation.protocol),
         empty=opened.empty,
+        told=opened.told,
     )
     return observation if exchange is None else replace(observation, near_honest=exchange.near)

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from protocols.aggregators import hostile_rows
@@ -42,13 +40,11 @@ class Recall:
             self._clusters, self._sums = clusters, means.new_zeros(len(clusters), means.shape[1])
         self._sums[list(opened)] += torch.where(hostile_rows(means)[:, None], 0.0, means)
 
-    def errors_of(self, numbers: NDArray[np.int64], everybody: int, updates: Tensor) -> Tensor:
-        """Return what the messages of these processes have left out so far, (n, d) like their updates."""
+    def errors(self, everybody: int, updates: Tensor) -> Tensor:
+        """Return what the messages of all processes have left out so far, (everybody, d), for the caller to change.
+
+        At first it is zero, and of the type of the updates (n, d).
+        """
         if self._errors is None:
             self._errors = updates.new_zeros(everybody, updates.shape[1])
-        return self._errors[torch.from_numpy(numbers)]
-
-    def keep_errors(self, numbers: NDArray[np.int64], errors: Tensor) -> None:
-        """Remember the errors (n, d) of these processes; all others keep theirs."""
-        if self._errors is not None:
-            self._errors[torch.from_numpy(numbers)] = errors
+        return self._errors

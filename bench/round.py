@@ -1,6 +1,7 @@
 """One federated round: train, attack, clip, add noise, sum under encryption, aggregate."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from bench.attacking import attacked
 from bench.compressing import code_of, combined_rows, updates_of, with_memory, with_residue
 from bench.decentralised import exchange_models, known_model, starting_models
 from bench.given import given_of
+from bench.hidden import hidden_verdict, open_aggregate
 from bench.misconduct import misconduct
 from bench.noise import result_noise
 from bench.opening import Opened, open_sums
@@ -20,6 +22,7 @@ from bench.setting import Federation
 from bench.words import DivergedError, clipped, compressed, encoded, with_raw_numbers
 from bench.workers import Work
 from protocols.aggregators import NOTHING
+from protocols.faulty_link import Fault
 from protocols.parties import Parties
 from protocols.randomness import public_stream
 from protocols.tolerance.verdict import Verdict, verdict
@@ -71,16 +74,16 @@ def form_clusters(federation: Federation, round_index: int) -> Clustering:
     return federation.policy(
         population=federation.population,
         cluster_size=federation.cluster_size,
-        seed=federation.seed,
+        seed=federation.draws.seed(round_index),
         round_index=round_index,
     )
 
 
 def _run_present(federation: Federation, model: Tensor, round_index: int, parties: Parties) -> RoundOutcome:
     """Run a round in which all processes of the federation take part."""
-    started = time.perf_counter()
     # 1. Clusters form, 2. and what the placement can do to them at worst is said before it happens.
     clustering = form_clusters(federation, round_index)
+    started = time.perf_counter()  # a beacon's time is counted apart
     said = _verdict(federation, clustering)
     # 3. All train, 4. clip what they learned, 5. and send it or something worse, 6. compressed, as words with noise.
     trained = _train(federation, starting_models(federation, model, clustering), round_index)
@@ -92,7 +95,7 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     trained_at = time.perf_counter()
     # 7. Each cluster opens its sum, against those who misbehave in it, 8. which shows a mean.
     doings = misconduct(federation, words, clustering, _last_step(federation, known), round_index)
-    opened = open_sums(federation, words, clustering, parties, doings)
+    opened = _opened(federation, words, clustering, parties, doings)
     opened_at = time.perf_counter()
     means = combined_rows(federation, with_raw_numbers(federation, sent, opened))
     # 9. The server combines the means, or the clusters exchange them, 10. and the model takes its step.
@@ -105,7 +108,7 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
         opened=opened,
         means=means,
         decision=decision,
-        model=_moved(federation, model, decision, round_index),
+        model=_moved(federation, model, decision, opened, round_index),
         train_s=trained_at - started,
         mpc_s=opened_at - trained_at,
     )
@@ -135,7 +138,7 @@ def _train(federation: Federation, model: Tensor, round_index: int) -> Tensor:
 def _verdict(federation: Federation, clustering: Clustering) -> Verdict:
     """Return what the placement can do to this round at worst, before it runs."""
     m = len(clustering.clusters)
-    return verdict(
+    said = verdict(
         clustering,
         federation.who_fails,
         federation.conditions,
@@ -143,6 +146,16 @@ def _verdict(federation: Federation, clustering: Clustering) -> Verdict:
         tolerate=federation.told(m),
         numbers=federation.numbers.tolist(),
     )
+    return hidden_verdict(federation, clustering, said) if federation.hidden else said
+
+
+def _opened(
+    federation: Federation, words: Tensor, clustering: Clustering, parties: Parties, doings: Mapping[int, Fault]
+) -> Opened:
+    """Return the clusters' means, or what the rule makes of them where they stay hidden."""
+    if federation.hidden:
+        return open_aggregate(federation, words, clustering)
+    return open_sums(federation, words, clustering, parties, doings)
 
 
 def _last_step(federation: Federation, known: Tensor) -> Tensor | None:
@@ -160,15 +173,15 @@ def _decide(
     updates = updates_of(federation, means)
     past = federation.recall.history(clustering.clusters, opened.numbers, updates)
     given = given_of(federation, past, model, round_index)
-    combined = federation.combine(means, opened.added, given)
+    combined = opened.aggregate if federation.hidden else federation.combine(means, opened.added, given)
     federation.recall.add(clustering.clusters, opened.numbers, updates)
     tolerate = federation.told(len(opened.numbers))
     sensitivity = None if combined is None else federation.rule.sensitivity(opened.added, tolerate)
     return Decision(combined=combined, exchange=None, given=given, sensitivity=sensitivity)
 
 
-def _moved(federation: Federation, model: Tensor, decision: Decision, round_index: int) -> Tensor:
-    """Return the next model (d,) float32: one step along the combined update, with the noise that it gets, if any.
+def _moved(federation: Federation, model: Tensor, decision: Decision, opened: Opened, round_index: int) -> Tensor:
+    """Return the next model (d,) float32: one step along the combined update, with the noise that it got or gets.
 
     Without a server it is the clusters' models (m, d) after their exchange; without a result the model stays.
     """
@@ -176,8 +189,9 @@ def _moved(federation: Federation, model: Tensor, decision: Decision, round_inde
         return decision.exchange.models
     if decision.combined is None:
         return model
-    noisy = decision.combined + result_noise(federation, decision.sensitivity, round_index)
-    whole = with_residue(federation, noisy)
+    noise = opened.noise if federation.hidden else result_noise(federation, decision.sensitivity, round_index)
+    noisy = decision.combined + (0.0 if noise is None else noise)
+    whole = with_residue(noisy, federation.recall.residue)
     step = updates_of(federation, whole[None])[0]
     if federation.compressor.server_memory:
         federation.recall.residue = whole - federation.code.compress(step[None])[0]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cell import Cell, cell_key
+from bench.drawing import parties_to_draw
 from bench.environment import describe_environment
 from bench.estimate import estimate_s
 from bench.execute import Execution, Job, run_jobs
@@ -39,8 +40,8 @@ class Plan:
 
     @property
     def parties(self) -> int:
-        """The number of party processes that the largest cluster needs."""
-        return max((largest_cluster(job.cell) for job in self.jobs), default=1)
+        """The number of party processes that the largest cluster needs, or the beacon that the most of them run."""
+        return max((max(largest_cluster(job.cell), parties_to_draw(job.cell)) for job in self.jobs), default=1)
 
 
 @dataclass(frozen=True, kw_only=True)

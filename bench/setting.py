@@ -1,5 +1,6 @@
 """What a round of a cell needs: the parts of the federation, its processes, and who of them is faulty."""
 
+import math
 from collections.abc import MutableMapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from attacks.api import OpenedRound
 from attacks.plan import Part
+from bench.drawing import Draws
 from bench.models import Network
 from bench.poisoning import Poisoning
 from bench.recall import Recall
@@ -23,6 +25,7 @@ from protocols.decentralised.rules import ExchangeRule
 from protocols.faulty_link import Fault
 from protocols.in_process import InProcessParties
 from protocols.placements import FaultPlacement
+from protocols.playable import cluster_protocols
 from protocols.population import Population
 from protocols.privacy import Mechanism
 from protocols.randomness import SecretStreams
@@ -30,6 +33,7 @@ from protocols.registry import Spec
 from protocols.ring import FixedPoint
 from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.verdict import FaultyProcesses
+from protocols.types import Clustering
 
 __all__ = ["Federation", "Past"]
 
@@ -54,10 +58,10 @@ class Federation:
     only some take part.
     `parts` are the attacks in order, and `memory` is what each of them, by its place, remembers. `past` is None before
     the first round has ended. `root` are the server's own rows, one client's; `recall` changes with every round.
-    `graph` is who exchanges with whom, None with a server; then `rule` combines the clusters' means, else each cluster
-    does it by `exchange`. `code` is what `compressor` drew for this round; the rule combines rows of it where it is
-    linear. `companies` are the parties of clusters in which somebody crashes or misbehaves, by their members, with what
-    these do in this round.
+    `draws` are the seeds that the policy gets. `graph` is who exchanges with whom, None with a server; then `rule`
+    combines the clusters' means, else each cluster does it by `exchange`. `code` is what `compressor` drew for this
+    round; the rule combines rows of it where it is linear. `companies` are the parties of clusters in which somebody
+    crashes or misbehaves, by their members, with what these do in this round.
     """
 
     network: Network
@@ -72,6 +76,7 @@ class Federation:
     poisoning: Poisoning
     past: Past | None
     policy: ClusteringPolicy
+    draws: Draws
     cluster_size: int
     protocol: Spec
     conditions: Conditions
@@ -96,6 +101,21 @@ class Federation:
     everybody: int
     noise: SecretStreams
     seed: int
+
+    @property
+    def hidden(self) -> bool:
+        """Whether cluster sums stay hidden, so that only what the rule makes of them opens."""
+        return cluster_protocols.is_hidden(self.protocol.name)
+
+    def terms(self, clustering: Clustering) -> int:
+        """Return how many words of a round may be added up, in whatever opens, without wrapping around.
+
+        Half of the range is for the updates, half for the noise that is added to them.
+        """
+        if not self.hidden:
+            return 2 * max(clustering.sizes)
+        # A rule adds up at most all groups' sums, each weighted up to the least common multiple of their sizes.
+        return 2 * len(clustering.clusters) * math.lcm(*clustering.sizes)
 
     @property
     def coordinates(self) -> int:

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -51,9 +52,11 @@ _MEASURED = (
     "bytes_offline",
     "bytes_upload",
     "bytes_exchange",
+    "bytes_beacon",
     "bytes_per_process_round",
     "mpc_rounds",
     "sum_exact",
+    "beacon_s",
     "train_s",
     "mpc_s",
     "runtime_s",
@@ -61,6 +64,10 @@ _MEASURED = (
 )
 RESULT_COLUMNS = ("status", "error", *PLUGINS, *NUMBERS, *_MEASURED, "key")
 CURVE_COLUMNS = ("key", *PLUGINS, "seed", "round", "accuracy", "loss", "bytes", "seconds")
+# Columns that later versions have added, and what holds of every run before.
+_ADDED: Mapping[str, Any] = MappingProxyType(
+    {"beacon": "given", "bytes_beacon": 0, "beacon_s": 0.0, "epsilon_leaves_out": ""}
+)
 _STATUSES = ("ok", "failed", "skipped")
 _TEXTS = (
     *("epsilon", "epsilon_leaves_out", "error", "predicted_why", "observed_why", "contradicted", "class_accuracies"),
@@ -195,10 +202,11 @@ def load_results(directory: Path) -> pd.DataFrame:
 
 
 def _completed(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of an older run with the columns that it lacks: nothing was compressed, nothing said."""
-    if "compression" not in table and "parameters" in table:
-        table = table.assign(compression="none", coordinates=table["parameters"])
-    return table if "epsilon_leaves_out" in table else table.assign(epsilon_leaves_out="")
+    """Return the table of a run that was made before beacons were run, or updates compressed, with what it lacks."""
+    table = table.assign(**{column: value for column, value in _ADDED.items() if column not in table})
+    if "compression" in table or "parameters" not in table:
+        return table
+    return table.assign(compression="none", coordinates=table["parameters"])
 
 
 def load_rounds(directory: Path) -> pd.DataFrame:

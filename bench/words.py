@@ -33,7 +33,7 @@ def clipped(federation: Federation, trained: Tensor, clustering: Clustering) -> 
     if clip_norm is not None:
         finite = torch.isfinite(trained).all(dim=1, keepdim=True)
         return clip_to_norm(torch.where(finite, trained, 0.0), clip_norm)
-    bound = federation.ring.bound(_terms(clustering))
+    bound = federation.ring.bound(federation.terms(clustering))
     if federation.graph is not None:
         trained = lost_members_silent(federation, trained, clustering, bound)
     _check_honest(federation, trained, bound)
@@ -48,7 +48,7 @@ def compressed(federation: Federation, sent: Sent, clustering: Clustering) -> Se
     if federation.code is PLAIN:
         return sent
     rows = federation.code.compress(sent.rows)
-    _check_honest(federation, rows, federation.ring.bound(_terms(clustering)))
+    _check_honest(federation, rows, federation.ring.bound(federation.terms(clustering)))
     return replace(sent, rows=rows)
 
 
@@ -57,7 +57,7 @@ def encoded(federation: Federation, sent: Sent, clustering: Clustering, round_in
 
     A number that no word stands for becomes the nearest one that has a word, and NaN zero; see with_raw_numbers.
     """
-    terms = _terms(clustering)
+    terms = federation.terms(clustering)
     faulty = torch.from_numpy(federation.faulty)
     possible = sent.rows.clone()
     possible[faulty] = federation.ring.saturate(sent.rows[faulty], terms=terms)
@@ -89,8 +89,3 @@ def _check_honest(federation: Federation, rows: Tensor, bound: float) -> None:
     honest = rows[torch.from_numpy(~federation.faulty)]
     if not bool((honest.abs() <= bound).all()):  # False for NaN as well
         raise DivergedError("an honest update is not finite or beyond the range of the ring")
-
-
-def _terms(clustering: Clustering) -> int:
-    # Half of the range is for the updates, half for the noise that members add to them.
-    return 2 * max(clustering.sizes)

@@ -62,6 +62,11 @@ class InProcessParties:
         return self._transcripts
 
     @property
+    def use(self) -> int:
+        """The number of the last batch."""
+        return self._use
+
+    @property
     def spent(self) -> Traffic:
         """What the parties and the board have sent in the last batch, whatever came of it."""
         return self._spent

@@ -111,6 +111,11 @@ class Meter:
         self._hops = {False: [0, 0], True: [0, 0]}
         self._is_offline = False
 
+    @property
+    def is_offline(self) -> bool:
+        """Whether what is sent now counts as offline."""
+        return self._is_offline
+
     @contextmanager
     def offline(self) -> Generator[None, None, None]:
         """Count what is sent inside as offline: a protocol does it before it looks at any input."""

@@ -1,4 +1,4 @@
-"""What a pool of parties can run: secure sums and robust statistics inside clusters, and beacons of all processes."""
+"""What a pool of parties can run: secure sums, robust statistics, rules over sums that stay hidden, and beacons."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -9,6 +9,7 @@ from torch import Tensor
 from protocols import check
 from protocols.beacons import beacons
 from protocols.check import CloisterError
+from protocols.hidden_sums import HiddenSums, hidden_sums
 from protocols.registry import Entry, Registry, Spec
 from protocols.ring import FixedPoint
 from protocols.secure_robust import RobustStatistic, robust_statistics
@@ -31,7 +32,7 @@ __all__ = [
 
 
 class Playable(Protocol):
-    """What secure sums, robust statistics and beacons have in common; see there for what their words mean."""
+    """What secure sums, robust statistics, hidden sums and beacons share; see there for what their words mean."""
 
     @property
     def ring(self) -> FixedPoint:
@@ -61,17 +62,17 @@ class Playable(Protocol):
 
 
 class ClusterProtocols:
-    """Both registries as one: what the axis `protocol` chooses from.
+    """All registries as one: what the axis `protocol` chooses from.
 
     Guarantees:
-        A name that both kinds have is refused where it is asked for.
+        A name that two kinds have is refused where it is asked for.
     """
 
     kind = "protocol"
 
     def entries(self) -> dict[str, Entry]:
-        """Return all plug-ins of both kinds by name, in alphabetical order."""
-        return dict(sorted((secure_sums.entries() | robust_statistics.entries()).items()))
+        """Return all plug-ins of all kinds by name, in alphabetical order."""
+        return dict(sorted((secure_sums.entries() | robust_statistics.entries() | hidden_sums.entries()).items()))
 
     def entry(self, name: str) -> Entry:
         """Return the plug-in of that name; CloisterError with the closest name otherwise."""
@@ -86,18 +87,28 @@ class ClusterProtocols:
         """Return the plug-in that the spec describes."""
         return self._of(spec.name).make(spec)
 
-    def is_robust(self, name: str) -> bool:
-        """Return whether the name is that of a robust statistic."""
-        return self._of(name) is robust_statistics
+    def robust(self, spec: Spec) -> RobustStatistic | None:
+        """Return the plug-in that the spec describes where what it opens is no plain sum of words."""
+        registry = _ROBUST.get(self._of(spec.name).kind)
+        return None if registry is None else registry.make(spec)
 
-    def _of(self, name: object) -> Registry[SecureSum] | Registry[RobustStatistic]:
+    def is_hidden(self, name: str) -> bool:
+        """Return whether the name is that of a protocol that all clusters of a round play together."""
+        return self._of(name) is hidden_sums
+
+    def _of(self, name: object) -> Registry[SecureSum] | Registry[RobustStatistic] | Registry[HiddenSums]:
         """Return the registry that knows the name; the sums', whose error lists what there is, where none does."""
-        if not isinstance(name, str) or name not in robust_statistics.entries():
-            return secure_sums
-        if name in secure_sums.entries():
-            raise CloisterError(f"{name!r} is a protocol and a robust statistic; rename the third-party one")
-        return robust_statistics
+        registries = (secure_sums, robust_statistics, hidden_sums)
+        knowing = [each for each in registries if isinstance(name, str) and name in each.entries()]
+        if len(knowing) > 1:
+            kinds = " and a ".join(each.kind for each in knowing)
+            raise CloisterError(f"{name!r} is a {kinds}; rename the third-party one")
+        return knowing[0] if knowing else secure_sums
 
+
+_ROBUST: Mapping[str, Registry[RobustStatistic] | Registry[HiddenSums]] = MappingProxyType(
+    {robust_statistics.kind: robust_statistics, hidden_sums.kind: hidden_sums}
+)
 
 cluster_protocols = ClusterProtocols()
 
@@ -162,12 +173,12 @@ def conditions_named(
 
 def opens_sums(spec: Spec) -> bool:
     """Return whether what is opened is the plain sum of the contributors' words."""
-    return bool(robust_of(spec) is None or robust_statistics.entry(spec.name).facts.get("opens_sums"))
+    return bool(robust_of(spec) is None or cluster_protocols.entry(spec.name).facts.get("opens_sums"))
 
 
 def robust_of(spec: Spec) -> RobustStatistic | None:
-    """Return the robust statistic that the spec describes, or None where it describes a sum.
+    """Return the robust statistic, or the rule over hidden sums, that the spec describes; None where it is a sum.
 
-    Raises: CloisterError for a name that both kinds have.
+    Raises: CloisterError for a name that two kinds have.
     """
-    return robust_statistics.make(spec) if cluster_protocols.is_robust(spec.name) else None
+    return cluster_protocols.robust(spec)

@@ -5,6 +5,8 @@ together know its mask; and its generator has 32 bits of seed. Here every pair h
 only all the other members together know a party's mask - and they learn its update from the sum anyway.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 import torch
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -28,6 +30,7 @@ class ZeroShares:
 
     Guarantees:
         The shares of the first `parties` parties for one use add up to zero in the ring of 64-bit words.
+        So do those of any group of parties who all draw among that group.
         No use is drawn twice.
     """
 
@@ -43,9 +46,15 @@ class ZeroShares:
 
         They are added onto words of that shape where there are some, which saves a pass over the memory.
         """
+        return self.draw_among(range(parties), use=use, clusters=clusters, coordinates=coordinates, onto=onto)
+
+    def draw_among(
+        self, group: Collection[int], *, use: int, clusters: int, coordinates: int, onto: Tensor | None = None
+    ) -> Tensor:
+        """Return the same for a group of ranks, this party's among them; the two ends of a pair draw together."""
         # The lower rank adds what the higher rank subtracts.
-        added = [streams for peer, streams in self._streams.items() if self._rank < peer < parties]
-        subtracted = [streams for peer, streams in self._streams.items() if peer < min(self._rank, parties)]
+        added = [streams for peer, streams in self._streams.items() if self._rank < peer and peer in group]
+        subtracted = [streams for peer, streams in self._streams.items() if peer < self._rank and peer in group]
         words = torch.zeros(1, 1, dtype=torch.int64).expand(clusters, coordinates) if onto is None else onto
         if words.numel() > _PIECE_WORDS:
             return _add_in_pieces(words.numpy(), use, added, subtracted)

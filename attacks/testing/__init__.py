@@ -31,6 +31,7 @@ from attacks.api import (
 )
 from attacks.testing._exchange import EXCHANGE_CHECKS
 from attacks.testing._message import MESSAGE_CHECKS
+from protocols.compression import compressors
 from protocols.randomness import public_stream
 from protocols.registry import Spec
 from protocols.testing import Check, check_documented, examples_of
@@ -47,7 +48,7 @@ def example_specs() -> list[Spec]:
 def make_world(*, f: int = 3, honest: int = 7, d: int = 11, seed: int = 0, round_index: int = 2) -> World:
     """Return a random round: own (f, d), honest (honest, d), clusters of two in order, and a median of their means.
 
-    The senders are the first f processes.
+    The senders are the first f processes. The round's code keeps half of the coordinates.
     """
     n = f + honest
     draws = torch.from_numpy(public_stream(seed, "conformance").normal(size=(2 * n + 2, d)))
@@ -69,6 +70,7 @@ def make_world(*, f: int = 3, honest: int = 7, d: int = 11, seed: int = 0, round
         model=draws[-1],
         previous=draws[-2] if round_index else None,
         memory={},
+        code=compressors.make(compressors.resolve({"name": "rand_k", "k": 0.5})).code(d, public_stream(seed, "code")),
         clusters=clusters,
         opened=OpenedRound(clusters=clusters, means=draws[n : n + len(clusters)]) if round_index else None,
         honest=draws[f:n],

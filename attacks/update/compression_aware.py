@@ -21,8 +21,8 @@ class CompressionAware:
     """Each sends what the code keeps of its reversed update, as long as the whole update is, times `budget`.
 
     The code of a round is public before anybody sends: what an honest sender loses to it, this one does not spend. Of
-    rand-k its message is sqrt(d / k) times as long as an honest one, and its update, before it is compressed, not
-    longer than its own; so a bound on the length of updates does not stop it.
+    rand-k its message is about sqrt(d / k) times as long as an honest one, and stands for an update that is no longer
+    than its own: only a bound on the length of messages, not of updates, tells them apart.
 
     With error feedback the length is that of all that its messages have left out so far, too: an honest sender gives
     it back bit by bit, this one at once, and its memory stays an honest one's. With `hold` it sends its own update for
@@ -30,7 +30,7 @@ class CompressionAware:
 
     Guarantees:
         Without compression, budget 1 and hold 1 reverse the update.
-        No row is longer than budget x hold times the sender's own.
+        No row is longer than budget x hold times the sender's own, but for rounding.
     """
 
     budget: float = 1.0

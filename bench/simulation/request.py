@@ -151,6 +151,7 @@ def request(
     identify: bool,
     test_error: float,
     seed: int,
+    pre: str = "none",
 ) -> Request:
     """Return the request that the command line's words make; CloisterError for words that make no sense."""
     question = ask(
@@ -168,6 +169,7 @@ def request(
         domains=domains,
         moves=moves,
         every=max(1, 1 if every is None else every),
+        pre=pre,
     )
     return Request(
         question=question,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.chain import chain_label
 from bench.simulation.disclosing import MOST_EXACT, Revealed, revealed, static_disclosure
 from bench.simulation.epoch import Tally, run_epoch
 from bench.simulation.forecast import SIDES, Forecast, forecast, interval
@@ -66,6 +67,7 @@ class Outcome:
             "policy": asked.policy,
             "placement": asked.placement,
             "aggregator": asked.aggregator,
+            "pre": chain_label(asked.pre, str),
             "rounds": tally.rounds,
             "every": self.request.period,
             "drawings": tally.drawings,
@@ -190,7 +192,7 @@ def _design(outcome: Outcome) -> str:
     groups = next(iter(tally.compositions))[0]
     return (
         f"{faults.n} processes, {who}, placed {asked.placement}; {clusters_of(groups)} clusters, {asked.policy}; "
-        f"{scheme.protocol} ({scheme.mode}{threshold}); {asked.aggregator}; {tally.rounds} rounds, "
+        f"{scheme.protocol} ({scheme.mode}{threshold}); {asked.rule_name}; {tally.rounds} rounds, "
         f"{tally.drawings} drawing{'s' if tally.drawings != 1 else ''}; {outcome.seconds:.1f} s"
     )
 

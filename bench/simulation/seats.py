@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from protocols import check
 from protocols.check import CloisterError
+from protocols.clustering._hysteresis import too_few, too_many
 
 __all__ = ["Seats"]
 
@@ -20,7 +21,7 @@ class Seats:
     cluster, over all events. Processes keep their numbers until `renumber`.
 
     Guarantees:
-        After every event the sizes are those of balanced_sizes(n, cluster_size).
+        After every event sizes differ by at most one, and none is below cluster_size.
         The place of a process that joins is uniform over all places.
         A join or leave moves at most 2 (1 + swaps) others, but for a cluster that is formed or dissolved.
 
@@ -40,13 +41,13 @@ class Seats:
         self._rng = rng
         sizes = np.bincount(owner)
         self._m = len(sizes)
-        if self._m != self.n // cluster_size or sizes.max() - sizes.min() > 1:
+        if sizes.min() < cluster_size or sizes.max() - sizes.min() > 1:
             raise CloisterError(
                 f"clusters of {sizes.min()} to {sizes.max()} members are not balanced for cluster_size = "
-                f"{cluster_size} and n = {self.n}; allowed: {self.n // cluster_size} clusters of sizes that differ by 1"
+                f"{cluster_size} and n = {self.n}; allowed: sizes of at least {cluster_size} that differ by 1 at most"
             )
         self._size: Counts = np.concatenate([sizes, np.zeros(8, dtype=np.int64)])
-        self._table = np.full((self._m + 8, int(sizes.max()) + cluster_size + 8), _NOBODY, dtype=np.int64)
+        self._table = np.full((self._m + 8, max(int(sizes.max()), 5 * cluster_size // 2) + 8), _NOBODY, dtype=np.int64)
         order = np.argsort(owner, kind="stable")
         ends = np.cumsum(sizes)
         self._seat: Counts = np.empty(self.n, dtype=np.int64)
@@ -65,7 +66,7 @@ class Seats:
             self._grow(process + 1)
         if self.home[process] != _NOBODY:
             raise CloisterError(f"process = {process} is there already; allowed: one that has left, or a new one")
-        if (self.n + 1) // self._c > self._m:
+        if too_many(self.n + 1, self._m, self._c):
             self._form(process)
         else:
             self._put(process, int(np.argmin(self.sizes)))
@@ -84,7 +85,7 @@ class Seats:
         j = int(self.home[process])
         self._take(process)
         self.n -= 1
-        if self.n // self._c < self._m:
+        if too_few(self.n, self._m, self._c):
             self._dissolve(int(self._rng.integers(self._m)))
             return
         largest = int(self.sizes.max())
@@ -153,14 +154,17 @@ class Seats:
             self._swap(member, self._anybody())
 
     def _form(self, process: int) -> None:
-        """A new cluster of what the others have beyond the cluster size, drawn from their members, and the process."""
+        """A new cluster of what the others are to give up, drawn from their members, and the process."""
         new = self._m
         if new == len(self._size):
             self._size = np.concatenate([self._size, np.zeros_like(self._size)])
             self._table = np.concatenate([self._table, np.full_like(self._table, _NOBODY)])
         self._m += 1
-        for j in np.flatnonzero(self._size[:new] > self._c).tolist():
-            for member in self._rng.permutation(self._table[j, : self._size[j]])[self._c :].tolist():
+        fewest, more = divmod(self.n + 1, self._m)
+        keep = np.full(new, fewest)
+        keep[np.argsort(-self._size[:new], kind="stable")[:more]] += 1
+        for j in np.flatnonzero(self._size[:new] > keep).tolist():
+            for member in self._rng.permutation(self._table[j, : self._size[j]])[keep[j] :].tolist():
                 self._move(member, new)
         self._put(process, new)
 

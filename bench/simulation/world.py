@@ -76,7 +76,8 @@ class World:
     fault: the adversary comes back. Joins beyond that have kinds at the shares of the beginning.
 
     Guarantees:
-        The sizes of the clusters are those of the policy in every round.
+        The clusters are those of the policy whenever they are drawn; joins and leaves in between keep sizes that differ
+            by at most one, and none below the size asked for.
         At equal shares of joins and leaves the number of each kind never changes.
     """
 
@@ -228,7 +229,7 @@ class World:
         seats = self._seats
         before = seats.moved
         for leaver in leavers[: len(joiners)].tolist():
-            # First the join: at n = m c a leave would dissolve a cluster that the join would form again.
+            # First the join: at n = m c a leave would dissolve a cluster, and n is the same afterwards.
             seats.join(len(remains))
             seats.leave(leaver)
             seats.rename(len(remains), leaver)

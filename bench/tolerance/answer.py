@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from bench.chain import chain_label
 from bench.tolerance.designs import Designs, designs
+from bench.tolerance.hidden import best_of, over_rounds_upper, sides_of, worst_of
 from bench.tolerance.question import Question
 from protocols.check import CloisterError
 from protocols.tolerance.analysis import Analysis, analyse
 from protocols.tolerance.design import Best, best_size, distinct_sizes
 from protocols.tolerance.disclosure import rounds_until_disclosed
 from protocols.tolerance.group_testing import Noise, rounds_until_identified
+from protocols.tolerance.hidden import sums_shown
 from protocols.tolerance.hierarchy import hierarchy_tolerates, tree_of
 from protocols.tolerance.kdist import distribution, distribution_work
 from protocols.tolerance.parts import Groups, clusters_of, parts_of, without_absent
@@ -76,18 +79,23 @@ class Answer:
             "protocol": asked.conditions.protocol,
             "mode": asked.conditions.mode,
             "threshold": asked.conditions.threshold,
+            "delegates": asked.delegates and asked.delegates.count,
+            "delegate_threshold": asked.delegates and asked.delegates.threshold,
+            "p_sums_shown": asked.delegates and sums_shown(asked.faults, asked.delegates),
             "policy": asked.policy,
             "placement": asked.placement,
             "domains": asked.domains if asked.placement == "by_domain" else None,
             "domains_failing": asked.setting(self.groups).failing if asked.placement == "by_domain" else None,
             "moves": asked.aimed if asked.placement == "targeted" else None,
             "aggregator": asked.aggregator,
+            "pre": chain_label(asked.pre, str),
             "p_private_fail": found.private.value,
             "p_correct_fail": found.correct.value,
             "p_live_fail": found.live.value,
             "p_fail": found.fail.value,
             "union_bound": found.union_bound,
             "engines": {side: probability.engine for side, probability in sides_.items()},
+            "because": {side: probability.because for side, probability in sides_.items() if probability.because},
             "bounds": {side: [probability.lower, probability.upper] for side, probability in sides_.items()},
             "broken_clusters_mean": self.broken and self.broken.mean,
             "broken_clusters": self.broken and self.broken.law and list(self.broken.law),
@@ -113,6 +121,10 @@ class Answer:
         if asked.rounds is None:
             return None
         draws = -(-asked.rounds // asked.every)
+        if asked.delegates is not None:
+            upper = over_rounds_upper(asked, self.groups, self.analysis)
+            low, _ = asked.known.over_rounds(self.analysis.fail.lower, draws)
+            return low, asked.known.over_rounds(upper, draws)[1]
         if draws > 1 and asked.plain and asked.known.enumerated is not None and self.tolerate >= 0:
             found = asked.known.enumerated(asked.faults, self.groups[0][0], asked.conditions, self.tolerate)
             if found is not None:
@@ -133,7 +145,8 @@ class Answer:
     def rounds_until_identified(self) -> int | None:
         """After how many fresh drawings tainted clusters give all Byzantine processes away, but for 1e-6."""
         asked = self.question
-        if not asked.known.redrawn or not 0 < asked.faults.byzantine < asked.faults.n:
+        # Of sums that stay hidden nobody sees which are tainted.
+        if asked.delegates or not asked.known.redrawn or not 0 < asked.faults.byzantine < asked.faults.n:
             return None
         return _rounds_until_identified(asked.faults.n, asked.faults.byzantine, self.groups[-1][0])
 
@@ -172,6 +185,8 @@ def _middle(n: int) -> int:
 def judge(question: Question, groups: Groups) -> Analysis:
     """Return the four probabilities for these clusters, under the policy's law for the placement."""
     tolerate = question.tolerate(groups)
+    if question.delegates is not None:
+        return sides_of(question, groups)
     if question.plain:
         return analyse(question.faults, groups, question.conditions, tolerate)
     faults, conditions, setting = question.faults, question.conditions, question.setting(groups)
@@ -186,6 +201,8 @@ def judge(question: Question, groups: Groups) -> Analysis:
 
 
 def _best(question: Question) -> Best | None:
+    if question.delegates is not None and question.policy != "single":
+        return best_of(question)
     if question.policy in {"singletons", "single"}:
         groups = question.groups(1)
         fail = judge(question, groups).fail.upper
@@ -231,6 +248,8 @@ def _answer(question: Question, groups: Groups, best: Best | None, searched: flo
 
 
 def _worst(question: Question, groups: Groups) -> WorstCase:
+    if question.delegates is not None:
+        return worst_of(question, groups)
     faults, conditions = question.faults, question.conditions
     found = worst_case(groups, conditions, question.tolerate(groups), crashed=faults.crashed, curious=faults.curious)
     if not question.known.hierarchical:

@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from bench.tolerance.hidden import largest_faulty_of, price_of, sides_of, window_of
 from bench.tolerance.question import Question
 from protocols.check import CloisterError
 from protocols.playable import Playable, cluster_protocols
+from protocols.secure_robust import robust_statistics
+from protocols.secure_sum import secure_sums
 from protocols.tolerance.analysis import failure
 from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.design import Window, distinct_sizes, largest_faulty, window
@@ -16,6 +19,7 @@ __all__ = ["Designs", "Option", "designs", "options", "pareto", "price", "protoc
 
 _LARGEST = 200
 _SIZES = 28
+_LARGEST_STATISTIC = 11  # larger ones share with fewer than c / 2, and have hundreds of parts to price
 _DEFAULT_TARGET = 1e-6
 
 
@@ -85,11 +89,14 @@ def price(protocol: Playable, n: int, groups: Groups, coordinates: int) -> tuple
 
 
 def options(question: Question, protocols: Mapping[str, tuple[Playable, Conditions]]) -> list[Option]:
-    """Return the designs of these protocols at some sizes up to 200, under uniform faults."""
+    """Return the designs of these protocols at some sizes up to 200 (robust statistics: 11), under uniform faults."""
     found: list[Option] = []
-    faults = question.faults
+    faults, statistics = question.faults, robust_statistics.entries()
     for name, (protocol, conditions) in protocols.items():
+        most = _LARGEST_STATISTIC if conditions.protocol in statistics else _LARGEST
         for size in _thinned(distinct_sizes(faults.n)):
+            if size > most:
+                continue
             groups = size_groups(faults.n, size)
             try:
                 wire_bytes, rounds = price(protocol, faults.n, groups, question.coordinates)
@@ -98,6 +105,32 @@ def options(question: Question, protocols: Mapping[str, tuple[Playable, Conditio
                 continue  # a cluster of this size cannot run it
             found.append(Option(protocol=name, size=size, fail=fail, wire_bytes_per_process=wire_bytes, rounds=rounds))
     return found
+
+
+def _hidden_options(question: Question, label: str) -> list[Option]:
+    """Return the designs of sums that stay hidden."""
+    found: list[Option] = []
+    for size in _thinned(distinct_sizes(question.faults.n)):
+        groups = size_groups(question.faults.n, size)
+        try:
+            wire_bytes, rounds = price_of(question, groups)
+            fail = sides_of(question, groups).fail.upper
+        except CloisterError:
+            continue  # too few clusters for the delegates, or for the rule
+        found.append(Option(protocol=label, size=size, fail=fail, wire_bytes_per_process=wire_bytes, rounds=rounds))
+    return found
+
+
+def _window(question: Question, target: float) -> Window:
+    if question.delegates is not None:
+        return window_of(question, target)
+    return window(question.faults, question.conditions, question.rule.breakdown, target)
+
+
+def _largest_faulty(question: Question, groups: Groups, target: float) -> int:
+    if question.delegates is not None:
+        return largest_faulty_of(question, groups, target)
+    return largest_faulty(question.faults, groups, question.conditions, question.tolerate(groups), target)
 
 
 def _thinned(sizes: Sequence[int]) -> list[int]:
@@ -124,13 +157,14 @@ def pareto(found: Sequence[Option]) -> list[Option]:
 
 
 def _as_asked(conditions: Conditions, own: Conditions) -> Conditions | None:
-    """Return the conditions of another protocol as `own` are asked about: hidden sums, inputs checked by other means.
+    """Return the conditions of another protocol as `own` are asked about: shared sums, inputs checked by other means.
 
     A robust statistic checks its inputs itself, and has no other way; None where it is not what was asked for.
     """
-    if cluster_protocols.is_robust(conditions.protocol):
+    statistics = robust_statistics.entries()
+    if conditions.protocol in statistics:
         return conditions if own.revealed else None
-    checked = own.checked_inputs and not cluster_protocols.is_robust(own.protocol)
+    checked = own.checked_inputs and own.protocol not in statistics
     return replace(conditions, checked_inputs=checked, revealed=own.revealed)
 
 
@@ -139,20 +173,20 @@ def designs(question: Question, groups: Groups) -> Designs:
     target = question.target or _DEFAULT_TARGET
     own = question.conditions
     label = f"{own.protocol} {own.mode}"
-    protocols = {label: (protocol_of(own), own)}
-    for name in cluster_protocols.entries():
+    protocols = {} if question.delegates else {label: (protocol_of(own), own)}
+    for name in (*secure_sums.entries(), *robust_statistics.entries()):
         protocol = cluster_protocols.make(cluster_protocols.resolve(name))
-        conditions = _as_asked(protocol.conditions, own)
+        conditions = protocol.conditions if question.delegates else _as_asked(protocol.conditions, own)
         if conditions is not None:
             protocols.setdefault(f"{name} {conditions.mode}", (protocol, conditions))
-    found = options(question, protocols)
+    found = [*(_hidden_options(question, label) if question.delegates else []), *options(question, protocols)]
     meeting = sorted(
         (option for option in found if option.fail <= target), key=lambda option: option.wire_bytes_per_process
     )
     return Designs(
         target=target,
-        window=window(question.faults, own, question.rule.breakdown, target),
-        largest_faulty=largest_faulty(question.faults, groups, own, question.tolerate(groups), target),
+        window=_window(question, target),
+        largest_faulty=_largest_faulty(question, groups, target),
         cheapest=next((option for option in meeting if option.protocol == label), None),
         cheapest_any=next(iter(meeting), None),
         front=tuple(pareto([option for option in found if option.fail < 1 - 1e-9])),

@@ -3,12 +3,18 @@
 from dataclasses import dataclass
 from fractions import Fraction
 
+from bench.chain import Chain, chained, links_of, resolve_chain
+from bench.experiment import parse_setting
 from protocols import check
 from protocols.aggregators import Aggregator, aggregators
 from protocols.check import CloisterError
 from protocols.clustering import clusterings
+from protocols.composition import composed
+from protocols.hidden_sums.rules import outer_rules
+from protocols.registry import Spec
 from protocols.tolerance.analysis import Faults
 from protocols.tolerance.conditions import Conditions
+from protocols.tolerance.hidden import Delegates
 from protocols.tolerance.parts import Groups, clusters_of, size_groups
 from protocols.tolerance.placements import Setting
 from protocols.tolerance.policies import PLACEMENTS, POLICIES, Policy
@@ -16,6 +22,7 @@ from protocols.tolerance.policies import PLACEMENTS, POLICIES, Policy
 __all__ = ["Question", "ask"]
 
 _MOST_SIZES = 5000
+_NOTHING = Spec(name="none", parameters=())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +30,9 @@ class Question:
     """One design to judge; `sizes` are the cluster sizes asked about, empty for the best one.
 
     `placement`, `domains` and `moves` say how faults arise, `every` for how many rounds clusters are kept, `levels`
-    the least parts of a group of the hierarchical policy, level by level, `coordinates` the length of an update.
+    the least parts of a group of the hierarchical policy, level by level, `coordinates` the length of an update. `pre`
+    is what the cluster means go through before the rule. `delegates` hold the clusters' sums, where these stay hidden;
+    then `conditions` are those of a cluster alone.
 
     Raises: CloisterError for a policy whose law is not known, numbers that do not fit, or a target outside 0..1.
     """
@@ -41,6 +50,8 @@ class Question:
     every: int = 1
     levels: tuple[int, ...] = (3,)
     coordinates: int = 10_000
+    pre: Spec | Chain = _NOTHING
+    delegates: Delegates | None = None
 
     def __post_init__(self) -> None:
         clusterings.entry(self.policy)
@@ -61,6 +72,17 @@ class Question:
             raise CloisterError(
                 f"moves = {self.moves} means nothing to placement {self.placement!r}; allowed: --placement targeted"
             )
+        if self.delegates is not None:
+            check.one_of(outer_rules.entries(), aggregator=self.aggregator)
+            if self.rule_name != self.aggregator:
+                raise CloisterError(
+                    f"{self.rule_name!r} is not known of hidden sums, whose rule runs inside; allowed: --pre none"
+                )
+            if not self.plain:
+                raise CloisterError(
+                    f"placement = {self.placement!r} under policy {self.policy!r} is not known of hidden sums; "
+                    f"allowed: uniform placements, and policies that do not look at who is faulty"
+                )
 
     @property
     def plain(self) -> bool:
@@ -80,8 +102,14 @@ class Question:
 
     @property
     def rule(self) -> Aggregator:
-        """The outer rule."""
-        return aggregators.make(aggregators.resolve(self.aggregator))
+        """The outer rule, after what comes before it."""
+        return composed(*chained(self.pre), rule=aggregators.make(aggregators.resolve(self.aggregator)))
+
+    @property
+    def rule_name(self) -> str:
+        """What comes before the rule and the rule, in words."""
+        steps = [link.name for link in links_of(self.pre) if link.name != _NOTHING.name]
+        return " + ".join([*steps, self.aggregator])
 
     @property
     def aimed(self) -> int:
@@ -154,6 +182,11 @@ def _levels_of(text: str) -> tuple[int, ...]:
     return levels
 
 
+def _chain_of(text: str) -> Spec | Chain:
+    _, values = parse_setting(f"pre={text}")
+    return resolve_chain(values)
+
+
 def ask(
     *,
     n: int,
@@ -172,6 +205,8 @@ def ask(
     every: int = 1,
     levels: str = "3",
     coordinates: int = 10_000,
+    pre: str = "none",
+    delegates: Delegates | None = None,
 ) -> Question:
     """Return the question that the command line's words ask; CloisterError for words that make no sense.
 
@@ -197,4 +232,6 @@ def ask(
         every=every,
         levels=_levels_of(levels),
         coordinates=coordinates,
+        pre=_chain_of(pre),
+        delegates=delegates,
     )

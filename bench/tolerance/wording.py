@@ -6,6 +6,7 @@ from rich.table import Table
 from bench.tolerance.answer import Answer
 from protocols.tolerance._predicates import any_colluding
 from protocols.tolerance.conditions import Conditions
+from protocols.tolerance.hidden import Delegates, sums_shown
 from protocols.tolerance.parts import Groups, clusters_of
 
 __all__ = ["describe", "shown", "tabulate"]
@@ -34,9 +35,11 @@ def describe(answer: Answer) -> list[str]:
     who = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count) or "none faulty"
     scheme = asked.conditions
     threshold = f", threshold {scheme.threshold}" if scheme.threshold else ""
+    if asked.delegates is not None:
+        threshold = f", {asked.delegates.count} delegates with threshold {asked.delegates.threshold}"
     lines = [
         f"{faults.n} processes, {who}{_placement_words(answer)}; {_sizes_words(answer.groups)}, {asked.policy}; "
-        f"{scheme.protocol} ({scheme.mode}{threshold}); {asked.aggregator}",
+        f"{scheme.protocol} ({scheme.mode}{threshold}); {asked.rule_name}",
         f"private  fails with probability {shown(found.private.value)}: {_why_private(answer)}",
         f"correct  fails with probability {shown(found.correct.value)}: {_why_correct(answer)}",
         f"live     fails with probability {shown(found.live.value)}: {_why_live(answer)}",
@@ -105,21 +108,37 @@ def _design_words(answer: Answer) -> list[str]:
 
 
 def _why_private(answer: Answer) -> str:
-    conditions, size = answer.question.conditions, answer.groups[0][0]
+    conditions, size, delegates = answer.question.conditions, answer.groups[0][0], answer.question.delegates
+    if delegates is not None:
+        return _why_hidden(answer, delegates)
     if conditions.protocol == "plaintext":
         return "every update is sent in the clear"
     if conditions.scheme.private is any_colluding:
         return f"one colluding member of a cluster of {size}, who departs from the protocol, opens any update of it"
-    if bool(conditions.exposed(size, np.array([0]), np.array([0]))[0]):
-        return "what a cluster opens may be the update of one member alone"
     if conditions.scheme.threshold is not None:
-        crashed = answer.question.faults.crashed
-        worst, calm = (_least_exposed(conditions, size, most) for most in (crashed, 0))
-        also = "" if worst == calm else f", or {worst} once enough others have crashed"
-        return f"{calm} colluding members of a cluster of {size} open its updates{also}"
+        return _why_shared(answer)
     if not conditions.revealed:
         return "cluster sums stay shared, and no proper part of the members learns anything"
     return f"{size - 1} colluding members of a cluster of {size} subtract themselves from its sum"
+
+
+def _why_shared(answer: Answer) -> str:
+    conditions, size = answer.question.conditions, answer.groups[0][0]
+    if bool(conditions.exposed(size, np.array([0]), np.array([0]))[0]):
+        return "what a cluster opens may be the update of one member alone"
+    crashed = answer.question.faults.crashed
+    worst, calm = (_least_exposed(conditions, size, most) for most in (crashed, 0))
+    also = "" if worst == calm else f", or {worst} once enough others have crashed"
+    return f"{calm} colluding members of a cluster of {size} open its updates{also}"
+
+
+def _why_hidden(answer: Answer, delegates: Delegates) -> str:
+    chance = shown(sums_shown(answer.question.faults, delegates))
+    alone = "an update is a sum" if answer.groups[0][0] == 1 else "a cluster has one other member"
+    return (
+        f"{delegates.withstood + 1} or more colluding delegates of {delegates.count} know all sums "
+        f"(with probability {chance}), and {alone}"
+    )
 
 
 def _least_exposed(conditions: Conditions, size: int, crashed: int) -> str:
@@ -130,8 +149,10 @@ def _least_exposed(conditions: Conditions, size: int, crashed: int) -> str:
 def _why_correct(answer: Answer) -> str:
     m, most = clusters_of(answer.groups), answer.tolerate
     if most < 0:
-        return f"{answer.question.aggregator} is not defined for {m} clusters"
-    return f"{answer.question.aggregator} withstands {most} of {m} clusters {_tainted_words(answer)}"
+        return f"{answer.question.rule_name} is not defined for {m} clusters"
+    if answer.question.delegates is not None and answer.question.delegates.deviating:
+        return "a member who departs from the protocol changes or stops the result"
+    return f"{answer.question.rule_name} withstands {most} of {m} clusters {_tainted_words(answer)}"
 
 
 def _tainted_words(answer: Answer) -> str:
@@ -147,6 +168,10 @@ def _tainted_words(answer: Answer) -> str:
 
 def _why_live(answer: Answer) -> str:
     m, most = clusters_of(answer.groups), answer.tolerate
+    if answer.question.delegates is not None:
+        if answer.question.delegates.deviating:
+            return "a member who departs from the protocol stops it"
+        most = min(most, m - answer.question.delegates.count)
     return f"fewer than {m - max(most, 0)} of {m} clusters deliver"
 
 
@@ -154,7 +179,9 @@ def _verdict(answer: Answer) -> str:
     target, fail = answer.question.target, answer.analysis.fail
     if target is not None:
         return f"the target {target:g} is {'met' if fail.upper <= target else 'missed'}"
-    return f"between that and {shown(fail.lower)}" if fail.engine == "bounds" else _how(fail.engine)
+    if fail.engine == "bounds":
+        return f"a bound, and not below {shown(fail.lower)}, because {fail.because}"
+    return _how(fail.engine)
 
 
 def _how(engine: str) -> str:

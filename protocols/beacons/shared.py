@@ -100,14 +100,15 @@ class Shared:
                 f"modulus = {self.modulus} is too small for {parties} processes; allowed: a prime above {parties}"
             )
 
-    def contribution(self, source: Secrets, *, use: int) -> Tensor:
-        """Return a fresh secret contribution (1, elements) of a process; `use` numbers its draws."""
+    def contribution(self, source: Secrets, occasion: Occasion) -> Tensor:
+        """Return a process's secret contribution (1, elements) to a draw, drawn once; numbers must grow."""
+        purpose = f"beacon contribution, {occasion.purpose}"
         field = PrimeField(self.modulus)
-        return source.elements(field, purpose="beacon contribution", use=use, clusters=1, count=self.elements)
+        return source.elements(field, purpose=purpose, use=occasion.number, clusters=1, count=self.elements)
 
     def draw(self, occasion: Occasion, company: Company, sources: Sequence[Secrets], *, given: int) -> Drawn:  # noqa: ARG002
-        """See Beacon.draw; each process draws its contribution once for each number of a purpose."""
-        contributions = [self.contribution(source, use=occasion.number) for source in sources]
+        """See Beacon.draw; each source can be asked once for each occasion."""
+        contributions = [self.contribution(source, occasion) for source in sources]
         opened = company.open_sums(self._spec, torch.stack(contributions, dim=1))
         words = [int(word) for word in opened.sums.flatten()]
         return Drawn(

@@ -1,14 +1,17 @@
 """Joins and leaves between re-clusterings: sizes stay balanced, and who joins does not choose its company.
 
-Processes are 0..n-1: who joins gets the number n, and after a leave the larger numbers move down by one.
+Processes are 0..n-1: who joins gets the number n, and after a leave the larger numbers move down by one. A cluster is
+formed half a cluster's worth of joins after one would have been dissolved, so that a process that comes and goes does
+not form and dissolve one each time, and with it choose who is re-seated.
 """
 
 import numpy as np
 
 from protocols import check
 from protocols.check import CloisterError
+from protocols.clustering._hysteresis import even_sizes, too_few, too_many
 from protocols.randomness import public_stream
-from protocols.types import Clustering, balanced_sizes
+from protocols.types import Clustering
 
 __all__ = ["join", "leave"]
 
@@ -22,7 +25,9 @@ def join(clustering: Clustering, *, cluster_size: int, seed: int, event: int, sw
     with processes drawn from all. `event` numbers joins and leaves; each draws from a stream of its own.
 
     Guarantees:
-        The sizes stay those of balanced_sizes(n + 1, cluster_size), with a new cluster once there are enough.
+        Sizes differ by at most one, and are from cluster_size to less than twice that (two and a half times, with one
+            cluster).
+        A cluster is formed with half a cluster's worth of processes to spare, so that as many leaves dissolve none.
         The place of the process that joins is uniform over all places.
         At most 1 + swaps pairs of processes change places, but for the members of a new cluster.
 
@@ -33,8 +38,8 @@ def join(clustering: Clustering, *, cluster_size: int, seed: int, event: int, sw
     rng = public_stream(seed, "clustering", "join", event)
     clusters = [list(cluster) for cluster in clustering.clusters]
     joining = clustering.n
-    if (joining + 1) // cluster_size > len(clusters):
-        clusters.append([*_taken(clusters, cluster_size, rng), joining])
+    if too_many(joining + 1, len(clusters), cluster_size):
+        clusters.append([*_taken(clusters, joining + 1, rng), joining])
     else:
         min(clusters, key=len).append(joining)
     _swap(clusters, joining, int(rng.integers(joining + 1)))
@@ -53,7 +58,7 @@ def leave(
     instead.
 
     Guarantees:
-        The sizes stay those of balanced_sizes(n - 1, cluster_size).
+        Sizes differ by at most one, and none is below cluster_size.
         Processes keep their order: numbers above the one that left move down by one.
 
     Raises: CloisterError for a process that is not there, or when too few would be left for one cluster.
@@ -69,7 +74,7 @@ def leave(
     clusters = [list(cluster) for cluster in clustering.clusters]
     home = _home(clusters, process)
     home.remove(process)
-    if left // cluster_size < len(clusters):
+    if too_few(left, len(clusters), cluster_size):
         _dissolve(clusters, rng)
     else:
         _fill(clusters, home, rng)
@@ -79,10 +84,12 @@ def leave(
 
 def _check(clustering: Clustering, cluster_size: int, swaps: int) -> None:
     check.integer_at_least(0, swaps=swaps)
-    if sorted(clustering.sizes, reverse=True) != list(balanced_sizes(clustering.n, cluster_size)):
+    sizes = sorted(clustering.sizes, reverse=True)
+    even = even_sizes(clustering.n, len(sizes))
+    if sizes != even or sizes[-1] < cluster_size:
         raise CloisterError(
-            f"clusters of {clustering.sizes} are not balanced for cluster_size = {cluster_size}; allowed: "
-            f"{balanced_sizes(clustering.n, cluster_size)} in any order"
+            f"clusters of {clustering.sizes} are not balanced for cluster_size = {cluster_size}; allowed: sizes of at "
+            f"least {cluster_size} that differ by at most one, such as {even}"
         )
 
 
@@ -103,11 +110,13 @@ def _shake(clusters: Clusters, members: list[int], swaps: int, rng: np.random.Ge
         _swap(clusters, int(member), everyone[int(rng.integers(len(everyone)))])
 
 
-def _taken(clusters: Clusters, cluster_size: int, rng: np.random.Generator) -> list[int]:
-    """Take from each cluster what it has beyond the cluster size, drawn from its members."""
+def _taken(clusters: Clusters, n: int, rng: np.random.Generator) -> list[int]:
+    """Take from each cluster what one more cluster leaves it of n processes, drawn from its members."""
     taken: list[int] = []
-    for cluster in clusters:
-        for member in rng.permutation(cluster)[cluster_size:]:
+    even = even_sizes(n, len(clusters) + 1)
+    # The new cluster, who has one to come, is one of the smallest; the largest keep the most.
+    for cluster, size in zip(sorted(clusters, key=len, reverse=True), even[:-1], strict=True):
+        for member in rng.permutation(cluster)[size:]:
             cluster.remove(int(member))
             taken.append(int(member))
     return taken

@@ -63,12 +63,13 @@ class Targeted:
         found: list[tuple[Side, _Plan | None]] = [
             (side, _plan(clustering, view.previous, rules[side], wanted[side], rng)) for side in sides
         ]
-        plans = sorted(((side, plan) for side, plan in found if plan is not None), key=lambda each: each[1].moves)
-        broken = [side for side, plan in plans if not plan.moves][:1]
+        known: list[tuple[Side, _Plan]] = [(side, plan) for side, plan in found if plan is not None]
+        plans = sorted(known, key=lambda each: each[1].moves)
+        broken: list[Side] = [side for side, plan in plans if not plan.moves]
         # Where all is broken, or cannot be, they gather.
         for plan in (*(plan for _, plan in plans if plan.moves), _gathering(clustering, view.previous, rng)):
             moved = plan.followed(view.previous, clustering, self.moves, rng)
-            if all(_broken(clustering, moved, rules[side]) >= wanted[side] for side in broken):
+            if all(_broken(clustering, moved, rules[side]) >= wanted[side] for side in broken[:1]):
                 return moved
         return view.previous
 

@@ -30,6 +30,9 @@ __all__ = [
     "negated",
     "total",
     "total_layers",
+    "weighted_total",
+    "weighted_total_layers",
+    "widened",
 ]
 
 _ONES = torch.tensor(-1)
@@ -176,6 +179,29 @@ def total_layers(numbers: int, planes: int) -> Iterator[int]:
         numbers -= numbers // 3
     if numbers == 2:
         yield from add_layers(planes)
+
+
+def widened(value: Shared, planes: int, *, shift: int = 0) -> Shared:
+    """Return value x 2^shift of so many planes (clusters, ..., planes, words): zeros come in, upper planes go."""
+    parts = torch.nn.functional.pad(value.parts, (0, 0, shift, 0))[..., :planes, :]
+    return Shared(parts=torch.nn.functional.pad(parts, (0, 0, 0, planes - parts.shape[-2])))
+
+
+def weighted_total(engine: Engine, weights: Shared, numbers: Shared, planes: int) -> Shared:
+    """Return the sum modulo 2^planes of weight x number over the second axis: both (clusters, n, bits, words)."""
+    clusters, n, width, words = weights.shape
+    each = numbers.shape[2]
+    partial = engine.products((weights.view(clusters, n, width, 1, words), numbers.view(clusters, n, 1, each, words)))
+    shifted = [
+        widened(partial.take(2, [bit]).view(clusters, n, each, words), planes, shift=bit) for bit in range(width)
+    ]
+    return total(engine, engine.join(shifted, 1))
+
+
+def weighted_total_layers(n: int, width: int, each: int, planes: int) -> Iterator[int]:
+    """Yield the planes that each layer opens, for n weights of `width` bits and numbers of `each` bits."""
+    yield n * width * each
+    yield from total_layers(n * width, planes)
 
 
 def count(engine: Engine, bits: Shared) -> Shared:

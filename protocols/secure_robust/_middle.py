@@ -15,7 +15,15 @@ from protocols.secure_robust._ranking import at_places, at_places_layers, places
 from protocols.secure_sum import Party
 from protocols.types import Traffic
 
-__all__ = ["middle_cost", "middle_layers", "middle_of", "middle_sums", "open_middle_sums"]
+__all__ = [
+    "middle_cost",
+    "middle_layers",
+    "middle_of",
+    "middle_sums",
+    "open_middle_sums",
+    "shared_middle",
+    "shared_middle_layers",
+]
 
 
 def open_middle_sums(party: Party, access: Access, words: Tensor, *, bits: int, trim: int) -> None:
@@ -35,25 +43,39 @@ def middle_of(engine: Engine, values: Shared, *, trim: int) -> Tensor:
     stays shared.
     """
     clusters, n, bits, words = values.shape
+    if n - 2 * trim == 1:  # one opening less than to share the sum of one number and then open it
+        return engine.reveal_products(_kept(engine, values, trim), fold=2).view(clusters, bits, words)
+    return engine.reveal(shared_middle(engine, values, trim=trim))
+
+
+def shared_middle(engine: Engine, values: Shared, *, trim: int) -> Shared:
+    """Return the same planes (clusters, planes, words), still shared."""
+    return total(engine, engine.products(_kept(engine, values, trim), fold=2))
+
+
+def _kept(engine: Engine, values: Shared, trim: int) -> tuple[Shared, Shared]:
+    """Return whether each number (axis 2) stands at each place that is kept (axis 1), and the numbers."""
+    clusters, n, bits, words = values.shape
     top = torch.zeros(bits, 1, dtype=torch.int64)
     top[-1] = -1  # with their signs flipped, signed numbers are unsigned ones in the same order
-    wanted = range(trim, n - trim)
-    chosen = at_places(engine, places_of(engine, engine.add_public(values, top)), wanted)
-    spread = values.view(clusters, 1, n, bits, words)
-    if len(wanted) == 1:
-        return engine.reveal_products((chosen, spread), fold=2).view(clusters, bits, words)
-    return engine.reveal(total(engine, engine.products((chosen, spread), fold=2)))
+    chosen = at_places(engine, places_of(engine, engine.add_public(values, top)), range(trim, n - trim))
+    return chosen, values.view(clusters, 1, n, bits, words)
 
 
 def middle_layers(parties: int, bits: int, trim: int) -> Iterator[int]:
     """Yield the planes that each layer of the middle of so many numbers opens."""
-    kept = parties - 2 * trim
-    yield from places_of_layers(parties, bits)
-    yield from at_places_layers(parties, kept)
-    yield kept * bits
-    if kept > 1:
-        yield from total_layers(kept, bits)
+    yield from shared_middle_layers(parties, bits, trim)
+    if parties - 2 * trim > 1:
         yield bits
+
+
+def shared_middle_layers(numbers: int, bits: int, trim: int) -> Iterator[int]:
+    """Yield the same where the sums stay shared."""
+    kept = numbers - 2 * trim
+    yield from places_of_layers(numbers, bits)
+    yield from at_places_layers(numbers, kept)
+    yield kept * bits
+    yield from total_layers(kept, bits)
 
 
 def middle_cost(access: Access, *, clusters: int, coordinates: int, bits: int, trim: int) -> Traffic:

@@ -4,6 +4,7 @@ A member with a coordinate out of range is far from everybody: its distances get
 reach, whatever they wrapped around to. Of equal distances that to the member with the lower number counts as nearer.
 """
 
+from dataclasses import dataclass
 from itertools import combinations
 
 import torch
@@ -23,6 +24,8 @@ from protocols.types import Cost
 
 __all__ = [
     "DISTANCE_PLANES",
+    "Neighbours",
+    "among_first",
     "distances_of",
     "first_places",
     "first_places_cost",
@@ -42,14 +45,21 @@ def range_for(coordinates: int) -> Range:
     return Range.widest(coordinates, spare=2)
 
 
-def neighbours(bits: Engine, values: Shared, draw: Draw, limits: Range | None = None) -> Shared:
-    """Return the distances to each other member, one lane a member: (clusters, others, planes, words of lanes).
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Neighbours:
+    """One lane a member: whether it is in range (clusters, 1, 1, words), and its squared distance to each other member
+    (clusters, others, planes, words), of which the top plane says that one of both is not."""
 
-    `values` are words (clusters, members, coordinates), `limits` a narrower range than that of `range_for`. What is
-    dealt for it, see `_scan`, is metered as offline.
+    in_range: Shared
+    distances: Shared
+
+
+def neighbours(bits: Engine, values: Shared, draw: Draw) -> Neighbours:
+    """Return the squared distances of words (clusters, members, coordinates).
+
+    What is dealt for it, see `_scan`, is metered as offline.
     """
     clusters, members, coordinates = values.shape
-    limits = limits or range_for(coordinates)
     pairs = list(combinations(range(members), 2))
     low, high = [i for i, _ in pairs], [j for _, j in pairs]
 
@@ -57,7 +67,7 @@ def neighbours(bits: Engine, values: Shared, draw: Draw, limits: Range | None = 
         apart = words.subtract(wave.take(1, low), wave.take(1, high))
         return words.products((apart, apart), fold=2)
 
-    inside, squares = scan(bits, values, draw, limits, squared, live=_live_words(members))
+    inside, squares = scan(bits, values, draw, range_for(coordinates), squared, live=_live_words(members))
     with bits.offline():
         hiding = deal_numbers(bits, draw, (clusters, 1, len(pairs)))
     planes = planes_of(bits, squares.view(clusters, 1, len(pairs)), hiding).take(2, range(DISTANCE_PLANES - 1))
@@ -70,7 +80,7 @@ def neighbours(bits: Engine, values: Shared, draw: Draw, limits: Range | None = 
     order = [pairs.index((min(i, j), max(i, j))) for i, j in laid_out]
     spread = distances.view(clusters, DISTANCE_PLANES, len(pairs), 1).take(2, order)
     laid = items_as_lanes(spread.view(clusters, DISTANCE_PLANES, members - 1, members, 1), 3)
-    return Shared(parts=laid.parts.transpose(2, 3).contiguous())
+    return Neighbours(in_range=inside, distances=Shared(parts=laid.parts.transpose(2, 3).contiguous()))
 
 
 def others_of(members: int) -> list[list[int]]:
@@ -84,11 +94,11 @@ def _live_words(members: int) -> int:
 
 
 def neighbours_cost(
-    access: Access, *, clusters: int, coordinates: int, limits: Range | None = None, members: int | None = None
+    access: Access, *, clusters: int, coordinates: int, members: int | None = None
 ) -> tuple[Cost, Cost]:
     """Return what distances send offline and online; by default every party is a member."""
     members = access.parties if members is None else members
-    limits = limits or range_for(coordinates)
+    limits = range_for(coordinates)
     pairs = members * (members - 1) // 2
     shape = (clusters, 1, pairs)
     live = _live_words(members)
@@ -100,7 +110,11 @@ def neighbours_cost(
 
 def first_places(bits: Engine, numbers: Shared, kept: int) -> Shared:
     """Return which numbers (clusters, n, planes, words) are among the `kept` smallest: (clusters, n, 1, words)."""
-    places = places_of(bits, numbers)
+    return among_first(bits, places_of(bits, numbers), kept)
+
+
+def among_first(bits: Engine, places: Shared, kept: int) -> Shared:
+    """Return which places (clusters, n, planes, words) are below `kept`: (clusters, n, 1, words)."""
     last = torch.tensor([[-(kept - 1 >> plane & 1)] for plane in range(places.shape[2])])
     return negated(bits, greater_than_public(bits, places, last))
 
@@ -111,10 +125,10 @@ def first_places_cost(access: Access, *, numbers: int, planes: int, words: int) 
     return cost.then(openings_cost(access, words * numbers, greater_than_public_layers((numbers - 1).bit_length())))
 
 
-def distances_of(words: Tensor, limits: Range | None = None) -> Tensor:
+def distances_of(words: Tensor) -> Tensor:
     """Return the same distances in the clear: (clusters, members, others) of words (clusters, members, coordinates)."""
     clusters, members, coordinates = words.shape
-    bound = 1 << (limits or range_for(coordinates)).bits
+    bound = 1 << range_for(coordinates).bits
     inside = ((words >= -bound) & (words < bound)).all(dim=2)
     squares = [(words - words[:, member, None]).square().sum(dim=2) & (_BEYOND - 1) for member in range(members)]
     beyond = ~(inside[:, :, None] & inside[:, None, :])

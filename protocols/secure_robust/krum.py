@@ -9,33 +9,18 @@ from protocols import check
 from protocols.check import CloisterError
 from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
-from protocols.secure_robust._access import MOST, Access
+from protocols.secure_robust._access import MOST
 from protocols.secure_robust._batch import access_for, read_words
 from protocols.secure_robust._checked import draw_of, engines_of, share_words_cost
-from protocols.secure_robust._circuits import total, total_layers
-from protocols.secure_robust._conversions import as_words, as_words_cost, deal_bits, deal_bits_cost
-from protocols.secure_robust._engine import Engine, Shared
-from protocols.secure_robust._lanes import items_as_lanes, lanes_as_items
-from protocols.secure_robust._neighbours import (
-    DISTANCE_PLANES,
-    distances_of,
-    first_places,
-    first_places_cost,
-    neighbours,
-    neighbours_cost,
-    range_for,
-)
-from protocols.secure_robust._opening import openings_cost
+from protocols.secure_robust._neighbours import range_for
 from protocols.secure_robust._pads import agreement_cost
-from protocols.secure_robust._planes import words_for
 from protocols.secure_robust._promises import OpensSelected, inputs_conditions
+from protocols.secure_robust._selecting import selected, selected_cost, selected_in_the_clear
 from protocols.secure_robust._weighted import open_sum, open_sum_cost
 from protocols.secure_sum import Board, Opened, Party
 from protocols.secure_sum._publish import publish, publishing_cost
 from protocols.tolerance.conditions import Conditions
-from protocols.types import Cost, Traffic
-
-_LOW = 2**32 - 1
+from protocols.types import Traffic
 
 
 @robust_statistics.register(
@@ -102,16 +87,10 @@ class Krum:
     def contribute(self, party: Party, words: Tensor) -> None:
         """See RobustStatistic.contribute."""
         access = access_for(self.threshold, party.parties)
-        clusters, members = len(words), party.parties
         bits, engine = engines_of(party, access)
-        draw = draw_of(party)
-        with bits.offline():
-            coins = deal_bits(bits, draw, (clusters, 1, members))
         values = engine.share_inputs(words)
-        scores = _scores(bits, neighbours(bits, values, draw), self._nearest(members))
-        best = items_as_lanes(first_places(bits, scores, self.selected), 1)
-        chosen = as_words(bits, best.view(clusters, 1, *best.shape[1:]), coins, members)
-        publish(party, open_sum(bits, chosen.view(clusters, members), values), vouching=True)
+        chosen = selected(bits, draw_of(party), values, nearest=self._nearest(party.parties), count=self.selected)
+        publish(party, open_sum(bits, chosen, values), vouching=True)
 
     def collect(self, board: Board) -> Opened:
         """See RobustStatistic.collect."""
@@ -120,13 +99,7 @@ class Krum:
     def reference(self, words: Tensor) -> Opened:
         """See RobustStatistic.reference."""
         clusters, members, _ = words.shape
-        nearest = distances_of(words).sort(dim=2).values[:, :, : self._nearest(members)]
-        # Scores may have more than 63 bits: compare their upper parts first.
-        low = (nearest & _LOW).sum(dim=2)
-        high = (nearest >> 32).sum(dim=2) + (low >> 32)
-        by_low = (low & _LOW).argsort(dim=1, stable=True)
-        order = by_low.gather(1, high.gather(1, by_low).argsort(dim=1, stable=True))
-        chosen = order[:, : self.selected]
+        chosen = selected_in_the_clear(words, nearest=self._nearest(members), count=self.selected)
         sums = words[torch.arange(clusters)[:, None], chosen].sum(dim=1)
         return Opened(sums=sums, contributors=tuple(range(members)))
 
@@ -137,37 +110,12 @@ class Krum:
     def cost(self, *, parties: int, clusters: int, coordinates: int) -> Traffic:
         """A range check of each coordinate, one opening for all distances, comparisons that do not grow with d."""
         access = access_for(self.threshold, parties)
-        offline, online = neighbours_cost(access, clusters=clusters, coordinates=coordinates)
-        shape, nearest = (clusters, 1, parties), self._nearest(parties)
+        nearest = self._nearest(parties)
+        offline, online = selected_cost(access, clusters=clusters, coordinates=coordinates, nearest=nearest)
         mpc = share_words_cost(access, clusters=clusters, coordinates=coordinates).then(online)
-        mpc = mpc.then(_scores_cost(access, clusters, nearest))
-        planes = _score_planes(nearest)
-        mpc = mpc.then(first_places_cost(access, numbers=parties, planes=planes, words=clusters))
-        mpc = mpc.then(as_words_cost(access, shape))
         mpc = mpc.then(open_sum_cost(access, clusters=clusters, coordinates=coordinates))
         upload = publishing_cost(parties=parties, clusters=clusters, coordinates=coordinates, vouching=True)
-        offline = agreement_cost(access).then(offline).then(deal_bits_cost(access, shape))
-        return Traffic(offline=offline, mpc=mpc, upload=upload)
+        return Traffic(offline=agreement_cost(access).then(offline), mpc=mpc, upload=upload)
 
     def _nearest(self, parties: int) -> int:
         return parties - self.tolerate - 2
-
-
-def _score_planes(nearest: int) -> int:
-    return DISTANCE_PLANES + (nearest - 1).bit_length()
-
-
-def _scores(bits: Engine, distances: Shared, nearest: int) -> Shared:
-    """Return the sums of each member's smallest distances, one item a member: (clusters, members, planes, 1)."""
-    clusters, others, planes, words = distances.shape
-    kept = bits.products((first_places(bits, distances, nearest), distances))
-    room = torch.zeros(clusters, others, _score_planes(nearest) - planes, words, dtype=torch.int64)
-    sums = lanes_as_items(total(bits, bits.join([kept, bits.public(room)], 2)), others + 1)
-    return Shared(parts=sums.parts.transpose(2, 3).contiguous())
-
-
-def _scores_cost(access: Access, clusters: int, nearest: int) -> Cost:
-    others, words = access.parties - 1, clusters * words_for(access.parties)
-    cost = first_places_cost(access, numbers=others, planes=DISTANCE_PLANES, words=words)
-    layers = [others * DISTANCE_PLANES, *total_layers(others, _score_planes(nearest))]
-    return cost.then(openings_cost(access, words, layers))

@@ -111,7 +111,7 @@ class Nnm:
         with bits.offline():
             coins = deal_bits(bits, draw, (clusters, members - 1, members))
         values = engine.share_inputs(words)
-        near = first_places(bits, neighbours(bits, values, draw), self._nearest(members))
+        near = first_places(bits, neighbours(bits, values, draw).distances, self._nearest(members))
         weights = _matrix(engine, as_words(bits, near, coins, members))
         sums = [
             self._mixed(bits, draw, weights, values.narrow(2, start, stop))

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from protocols.network import CheatingDetectedError, NetworkError, TooFewPartiesError, raise_lost
 from protocols.secure_sum import Board
-from protocols.secure_sum._verified import HASH_BYTES, Plan, as_bytes, challenge, fits, hash_rows, marked
+from protocols.secure_sum._verified import marked
+from protocols.secure_sum._verified_plan import HASH_BYTES, Plan, as_bytes, challenge, fits, hash_rows
 
 __all__ = ["Bulletin", "OpenedRows", "bitmap"]
 

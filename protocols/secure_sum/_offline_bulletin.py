@@ -18,7 +18,7 @@ from protocols.secure_sum import Board
 from protocols.secure_sum._bulletin import bitmap
 from protocols.secure_sum._committee import Posted, announce, elements_of, posted
 from protocols.secure_sum._offline_dealing import COIN_BYTES, CheckedPlan, Edge, unsealed
-from protocols.secure_sum._verified import as_bytes
+from protocols.secure_sum._verified_plan import as_bytes
 
 __all__ = ["collect_verified"]
 

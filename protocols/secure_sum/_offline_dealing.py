@@ -36,7 +36,8 @@ from protocols.randomness import public_stream
 from protocols.secure_sum import Party
 from protocols.secure_sum._bulletin import bitmap
 from protocols.secure_sum._committee import Plan, deal, heard_set, sum_over, to_servers
-from protocols.secure_sum._verified import as_bytes, hear, marked, say
+from protocols.secure_sum._verified import hear, marked, say
+from protocols.secure_sum._verified_plan import as_bytes
 
 __all__ = ["COIN_BYTES", "CheckedPlan", "Edge", "edges_of", "post_verified", "public_elements", "unsealed"]
 

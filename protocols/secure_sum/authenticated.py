@@ -11,7 +11,8 @@ from protocols.ring import FixedPoint
 from protocols.secure_sum import Board, Opened, Party, secure_sums
 from protocols.secure_sum._bulletin import Bulletin
 from protocols.secure_sum._sharing import AdditiveSharing
-from protocols.secure_sum._verified import Plan, play, verified_cost
+from protocols.secure_sum._verified import play, verified_cost
+from protocols.secure_sum._verified_plan import Plan
 from protocols.tolerance.conditions import Conditions, conditions_of
 from protocols.types import Traffic
 

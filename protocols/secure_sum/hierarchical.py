@@ -115,12 +115,12 @@ class Hierarchical:
 
     def check_size(self, *, parties: int) -> None:
         """See SecureSum.check_size."""
-        groups = self.groups_of(parties=parties)
-        if len(groups) < 2:
+        if parties < 2 * self.group_size:
             raise CloisterError(
                 f"group_size = {self.group_size} makes one group of {parties}; allowed: clusters of at least "
                 f"{2 * self.group_size}, or protocol = 'shamir'"
             )
+        groups = self.groups_of(parties=parties)
         self.delegate_threshold_of(parties=parties)
         self.thresholds_of(parties=parties)
         most = max(len(groups), *(len(group) for group in groups))

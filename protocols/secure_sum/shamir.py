@@ -19,7 +19,8 @@ from protocols.secure_sum import Board, Opened, Party, secure_sums
 from protocols.secure_sum._bulletin import Bulletin, OpenedRows
 from protocols.secure_sum._sharing import PolynomialSharing
 from protocols.secure_sum._unverified import collect_sums, send_sums, unverified_cost
-from protocols.secure_sum._verified import Plan, challenge, play, verified_cost
+from protocols.secure_sum._verified import play, verified_cost
+from protocols.secure_sum._verified_plan import Plan, challenge
 from protocols.tolerance.conditions import Conditions, conditions_of
 from protocols.types import Traffic
 

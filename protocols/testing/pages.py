@@ -6,13 +6,17 @@ python -m protocols.testing.pages DIRECTORY    writes a Markdown page for every 
 import inspect
 import sys
 from collections import defaultdict
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
+from unittest import mock
 
 import torch
 
 from protocols.in_process import InProcessParties
-from protocols.network import BOARD
+from protocols.network import BOARD, Header, Meter
 from protocols.registry import Spec
 from protocols.secure_sum import secure_sums
 from protocols.testing import examples_of, refusal
@@ -28,8 +32,9 @@ _COSTS = ((3, 1000), (5, 1000), (8, 1000), (8, 10**6))
 
 @dataclass(frozen=True, kw_only=True)
 class _Step:
-    """Messages of one kind at one place of the chain of dependent messages."""
+    """Messages of one kind in one round: at one place of the chain of dependent messages, offline or online."""
 
+    online: bool
     hop: int
     sender: str
     receiver: str
@@ -50,6 +55,7 @@ def page(name: str) -> str:
             "",
             f"Source: {entry.source}.",
             "",
+            *_violations(entry.facts.get("violates")),
             "## Parameters",
             "",
             *(f"- `{key} = {value!r}`" for key, value in entry.defaults.items()),
@@ -64,14 +70,16 @@ def page(name: str) -> str:
             "",
             "## Messages",
             "",
-            f"One sum of {_COORDINATES} coordinates, as it was metered. "
+            f"One sum of {_COORDINATES} coordinates, as it was metered, round by round: a message of a round depends "
+            "on one of the round before. Offline is what is sent before any input is looked at. "
             "M are the members; B is the board, where clusters publish, and the server of protocols that have one.",
             "",
             *(line for spec in _different(specs) for line in _messages(spec)),
             "## Cost",
             "",
             "By the closed form, which tests hold equal to the meter; wire bytes of all members together, headers "
-            "included, and the longest chain of dependent messages.",
+            "included. Rounds are the most messages among members in a chain of dependent messages, and the most from "
+            "or to the board in one: together no less than there are rounds above.",
             "",
             *_costs(_different(specs)),
             "",
@@ -95,14 +103,22 @@ def _paragraphs(doc: str) -> str:
     lines: list[str] = []
     listing = False
     for line in doc.splitlines():
-        listing = listing or line.strip() == "Guarantees:"
+        listing = line == "Guarantees:" or (listing and (not line or line.startswith("    ")))
         if line.strip() == "Guarantees:":
             lines += ["**Guarantees**", ""]
         elif listing and line.startswith("    ") and not line.startswith("     "):
             lines.append(f"- {line.strip()}")
         else:
-            lines.append(line.strip() if listing else line)
+            lines.append(line.strip() if line.startswith("    ") else line)
     return "\n".join(lines)
+
+
+def _violations(said: object) -> list[str]:
+    """Return what a protocol is known to violate, as its registration says."""
+    if not isinstance(said, Mapping):
+        return []
+    known = cast(Mapping[str, str], said)
+    return ["## Violated", "", *(f"- {number}: {text}" for number, text in known.items()), ""]
 
 
 def _thresholds(specs: list[Spec]) -> list[str]:
@@ -155,29 +171,65 @@ def _label(spec: Spec) -> str:
 def _messages(spec: Spec) -> list[str]:
     parties = _smallest(spec)
     threads = InProcessParties(parties)
-    threads.open_sums(spec, torch.ones(1, parties, _COORDINATES, dtype=torch.int64))
-    counts: dict[_Step, int] = defaultdict(int)
+    with _sent_messages() as sent:
+        threads.open_sums(spec, torch.ones(1, parties, _COORDINATES, dtype=torch.int64))
+    steps: dict[_Step, list[int]] = defaultdict(list)
     for receiver, received in threads.transcripts.items():
         for message in received:
+            is_offline, place = sent[message.sender, receiver, message.header.sequence]
             step = _Step(
+                online=not is_offline,
                 hop=message.header.member_hops + message.header.board_hops,
                 sender=_role(message.sender),
                 receiver=_role(receiver),
                 payload_bytes=message.header.payload_bytes,
             )
-            counts[step] += 1
-    steps = sorted(counts, key=lambda step: (step.hop, step.sender, step.receiver, step.payload_bytes))
-    arrows = [f"    {step.sender}->>{step.receiver}: {_amount(counts[step], step.payload_bytes)}" for step in steps]
+            steps[step].append(place)
     members = [f"    participant M as {parties} members", "    participant B as board"]
+    arrows = _arrows({step: len(places) for step, places in sorted(steps.items(), key=_in_order)})
     return [f"{_label(spec)}", "", "```mermaid", "sequenceDiagram", *members, *arrows, "```", ""]
+
+
+@contextmanager
+def _sent_messages() -> Generator[dict[tuple[int, int, int], tuple[bool, int]], None, None]:
+    """Return, of each (sender, receiver, number on this link), whether it is offline, and its place in what is sent."""
+    sent: dict[tuple[int, int, int], tuple[bool, int]] = {}
+    original = Meter.header
+
+    def header(self: Meter, rank: int, peer: int, sequence: int, payload_bytes: int) -> Header:
+        sent[rank, peer, sequence] = self.is_offline, sum(sender == rank for sender, _, _ in list(sent))
+        return original(self, rank, peer, sequence, payload_bytes)
+
+    with mock.patch.object(Meter, "header", header):
+        yield sent
+
+
+def _in_order(counted: tuple[_Step, list[int]]) -> tuple[object, ...]:
+    """Order by rounds, and in a round by the place among what one sender sends."""
+    step, places = counted
+    return step.online, step.hop, min(places), step.sender, step.receiver, -step.payload_bytes
+
+
+def _arrows(counts: Mapping[_Step, int]) -> list[str]:
+    """Return an arrow a step.
+
+    Rounds are numbered without gaps, from offline to online: hops leave some out where the longest chain among members
+    and the longest one with the board are two.
+    """
+    rounds = {place: number for number, place in enumerate(sorted({(s.online, s.hop) for s in counts}), start=1)}
+    lines: list[str] = []
+    for online in (False, True):
+        part = {step: count for step, count in counts.items() if step.online == online}
+        if part and len({step.online for step in counts}) > 1:
+            lines.append(f"    Note over M,B: {'online' if online else 'offline'}")
+        for step, count in part.items():
+            amount = f"{count} x {step.payload_bytes:,} bytes"
+            lines.append(f"    {step.sender}->>{step.receiver}: round {rounds[step.online, step.hop]}, {amount}")
+    return lines
 
 
 def _role(rank: int) -> str:
     return "B" if rank == BOARD else "M"
-
-
-def _amount(messages: int, payload_bytes: int) -> str:
-    return f"{messages} x {payload_bytes:,} bytes"
 
 
 def _costs(specs: list[Spec]) -> list[str]:

@@ -18,29 +18,22 @@ from itertools import chain, combinations, product
 from typing import cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from protocols.randomness import public_stream
 from protocols.registry import Spec
 from protocols.secure_sum import secure_sums
 from protocols.testing._taped import Script, Views, play, record
+from protocols.testing.influence import Influence, Words, influence_of, random_inputs, reduced_words, wrapped
 
 __all__ = [
     "Enumeration",
-    "Influence",
     "coalitions_of",
     "enumerate_views",
     "exact_marginals",
     "exact_secrecy",
-    "influence_of",
-    "reduced",
 ]
 
-Words = NDArray[np.int64]
 _MOST_ROWS = 100_000
-_PROBES = 3
-_COINS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,14 +167,14 @@ def exact_marginals(spec: Spec, parties: int, *, coordinates: int = 2, rows: int
     if not tried:
         return [], 0
     held = [script.random_tapes(1, 100 + column) for column, _, _ in tried]
-    inputs = [_random_inputs(spec, script, 1, 100 + column) for column, _, _ in tried]
+    inputs = [random_inputs(spec, script, 1, 100 + column) for column, _, _ in tried]
     digits = [_fill(script, tape, free, np.arange(n)) for tape, (_, free, n) in zip(held, tried, strict=True)]
     words = [np.repeat(each, n, axis=0) for each, (_, _, n) in zip(inputs, tried, strict=True)]
     views = play(script, np.concatenate(words), np.concatenate(digits))
     wrong: list[str] = []
     first = 0
     for column, _, tapes in tried:
-        seen = _reduced(spec, views.words[first : first + tapes, column])
+        seen = reduced_words(spec, views.words[first : first + tapes, column])
         first += tapes
         counts = np.unique(seen, return_counts=True)[1]
         if len(counts) != 1 and (len(counts) != modulus or len(set(counts.tolist())) != 1):
@@ -190,43 +183,6 @@ def exact_marginals(spec: Spec, parties: int, *, coordinates: int = 2, rows: int
                 f"{modulus} values, unevenly"
             )
     return wrong, len(tried)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Influence:
-    """Which digits touch which received words (digits, columns), which of these depend on the inputs at a coordinate
-    (coordinates, columns), and who sees and sent the words.
-
-    Seen at several random tapes, inputs and, where a protocol tosses public coins, coins.
-    """
-
-    touches: NDArray[np.bool_]
-    depends: NDArray[np.bool_]
-    views: Views
-
-
-def influence_of(script: Script) -> Influence:
-    """Change each digit and each input alone and look at what changes."""
-    digits, parties, coordinates = len(script.moduli), script.parties, script.coordinates
-    width = 1 + digits + parties * coordinates
-    touches: list[NDArray[np.bool_]] = []
-    depends: list[NDArray[np.bool_]] = []
-    views = None
-    for seed in range(_COINS):
-        tapes = np.repeat(script.random_tapes(_PROBES, seed)[:, None], width, axis=1)
-        inputs = np.repeat(_random_inputs(script.spec, script, _PROBES, seed)[:, None], width, axis=1)
-        for i, modulus in enumerate(script.moduli):
-            tapes[:, 1 + i, i] = [_plus(int(word), 1, int(modulus)) for word in tapes[:, 0, i]]
-        for j, k in product(range(parties), range(coordinates)):
-            inputs[:, 1 + digits + j * coordinates + k, j, k] += 1
-        flat = _wrapped(script.spec, inputs.reshape(-1, parties, coordinates))
-        views = play(script, flat, tapes.reshape(_PROBES * width, digits))
-        words = _reduced(script.spec, views.words).reshape(_PROBES, width, -1)
-        changed = (words[:, 1:] != words[:, :1]).any(axis=0)
-        touches.append(changed[:digits])
-        depends.append(changed[digits:].reshape(parties, coordinates, -1).any(axis=0))
-    assert views is not None
-    return Influence(touches=np.logical_or.reduce(touches), depends=np.logical_or.reduce(depends), views=views)
 
 
 def _touching(script: Script, influence: Influence, coalition: tuple[int, ...], coordinate: int) -> NDArray[np.int64]:
@@ -248,7 +204,7 @@ def _segment(
     script: Script, coalition: tuple[int, ...], coordinate: int, free: NDArray[np.int64], value: int
 ) -> _Segment:
     seed = int.from_bytes(bytes([len(coalition), coordinate, value, *coalition]), "big") % 2**31
-    base = _random_inputs(script.spec, script, 1, seed)[0]
+    base = random_inputs(script.spec, script, 1, seed)[0]
     others = [j for j in range(script.parties) if j not in coalition]
     modulus = secure_sums.make(script.spec).ring.modulus
     tapes = math.prod(int(script.moduli[i]) for i in free)
@@ -261,7 +217,7 @@ def _segment(
     inputs[:, others, coordinate] += changes
     return _Segment(
         coalition=coalition,
-        inputs=_wrapped(script.spec, inputs),
+        inputs=wrapped(script.spec, inputs),
         groups=changes.sum(axis=1) % modulus,
         held=script.random_tapes(1, seed),
         free=free,
@@ -299,7 +255,7 @@ def _fill(script: Script, held: Words, free: NDArray[np.int64], numbers: NDArray
 
 def _differs(script: Script, views: Views, here: slice, segment: _Segment) -> bool:
     """Return whether inputs of one group give the coalition's view different distributions."""
-    seen = _reduced(script.spec, views.words[here][:, views.seen_by(segment.coalition)])
+    seen = reduced_words(script.spec, views.words[here][:, views.seen_by(segment.coalition)])
     codes = np.sort(_codes(seen).reshape(len(segment.inputs), segment.tapes), axis=1)
     for group in np.unique(segment.groups):
         rows = codes[segment.groups == group]
@@ -322,27 +278,3 @@ def _codes(rows: Words) -> NDArray[np.int64]:
         codes = codes * len(kinds) + numbers
         count *= len(kinds)
     return codes
-
-
-def _random_inputs(spec: Spec, script: Script, count: int, seed: int) -> Words:
-    rng = public_stream(seed, "inputs", script.parties)
-    drawn = rng.integers(-(2**63), 2**63 - 1, (count, script.parties, script.coordinates), dtype=np.int64)
-    return _wrapped(spec, drawn)
-
-
-def _wrapped(spec: Spec, words: Words) -> Words:
-    return secure_sums.make(spec).ring.wrap(torch.from_numpy(words)).numpy()
-
-
-def _reduced(spec: Spec, words: Words) -> Words:
-    return reduced(words, secure_sums.make(spec).ring.modulus)
-
-
-def reduced(words: Words, modulus: int) -> Words:
-    """Return what a word is modulo a ring of 2^k words: all that counts of it; field elements stay as they are."""
-    return words & (modulus - 1) if modulus & (modulus - 1) == 0 and modulus < 2**63 else words
-
-
-def _plus(word: int, step: int, modulus: int) -> int:
-    moved = (word % 2**64 + step) % modulus
-    return moved - 2**64 if moved >= 2**63 else moved

@@ -58,7 +58,15 @@ class Aimed:
         """See Law; any of the faulty processes moves, whatever its kind."""
         if not self.moves or sum(event.kinds) + event.unseen in {0, self.n}:
             return self._placed.marked(event)
-        event = _with_unseen(event)
+        found = self._judged(_with_unseen(event))
+        if not event.unseen or found.engine != "bounds":
+            return found
+        # Without the room that those unseen take up, more is within reach; without a move, less.
+        roomy, still = self._judged(event), self._placed.marked(event)
+        lower = 0.0 if event.forbidden else still.lower
+        return bounds_on(max(found.lower, lower), min(found.upper, roomy.upper), because=found.because)
+
+    def _judged(self, event: MarkedEvent) -> Probability:
         try:
             barred = event.forbidden and self._within(event, event.forbidden)
             reached = self._placed.marked(replace(event, bad=self._within(event, event.bad), forbidden=barred))

@@ -108,9 +108,9 @@ def private_failure(faults: Faults, groups: Groups, conditions: Conditions) -> P
     try:
         event = _colluding_and_crashed(faults, conditions)
         return tail(parts_of(groups, event.bad), faults.n, event.counts, 0)
-    except NotExactError:
+    except NotExactError as error:
         lower, upper = (_probability(faults, groups, 0, each) for each in (without, worst))
-        return bounds_on(lower.lower, upper.upper)
+        return bounds_on(lower.lower, upper.upper, because=str(error))
 
 
 def correct_failure(faults: Faults, groups: Groups, conditions: Conditions, tolerate: int) -> Probability:
@@ -184,8 +184,8 @@ def axes_of(size: int, counts: tuple[int, ...]) -> list[Counts]:
 def _probability(faults: Faults, groups: Groups, most: int, event: _Event) -> Probability:
     try:
         return tail(parts_of(groups, event.bad, event.forbidden), faults.n, event.counts, most)
-    except NotExactError:
-        return bounds_on(0.0, _bound(faults, groups, most, event))
+    except NotExactError as error:
+        return bounds_on(0.0, _bound(faults, groups, most, event), because=str(error))
 
 
 def _bound(faults: Faults, groups: Groups, most: int, event: _Event) -> float:
@@ -218,7 +218,8 @@ def _joined(
     private, correct = sides
     rest = _probability(faults, groups, tolerate, _tainted_unexposed(faults, conditions))
     if "bounds" in {private.engine, rest.engine}:
-        return bounds_on(max(private.lower, correct.lower), private.upper + correct.upper)
+        because = private.because or rest.because
+        return bounds_on(max(private.lower, correct.lower), private.upper + correct.upper, because=because)
     return Probability.exact(min(1.0, private.value + rest.value), rest.engine)
 
 

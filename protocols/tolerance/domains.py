@@ -22,6 +22,8 @@ __all__ = ["Domains"]
 
 _MOST_STATES = 60_000
 _MOST_ENTRIES = 20_000_000
+# With clusters as edges and domains as vertices, choices that break none of them are the independent sets of a graph.
+_HARD = "counting choices of domains that overlap clusters is #P-hard, and there are too many to try"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +65,7 @@ class Domains:
             return Probability.exact(1.0, "certain")
         total = sum(shares, Fraction(0))
         lower = max(shares) if event.most == 0 and event.forbidden is None else Fraction(0)
-        return bounds_on(float(lower), float(total / (event.most + 1)))
+        return bounds_on(float(lower), float(total / (event.most + 1)), because=_HARD)
 
     def _as_units(self, event: Event) -> Probability | None:
         """Where domains of one size lie whole in clusters, they are to clusters what processes are otherwise."""
@@ -112,7 +114,7 @@ class Domains:
     ) -> Probability:
         shares = [self._mean(j, soft[size][1]) for j, size in enumerate(sizes)]
         alone = event.most == 0 and event.forbidden is None
-        return bounds_on(max(shares) if alone else 0.0, math.fsum(shares) / (event.most + 1))
+        return bounds_on(max(shares) if alone else 0.0, math.fsum(shares) / (event.most + 1), because=_HARD)
 
     def _hits(self, choices: int, masks: Sequence[tuple[Mask, Mask]], most: int) -> int | None:
         """In how many choices of domains the event happens; None where counting them would take too long."""

@@ -77,10 +77,11 @@ def hierarchy_fails(
         if all(not part.parts for part, _ in tree.parts):
             groups = tuple((part.size, count) for part, count in tree.parts) or ((n, 1),)
             return tail(parts_of(groups, bad), n, faulty, max(breakdown(tree.width) if tree.parts else 0, -1))
-    except NotExactError:
-        return bounds_on(0.0, _upper(tree, n, faulty, bad, breakdown))
+    except NotExactError as error:
+        return bounds_on(0.0, _upper(tree, n, faulty, bad, breakdown), because=str(error))
     if _work(tree, faulty) > _MOST_WORK:
-        return bounds_on(0.0, _upper(tree, n, faulty, bad, breakdown))
+        why = f"a tree of {n} processes with these faults takes too many additions"
+        return bounds_on(0.0, _upper(tree, n, faulty, bad, breakdown), because=why)
 
     @cache
     def weights(node: Tree) -> Weights:

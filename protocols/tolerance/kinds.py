@@ -142,4 +142,5 @@ def _bounded(event: MarkedEvent, n: int, soft: Sequence[tuple[int, int, Floats, 
             expected += law[f] * count * share
             largest += law[f] * share / len(soft)
     alone = event.most == 0 and event.forbidden is None
-    return bounds_on(largest if alone else 0.0, expected / (event.most + 1))
+    why = f"n = {n} is too large for a random number of faults of several kinds"
+    return bounds_on(largest if alone else 0.0, expected / (event.most + 1), because=why)

@@ -82,9 +82,9 @@ class Uniform:
         parts = parts_of(self.groups, event.bad, event.forbidden)
         try:
             return tail(parts, self.n, (self.faulty,), max(event.most, -1))
-        except NotExactError:
+        except NotExactError as error:
             bound = tail_bounds(parts_of(self.groups, event.bad), self.n, (self.faulty,), event.most)
-            return bounds_on(0.0 if event.forbidden else bound.lower, bound.upper)
+            return bounds_on(0.0 if event.forbidden else bound.lower, bound.upper, because=str(error))
 
     def marked(self, event: MarkedEvent) -> Probability:
         """See Law; exactly so many processes of each kind."""
@@ -92,9 +92,9 @@ class Uniform:
             return Probability.exact(1.0, "certain")
         try:
             return tail(parts_of(self.groups, event.bad, event.forbidden), self.n, event.kinds, max(event.most, -1))
-        except NotExactError:
+        except NotExactError as error:
             bound = tail_bounds(parts_of(self.groups, event.bad), self.n, event.kinds, event.most)
-            return bounds_on(0.0 if event.forbidden else bound.lower, bound.upper)
+            return bounds_on(0.0 if event.forbidden else bound.lower, bound.upper, because=str(error))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,7 @@ class Mixture:
     def probability(self, event: Event) -> Probability:
         """See Law."""
         lower = upper = 0.0
-        engines: set[str] = set()
+        because = ""
         left = math.fsum(self.totals)
         # The likeliest first: what is left when it cannot change twelve digits any more is not computed.
         for f in sorted(range(len(self.totals)), key=lambda total: -self.totals[total]):
@@ -123,10 +123,10 @@ class Mixture:
                 break
             found = Uniform(n=self.n, faulty=f, groups=self.groups).probability(event)
             lower, upper = lower + self.totals[f] * found.lower, upper + self.totals[f] * found.upper
-            engines.add("bounds" if found.engine == "bounds" else "exact")
+            because = because or found.because
             left -= self.totals[f]
-        if "bounds" in engines:
-            return bounds_on(lower, upper + max(left, 0.0))
+        if because:
+            return bounds_on(lower, upper + max(left, 0.0), because=because)
         return Probability.exact(min(1.0, lower), "mixture")
 
     def marked(self, event: MarkedEvent) -> Probability:

@@ -37,12 +37,14 @@ class Placed:
     def marked(self, event: MarkedEvent) -> Probability:
         """See Law; exactly so many processes of each kind."""
         lower = upper = 0.0
-        engine = "ties"
+        engine, because = "ties", ""
         for weight, held in self.ways:
             found = _marked(event, held)
             lower, upper = lower + weight * found.lower, upper + weight * found.upper
-            engine = "bounds" if "bounds" in {engine, found.engine} else found.engine
-        return bounds_on(lower, upper) if engine == "bounds" else Probability.exact(min(1.0, lower), engine)
+            engine, because = found.engine, because or found.because
+        if because:
+            return bounds_on(lower, upper, because=because)
+        return Probability.exact(min(1.0, lower), engine)
 
 
 def _happens(event: Event, clusters: Held) -> bool:
@@ -71,9 +73,9 @@ def _marked(event: MarkedEvent, clusters: Held) -> Probability:
     counts = [event.kinds[kind] for kind in event.looked_at]
     try:
         return tail(full, n, counts, most)
-    except NotExactError:
+    except NotExactError as error:
         bound = tail_bounds(full, n, counts, most)
-        return bounds_on(0.0 if event.forbidden else bound.lower, bound.upper)
+        return bounds_on(0.0 if event.forbidden else bound.lower, bound.upper, because=str(error))
 
 
 def packed(groups: Groups, faulty: int) -> Placed:

@@ -92,7 +92,8 @@ class Chosen:
         """See Law: bounds from every faulty process having the most useful kind; sides.at_will has the exact answer."""
         found = self.probability(Event(bad=_any_kind(event), most=event.most))
         one_kind = np.count_nonzero(event.kinds) <= 1 and event.forbidden is None and not event.unseen
-        return found if one_kind else bounds_on(0.0, found.upper)
+        why = "the kinds of those who are seated are not looked at"
+        return found if one_kind else bounds_on(0.0, found.upper, because=why)
 
 
 def _any_kind(event: MarkedEvent) -> OneKind:

@@ -70,8 +70,8 @@ def mixed_sides(
 def _marked(law: Law, event: MarkedEvent) -> Probability:
     try:
         return law.marked(event)
-    except NotExactError:  # too many occupancies of so large a cluster
-        return bounds_on(0.0, 1.0)
+    except NotExactError as error:  # too many occupancies of so large a cluster
+        return bounds_on(0.0, 1.0, because=str(error))
 
 
 def side_events(faults: Faults, conditions: Conditions, tolerate: int) -> tuple[MarkedEvent, ...]:
@@ -112,7 +112,8 @@ def _undefined(private: Probability) -> Analysis:
 
 def _joined(private: Probability, correct: Probability, live: Probability, rest: Probability) -> Analysis:
     if "bounds" in {private.engine, rest.engine}:
-        fail = bounds_on(max(private.lower, correct.lower), private.upper + correct.upper)
+        because = private.because or rest.because
+        fail = bounds_on(max(private.lower, correct.lower), private.upper + correct.upper, because=because)
     else:
         fail = Probability.exact(min(1.0, private.value + rest.value), rest.engine)
     bound = max(fail.upper, min(1.0, private.upper + correct.upper))
@@ -182,7 +183,8 @@ def hierarchical_sides(
     private, *others = side_events(faults, conditions, 0)
     correct, live = (_under_tree(law, tree, event, breakdown) for event in others[:2])
     first = _marked(law, private)
-    fail = bounds_on(max(first.lower, correct.lower), first.upper + correct.upper)
+    why = "exposed clusters and broken levels are counted apart"
+    fail = bounds_on(max(first.lower, correct.lower), first.upper + correct.upper, because=why)
     return Analysis(private=first, correct=correct, live=live, fail=fail, union_bound=fail.upper)
 
 
@@ -198,4 +200,5 @@ def _under_tree(law: Law, tree: Tree, event: MarkedEvent, breakdown: Callable[[i
         return found
     fewest, most = leaves_to_break(tree, breakdown)
     upper = _marked(law, replace(event, most=fewest - 1)).upper
-    return bounds_on(_marked(law, replace(event, most=most)).lower, upper)
+    why = "clusters of unlike laws break the same level in too many ways"
+    return bounds_on(_marked(law, replace(event, most=most)).lower, upper, because=why)

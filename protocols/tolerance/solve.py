@@ -13,6 +13,7 @@ __all__ = ["Probability", "bounds_on", "tail"]
 
 # The pair recursion takes about a millisecond below this, and needs no check of its own.
 _FEW_FAULTY = 500
+_MEET = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +35,14 @@ class Probability:
         return cls(value=value, engine=engine, lower=value, upper=value)
 
 
-def bounds_on(lower: float, upper: float, *, because: str = "") -> Probability:
-    """Return a probability that is known to lie between these."""
+def bounds_on(lower: float, upper: float, *, because: str) -> Probability:
+    """Return a probability that is known to lie between these; exact where they meet in nine digits.
+
+    `because` says in words why nothing better is known.
+    """
     upper = min(1.0, upper)
+    if upper - lower <= _MEET * upper:
+        return Probability.exact(upper, "bounds that meet")
     return Probability(value=upper, engine="bounds", lower=min(lower, upper), upper=upper, because=because)
 
 

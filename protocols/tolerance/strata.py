@@ -21,6 +21,7 @@ _MOST_STATES = 60_000
 _FEW_FAULTY = 24
 _MOST_PRODUCTS = 20_000_000
 _MOST_SPLITS = 50_000  # well below a second
+_MANY = "rows and columns of a 0/1 table with given sums are counted in too many ways"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,7 @@ class Strata:
         shares = [float(law @ bad) for law, (_, bad) in zip(laws, soft, strict=True)]
         total = math.fsum(share * count for share, (_, count) in zip(shares, self._sizes, strict=True))
         alone = event.most == 0 and event.forbidden is None
-        return bounds_on(max(shares) if alone else 0.0, total / (event.most + 1))
+        return bounds_on(max(shares) if alone else 0.0, total / (event.most + 1), because=_MANY)
 
     def _sandwich(self, event: Event, masks: Sequence[tuple[Mask, Mask]]) -> Probability:
         laws = [self._marginal(with_last=place == 0 and self.last > 0) for place in range(len(masks))]
@@ -91,13 +92,14 @@ class Strata:
         rising = all(not bad.any() or bool(bad[int(np.argmax(bad)) :].all()) for _, bad in masks)
         total = float(many @ share)
         if event.most < 0:
-            return bounds_on(1.0, 1.0)
+            return Probability.exact(1.0, "certain")
         if event.most > 0 or event.forbidden is not None:
             upper = total / (event.most + 1)
-            return bounds_on(0.0, min(upper, chernoff(share, many, event.most + 1)) if rising else upper)
+            upper = min(upper, chernoff(share, many, event.most + 1)) if rising else upper
+            return bounds_on(0.0, upper, because=_MANY)
         with np.errstate(divide="ignore"):
             apart = float(-np.expm1(np.sum(many * np.log1p(-share))))
-        return bounds_on(apart if rising else float(share.max()), total)
+        return bounds_on(apart if rising else float(share.max()), total, because=_MANY)
 
     def _marginal(self, *, with_last: bool) -> tuple[float, ...]:
         """The law of one cluster: one member of each stratum, faulty with the mean share of its stratum."""

@@ -76,6 +76,28 @@ def test_an_adversary_that_moves_is_worse_the_longer_clusters_are_kept() -> None
     assert (kept.placement, kept.aimed, asked(moves=1, rounds=4).aimed) == ("targeted", 4, 1)
 
 
+@pytest.mark.parametrize(
+    ("pre", "name", "withstood"),
+    [
+        ("none", "median", 4),
+        ("nnm", "nnm + median", 4),
+        ("bucketing", "bucketing + median", 2),  # five buckets
+        ('{name = "bucketing", size = 3}', "bucketing + median", 1),  # three
+        ("bucketing,nnm", "bucketing + nnm + median", 2),
+        ("clip,none", "clip + median", 4),
+    ],
+)
+def test_what_comes_before_the_rule_changes_what_is_tolerated(pre: str, name: str, withstood: int) -> None:
+    """Ten clusters; the verdict's law and the worst case are those of the composed rule."""
+    (found,) = tolerance.answers(asked(pre=pre))
+    assert (found.question.rule_name, found.tolerate) == (name, withstood)
+    assert found.worst.correct == withstood
+    law = tolerance.answers(asked())[0].as_json()["broken_clusters"]
+    assert found.analysis.correct.value == pytest.approx(sum(law[withstood + 1 :]), rel=1e-9)
+    assert f"{name} withstands {withstood} of 10 clusters" in "\n".join(tolerance.describe(found))
+    assert all(step in found.as_json()["pre"] for step in name.split(" + ")[:-1])
+
+
 def test_over_rounds_each_policy_says_what_it_knows() -> None:
     over = {
         policy: tolerance.answers(asked(policy=policy, rounds=4, cluster_size="20"))[0].over_rounds
@@ -191,6 +213,8 @@ def test_out_is_a_file_or_a_folder(
         (("--levels", "3,x"), "levels = '3,x' is not understood"),
         (("--policy", "hierarchical", "--levels", "0"), "levels = 0"),
         (("--policy", "similarty"), "did you mean 'similarity'"),
+        (("--pre", "buketing"), "did you mean 'bucketing'"),
+        (("--pre", '{name = "bucketing", size = 0}'), "size = 0"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(

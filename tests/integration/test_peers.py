@@ -1,7 +1,9 @@
 """The benchmarks against peers measure what they say, at sizes that take no time."""
 
 import dataclasses
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,11 +11,13 @@ import torch
 
 from attacks import attacks as registry
 from attacks.api import World, look
-from bench.peers import attacks, robust, sums
+from bench.peers import Comparison, attacks, robust, robust_prices, sums
 from bench.peers._byzfl import byzfl
-from bench.peers.robust import compare_robust_median, price_list
+from bench.peers.robust import MedianComparison, compare_robust_median
+from bench.peers.robust_prices import Size, price_list, specs_for
 from bench.peers.stock_median import StockRun
 from bench.peers.sums import compare_sums, move_bytes
+from bench.report.price_page import write_prices
 from protocols.check import CloisterError
 from protocols.in_process import InProcessParties
 from protocols.parties import OpenedSums
@@ -164,15 +168,45 @@ class Threads:
         pass
 
 
-def test_the_price_list_has_every_statistic_at_every_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(robust, "PartyPool", Threads)
-    prices = price_list(parties=(3, 5), coordinates=(10,), turns=1)
-    names = list(robust_statistics.entries())
-    assert [(price.statistic, price.parties) for price in prices] == [(name, c) for c in (3, 5) for name in names]
+SMALL = (Size(d=10), Size(d=40, k=0.25), Size(d=80, k=0.25), Size(d=10**6, k=0.1, run=False))
+
+
+def test_the_price_list_has_every_statistic_at_every_size_measured_beside_its_formula(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(robust_prices, "PartyPool", Threads)
+    names = ["median", "norm_check", "sign_majority"]
+    prices = price_list(names=names, parties=(3, 4), sizes=SMALL, turns=1)
+    asked = [(name, c, size.d, size.k) for c in (3, 4) for name in names for size in SMALL]
+    assert [(price.statistic, price.parties, price.d, price.k) for price in prices] == asked
     for price in prices:
-        assert price.seconds > 0
-        assert 0 < price.offline_bytes < price.wire_bytes
-        assert 2 <= price.offline_rounds < price.rounds
+        assert 0 < price.offline_bytes < price.formula_bytes
+        assert price.parameters.startswith(price.statistic)
+        assert 2 <= price.offline_rounds < price.formula_rounds
+        assert (price.seconds is None) == (price.d == 10**6)
+        measured = price.measured_bytes, price.measured_rounds
+        assert measured in ((None, None), (price.formula_bytes, price.formula_rounds))
+    assert [price.coordinates for price in prices[:4]] == [10, 10, 20, 10**5]
+    compared = MedianComparison(
+        time=Comparison(name="median", peer="stock", ours_s=1.0, peer_s=2.0, ratio=2.0),
+        ours_bytes=1,
+        peer_bytes=2,
+        bytes_ratio=2.0,
+    )
+    table, text, figure = write_prices(tmp_path / "robust", prices, compared, {"command": "bench"})
+    assert len(json.loads(table.read_text())["prices"]) == len(prices)
+    assert len([line for line in text.read_text().splitlines() if line.startswith("|")]) == len(prices) + 2
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("members", [3, 5, 8])
+def test_by_default_every_statistic_has_a_price(members: int) -> None:
+    assert [spec.name for spec in specs_for(members)] == list(robust_statistics.entries())
+
+
+def test_coordinates_that_leave_a_statistic_no_range_have_no_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(robust_prices, "PartyPool", Threads)
+    assert price_list(names=["norm_check"], parties=(3,), sizes=[Size(d=10**12, run=False)], turns=1) == []
 
 
 @pytest.mark.parametrize(
@@ -185,7 +219,7 @@ def test_the_price_list_has_every_statistic_at_every_size(monkeypatch: pytest.Mo
 def test_a_statistic_that_opens_other_words_or_costs_more_has_no_price(
     monkeypatch: pytest.MonkeyPatch, change: Callable[[OpenedSums], dict[str, object]], reason: str
 ) -> None:
-    monkeypatch.setattr(robust, "PartyPool", Threads)
+    monkeypatch.setattr(robust_prices, "PartyPool", Threads)
     original = InProcessParties.open_sums
 
     def planted(self: InProcessParties, protocol: Spec, words: torch.Tensor) -> OpenedSums:
@@ -194,7 +228,7 @@ def test_a_statistic_that_opens_other_words_or_costs_more_has_no_price(
 
     monkeypatch.setattr(InProcessParties, "open_sums", planted)
     with pytest.raises(AssertionError, match=reason):
-        price_list(names=["sign_majority"], parties=(3,), coordinates=(10,), turns=1)
+        price_list(names=["sign_majority"], parties=(3,), sizes=[Size(d=10)], turns=1)
 
 
 def test_the_median_is_compared_with_stock_crypten_in_time_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

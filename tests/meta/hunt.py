@@ -2,30 +2,24 @@
 
     python -m tests.meta.hunt                 every mutant
     python -m tests.meta.hunt NAME [NAME ...] these
-    python -m tests.meta.hunt --clean COUNT [--under SECONDS]
-                                              the killers of all mutants on the correct code, COUNT times
 
 The heavy libraries are imported once, before any module of the product; each mutant is a fork of that process.
-
-A clean run draws new examples and new secrets. Tests that take longer than --under in the first run are left out of
-the others, and counted: all killers together take minutes.
+`tests.meta.clean` counts the false alarms of the killers on the correct code.
 """
 
 import argparse
 import importlib
-import math
 import os
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from tests.meta.mutants import MUTANTS, Mutant
 from tests.meta.plant import plant
 
-__all__ = ["false_alarms", "hunt", "killed"]
+__all__ = ["hunt", "killed", "warm_up"]
 
 _HEAVY = ("torch", "numpy", "scipy.stats", "hypothesis", "pandas", "cryptography.hazmat.primitives.asymmetric.x25519")
 # pytest's exit codes: 1 is failing tests; 2 an interruption, such as an import error, which a planted bug may cause.
@@ -90,98 +84,12 @@ def hunt(mutants: Sequence[Mutant]) -> list[Mutant]:
     return survivors
 
 
-class _Again:
-    """A pytest plug-in that runs what has been collected so many times, and counts what fails."""
-
-    def __init__(self, runs: int, under_s: float) -> None:
-        self._runs, self._under_s = runs, under_s
-        self.collected = self.repeated = self.executed = 0
-        self.alarms: list[str] = []
-
-    def pytest_runtestloop(self, session: Any) -> bool:
-        """Take the place of pytest's own loop."""
-        items = list(session.items)
-        self.collected = len(items)
-        for run in range(self._runs):
-            slow: set[Any] = set()
-            for item, following in zip(items, [*items[1:], None], strict=False):
-                started = time.process_time()
-                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-                self.executed += 1
-                slow |= {item} if time.process_time() - started > self._under_s else set()
-            if run == 0:
-                items = [item for item in items if item not in slow]
-                self.repeated = len(items)
-        return True
-
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        """Keep what fails; nothing may fail."""
-        if report.failed:
-            self.alarms.append(f"{report.nodeid}: {report.longreprtext}")
-
-    def pytest_collectreport(self, report: Any) -> None:
-        """Take a file that cannot be collected for an alarm."""
-        self.pytest_runtest_logreport(report)
-
-
-def false_alarms(killers: Collection[Sequence[str]], runs: int, *, under_s: float = math.inf) -> int:
-    """Return how many tests fail in so many runs of the killers on the correct code, each killer in a fork.
-
-    Prints one line for each killer, and what fails. Raises: RuntimeError if a killer cannot be run.
-    """
-    return sum(_alarms_of(each, runs, under_s) for each in sorted(set(killers)))
-
-
-def _alarms_of(killers: Sequence[str], runs: int, under_s: float) -> int:
-    sys.stdout.flush()
-    read, write = os.pipe()
-    process = os.fork()
-    if process == 0:
-        try:
-            again, code = _run_again(killers, runs, under_s)
-            left_out = again.collected - again.repeated
-            print(
-                f"{len(again.alarms)} alarms in {again.executed} tests: {' '.join(killers)} "
-                f"({again.repeated} tests {runs} times, {left_out} slow ones once)",
-                *again.alarms,
-                sep="\n",
-                flush=True,
-            )
-            os.write(write, b"%d" % len(again.alarms) if again.collected and code in (0, 1) else b"")
-        finally:
-            os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as told:
-        count = told.read()
-    os.waitpid(process, 0)
-    if not count:
-        raise RuntimeError(f"the killers {killers} cannot be run")
-    return int(count)
-
-
-def _run_again(killers: Sequence[str], runs: int, under_s: float) -> tuple[_Again, int]:
-    import pytest
-
-    # Not derandomised, so that each run draws other examples.
-    os.environ["HYPOTHESIS_PROFILE"] = "dev"
-    again = _Again(runs, under_s)
-    quiet = ["-o", "addopts=", "-p", "no:terminal", "-p", "no:cacheprovider", "-n", "0"]
-    quiet += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    return again, int(pytest.main([*quiet, *killers], plugins=[again]))
-
-
 def main() -> int:
-    """Return 0 if every bug is seen and the correct code raises no alarm."""
+    """Return 0 if every bug is seen."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[[], *(mutant.name for mutant in MUTANTS)])
-    parser.add_argument("--clean", type=int, metavar="COUNT")
-    parser.add_argument("--under", type=float, metavar="SECONDS", default=math.inf)
     options = parser.parse_args()
     warm_up()
-    if options.clean is not None:
-        alarms = false_alarms({mutant.killers for mutant in MUTANTS}, options.clean, under_s=options.under)
-        print(f"{alarms} false alarms in {options.clean} clean runs")
-        return int(alarms > 0)
     chosen = [mutant for mutant in MUTANTS if not options.names or mutant.name in options.names]
     survivors = hunt(chosen)
     print(f"{len(chosen) - len(survivors)} of {len(chosen)} planted bugs killed")

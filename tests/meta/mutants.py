@@ -26,12 +26,13 @@ class Mutant:
 
 
 _SECRETS = "protocols/secret_source.py"
-_VERIFIED = "protocols/secure_sum/_verified.py"
+_VERIFIED = "protocols/secure_sum/_verified_plan.py"
 _BULLETIN = "protocols/secure_sum/_bulletin.py"
 _SHAMIR = "protocols/secure_sum/shamir.py"
 _BEACON = "protocols/beacons/shared.py"
 _BEACONS = ("tests/properties/test_beacons.py",)
 _DEALING = ("tests/properties/test_verified_dealing.py",)
+_RESHARING = "protocols/hidden_sums/_resharing.py"
 
 LISTED: tuple[Mutant, ...] = (
     Mutant(
@@ -93,8 +94,8 @@ LISTED: tuple[Mutant, ...] = (
         name="a wrong mask sign for one pair",
         listed=9,
         module="protocols/zero_sharing.py",
-        old="if peer < min(self._rank, parties)]\n",
-        new="if peer < min(self._rank, parties)]\n"
+        old="if peer < self._rank and peer in group]\n",
+        new="if peer < self._rank and peer in group]\n"
         "        if self._rank == 1:\n"
         "            added, subtracted = [*added, *subtracted[:1]], subtracted[1:]\n",
         killers=("tests/properties/test_secure_sum.py", "-k", "python_integers"),
@@ -428,6 +429,49 @@ OWN: tuple[Mutant, ...] = (
         old="        if peer in self._lost:\n            return\n",
         new="        self._lost.pop(peer, None)\n",
         killers=("tests/units/test_network.py", "tests/units/test_in_process_link.py", "-k", "lost"),
+    ),
+    Mutant(
+        name="group members send their words without a share of zero",
+        private=True,
+        module=_RESHARING,
+        old="    for level, rises in enumerate(seats.rises):\n",
+        new="    share = words\n    for level, rises in enumerate(seats.rises):\n",
+        killers=("tests/properties/test_hidden_sums.py", "-k", "TestSecrecy"),
+    ),
+    Mutant(
+        name="delegates do not compare the seeds that they got",
+        module=_RESHARING,
+        old="    if wrong:\n",
+        new="    if len(wrong) > 9:\n",
+        killers=("tests/properties/test_hidden_sums.py", "-k", "seeds_that_differ"),
+    ),
+    Mutant(
+        name="groups' sums are not weighted by their sizes",
+        module="protocols/hidden_sums/hidden.py",
+        old="engine.scale(values, weights[:, None])",
+        new="engine.scale(values, weights[:1, None])",
+        killers=("tests/properties/test_hidden_sums.py", "-k", "python_integers"),
+    ),
+    Mutant(
+        name="noise shares are scaled for g delegates, not for g - t2",
+        module="protocols/hidden_sums/_noise.py",
+        old="        return self.std / math.sqrt(self.access.parties - self.access.threshold)\n",
+        new="        return self.std / math.sqrt(self.access.parties)\n",
+        killers=("tests/properties/test_hidden_noise.py", "-k", "variance"),
+    ),
+    Mutant(
+        name="one more colluding delegate than t2 leaves the noise counted",
+        module="protocols/hidden_sums/_noise.py",
+        old="    if known > access.threshold:\n",
+        new="    if known > access.threshold + 1:\n",
+        killers=("tests/properties/test_hidden_noise.py", "-k", "colluding"),
+    ),
+    Mutant(
+        name="a group with a missing member is added up",
+        module="protocols/hidden_sums/hidden.py",
+        old="if present.issuperset(group)}\n",
+        new="if not present.isdisjoint(group)}\n",
+        killers=("tests/properties/test_hidden_sums.py", "-k", "TestCrashes"),
     ),
     Mutant(
         name="whoever withholds its opening leaves the beacon's set",

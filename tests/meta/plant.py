@@ -11,7 +11,7 @@ import pytest
 
 from tests.meta.mutants import Mutant
 
-__all__ = ["Planted", "plant", "planted_source"]
+__all__ = ["ROOT", "Planted", "plant", "plant_source", "planted_source"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,10 +28,10 @@ def planted_source(mutant: Mutant) -> str:
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    def __init__(self, mutant: Mutant) -> None:
-        self._path = ROOT / mutant.module
-        self._source = planted_source(mutant)
-        parts = Path(mutant.module).with_suffix("").parts
+    def __init__(self, module: str, source: str) -> None:
+        self._path = ROOT / module
+        self._source = source
+        parts = Path(module).with_suffix("").parts
         self.name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
     def find_spec(
@@ -70,7 +70,12 @@ class Planted:
 
 def plant(mutant: Mutant) -> Planted:
     """Plant the bug in this process; under pytest, give it the plug-in. Raises: RuntimeError if it is too late."""
-    finder = _Finder(mutant)
+    return plant_source(mutant.module, planted_source(mutant))
+
+
+def plant_source(module: str, source: str) -> Planted:
+    """Let the module of that file be what this source says. Raises: RuntimeError if it has been imported."""
+    finder = _Finder(module, source)
     _check_absent(finder)
     sys.meta_path.insert(0, finder)
     return Planted(finder)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.meta import clean, mutate
 from tests.meta.mutants import LISTED, MUTANTS, OWN, Mutant
 from tests.meta.plant import plant, planted_source
 
@@ -36,8 +37,8 @@ HARMLESS = Mutant(
 LOST = dataclasses.replace(MUTANTS[0], name="killers that are not there", killers=("tests/no_such_file.py",))
 
 
-def run_hunt(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.meta.hunt", *arguments]
+def run_module(name: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"tests.meta.{name}"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=36000, check=False)
 
 
@@ -47,16 +48,17 @@ def sample() -> subprocess.CompletedProcess[str]:
     lines = [
         "import tempfile",
         "from pathlib import Path",
-        "from tests.meta import hunt",
+        "from tests.meta import clean, hunt",
         "from tests.meta.mutants import MUTANTS, Mutant",
         "hunt.warm_up()",
         f"survivors = hunt.hunt([mutant for mutant in MUTANTS if mutant.name in {FAST!r}])",
         "print('survivors:', survivors)",
         f"print('harmless:', hunt.killed({HARMLESS!r}))",
-        "print('clean:', hunt.false_alarms([('tests/units/test_ring.py',)], 20, under_s=0.01))",
         "wrong = tempfile.mkdtemp() + '/test_wrong.py'",
         "Path(wrong).write_text('def test_it():\\n    assert False\\n')",
-        "print('wrong:', hunt.false_alarms([(wrong,)], 3))",
+        f"tests = clean.smallest_suite([mutant for mutant in MUTANTS if mutant.name == {FAST[0]!r}])",
+        "ran, alarms = clean.clean_runs(tests | {wrong: 0.0}, 20, jobs=2, seconds=600)",
+        "print('again:', sorted(ran.values()), {name.rpartition(':')[2] for name, _ in alarms}, len(alarms))",
         f"hunt.killed({LOST!r})",
     ]
     command = [sys.executable, "-c", "\n".join(lines)]
@@ -88,6 +90,27 @@ def test_every_listed_bug_is_planted_and_at_least_twenty_of_our_own() -> None:
     assert sum(mutant.private for mutant in MUTANTS) >= 10
 
 
+@pytest.mark.parametrize("module", sorted(mutate.CORE))
+def test_a_module_of_the_core_and_its_own_tests_are_there(module: str) -> None:
+    tests = [argument for argument in mutate.CORE[module] if argument.endswith(".py")]
+    assert tests
+    assert all((ROOT / path).is_file() for path in (module, *tests))
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ("def f(x: int | str) -> None:\n    y: int = x + 1\n", True),
+        ("def f(x: int) -> int | None:\n    y: int | str = x + 1\n", True),
+        ("def f(x: int) -> None:\n    y: int = x - 1\n", False),
+        ("def f(z: int) -> None:\n    y: int = x + 1\n", False),
+    ],
+)
+def test_a_change_of_types_alone_is_told_from_one_that_tests_could_see(changed: str, expected: bool) -> None:
+    source = "def f(x: int) -> None:\n    y: int = x + 1\n"
+    assert mutate.only_annotations(source, changed) == expected
+
+
 @pytest.mark.xdist_group("hunt")
 class TestASample:
     def test_of_the_planted_bugs_is_killed(self) -> None:
@@ -97,9 +120,11 @@ class TestASample:
     def test_a_change_that_is_no_bug_survives(self) -> None:
         assert "harmless: False" in sample().stdout, sample().stdout + sample().stderr
 
-    def test_the_correct_code_raises_no_alarm_in_twenty_runs_and_a_wrong_test_one_in_each(self) -> None:
-        assert "clean: 0" in sample().stdout, sample().stdout + sample().stderr
-        assert "wrong: 3" in sample().stdout
+    def test_one_test_is_enough_to_kill_one_bug(self) -> None:
+        assert "the decoder ignores the sign: tests/units/test_ring.py::" in sample().stdout, sample().stderr
+
+    def test_raises_no_alarm_on_the_correct_code_in_twenty_runs_where_a_wrong_test_raises_one_in_each(self) -> None:
+        assert "again: [20, 20] {'test_it'} 20" in sample().stdout, sample().stdout + sample().stderr
 
     def test_killers_that_cannot_be_run_are_an_error_and_no_success(self) -> None:
         assert sample().returncode != 0
@@ -108,11 +133,21 @@ class TestASample:
 
 @pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "nightly", reason="takes long: the nightly profile runs it")
 def test_the_suite_kills_every_planted_bug() -> None:
-    done = run_hunt()
+    done = run_module("hunt")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "nightly", reason="takes long: the nightly profile runs it")
-def test_a_thousand_clean_runs_of_the_fast_killers_raise_no_alarm() -> None:
-    done = run_hunt("--clean", "1000", "--under", "0.02")
+def test_a_thousand_clean_runs_of_a_suite_that_kills_every_bug_raise_no_alarm() -> None:
+    done = run_module("clean")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("alarms", "runs", "expected"), [(0, 1, 0.95), (0, 1000, 1 - 0.05**1e-3), (1, 1, 1.0), (1, 2, 0.95**0.5)]
+)
+def test_the_bound_of_a_rate_is_the_one_that_follows_from_its_definition(
+    alarms: int, runs: int, expected: float
+) -> None:
+    """At the bound so few alarms or fewer have a probability of 5 %: (1 - p)^n for none, 1 - p^2 for one in two."""
+    assert clean.bound_of(alarms, runs) == pytest.approx(expected, abs=1e-12)

@@ -54,11 +54,8 @@ LAST = 11
 
 
 def contributions(parties: int, seed: int = 0) -> Tensor:
-    beacon = Shared()
-    drawn = [
-        beacon.contribution(OwnSecrets(SecretStreams.replayable(seed, "test", rank)), use=0) for rank in range(parties)
-    ]
-    return torch.stack(drawn, dim=1)
+    sources = [OwnSecrets(SecretStreams.replayable(seed, "test", rank)) for rank in range(parties)]
+    return torch.stack([Shared().contribution(source, OCCASION) for source in sources], dim=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,7 +311,7 @@ class TestValues:
             for number in range(2)
         )
         again = [OwnSecrets(SecretStreams.replayable(0, "draw", rank)) for rank in range(4)]
-        words = torch.stack([Shared().contribution(source, use=0) for source in again], dim=1)
+        words = torch.stack([Shared().contribution(source, replace(OCCASION, number=0)) for source in again], dim=1)
         expected = value_of(replace(OCCASION, number=0), parties=4, qualified=range(4), words=total_of(words, range(4)))
         assert first.value == expected != second.value
         assert first.qualified == (0, 1, 2, 3)
@@ -322,9 +319,9 @@ class TestValues:
 
     def test_a_contribution_is_drawn_once(self) -> None:
         source = OwnSecrets.fresh()
-        Shared().contribution(source, use=1)
-        with pytest.raises(CloisterError, match="use = 1"):
-            Shared().contribution(source, use=1)
+        Shared().contribution(source, OCCASION)
+        with pytest.raises(CloisterError, match="use = 3"):
+            Shared().contribution(source, OCCASION)
 
     def test_a_given_value_is_taken_as_it_is_and_costs_nothing(self) -> None:
         drawn = Given().draw(OCCASION, InProcessParties(1), (), given=17)

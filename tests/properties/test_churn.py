@@ -14,7 +14,7 @@ from protocols.clustering import churn
 from protocols.clustering.churn import join, leave
 from protocols.clustering.random import Random
 from protocols.population import Population
-from protocols.types import Clustering, balanced_sizes
+from protocols.types import Clustering
 
 ALPHA = 1e-6
 HISTORIES = st.lists(st.booleans(), min_size=1, max_size=25)
@@ -33,8 +33,13 @@ def assert_stays_balanced(history: list[bool], cluster_size: int, swaps: int) ->
         if n < cluster_size:
             return
         clustering = join(clustering, **given) if joins else leave(clustering, event * 7 % clustering.n, **given)
-        sizes = tuple(sorted(clustering.sizes, reverse=True))
-        assert sizes == balanced_sizes(n, cluster_size), f"sizes {clustering.sizes} after event {event}"
+        sizes, most = (
+            clustering.sizes,
+            (5 * cluster_size - 1) // 2 if len(clustering.clusters) == 1 else 2 * cluster_size,
+        )
+        assert sum(sizes) == n
+        assert max(sizes) - min(sizes) <= 1, f"sizes {sizes} after event {event}"
+        assert cluster_size <= min(sizes) <= max(sizes) <= most, f"sizes {sizes} after event {event}"
 
 
 @given(history=HISTORIES, cluster_size=st.integers(1, 6), swaps=st.integers(0, 3))
@@ -46,6 +51,38 @@ def test_sizes_stay_balanced_through_any_history(history: list[bool], cluster_si
 def test_clusters_are_formed_and_dissolved_as_processes_come_and_go(cluster_size: int) -> None:
     assert_stays_balanced([True] * 30, cluster_size, 2)
     assert_stays_balanced([False] * 30, cluster_size, 2)
+
+
+def formed_and_dissolved(history: list[bool], cluster_size: int, m: int) -> int:
+    """How often the number of clusters changes, from m clusters of the least size on."""
+    clustering, changes = started(m * cluster_size, cluster_size), 0
+    for event, joins in enumerate(history):
+        before = len(clustering.clusters)
+        given: dict[str, Any] = {"cluster_size": cluster_size, "seed": 1, "event": event}
+        clustering = join(clustering, **given) if joins else leave(clustering, 0, **given)
+        changes += len(clustering.clusters) != before
+    return changes
+
+
+def assert_no_thrashing(cluster_size: int, m: int) -> None:
+    """One that leaves and joins, again and again, at the number of processes at which a cluster is dissolved."""
+    changes = formed_and_dissolved([False, True] * 10, cluster_size, m)
+    assert changes <= 1, f"{changes} clusters formed and dissolved"
+
+
+@pytest.mark.parametrize(("cluster_size", "m"), [(2, 3), (4, 3), (5, 6)])
+def test_who_comes_and_goes_does_not_form_and_dissolve_a_cluster_each_time(cluster_size: int, m: int) -> None:
+    assert_no_thrashing(cluster_size, m)
+    # From the dissolution on it takes half a cluster's worth more joins than the leaves before.
+    spare = cluster_size // 2
+    assert formed_and_dissolved([False, *[True] * spare], cluster_size, m) == 1
+    assert formed_and_dissolved([False, *[True] * (spare + 1)], cluster_size, m) == 2
+
+
+def test_clusters_that_are_formed_as_soon_as_there_are_enough_are_seen() -> None:
+    at_once = mock.patch.object(churn, "too_many", lambda n, m, cluster_size: n >= (m + 1) * cluster_size)
+    with at_once, pytest.raises(AssertionError, match="20 clusters formed and dissolved"):
+        assert_no_thrashing(4, 3)
 
 
 def assert_any_process_can_leave() -> None:
@@ -80,13 +117,13 @@ def moved(before: Clustering, after: Clustering) -> int:
     return sum(old[process] != new[process] for process in old)
 
 
-def assert_a_joining_process_lands_anywhere(cluster_size: int, n: int) -> None:
+def assert_a_joining_process_lands_anywhere(cluster_size: int, before: Clustering) -> None:
     """Chi-square over the clusters where the process that joins lands, in proportion to their sizes; 3000 draws.
 
     At ALPHA / 2 (two sizes are tried); a cluster that is hit half as often again as it should be, of 5, has
     noncentrality 3000 x 0.2 x 0.25 = 150 and is missed with probability below 1e-6.
     """
-    before = started(n, cluster_size)
+    n = before.n
     hits = np.zeros(len(join(before, cluster_size=cluster_size, seed=0, event=0).clusters))
     sizes = hits.copy()
     for seed in range(3000):
@@ -96,14 +133,17 @@ def assert_a_joining_process_lands_anywhere(cluster_size: int, n: int) -> None:
     assert stats.chisquare(hits, sizes / sizes.sum() * 3000).pvalue > ALPHA / 2, f"it lands {hits.tolist()} times"
 
 
-@pytest.mark.parametrize(("cluster_size", "n"), [(4, 22), (4, 19)], ids=["a free place", "a new cluster"])
-def test_the_place_of_a_process_that_joins_is_uniform(cluster_size: int, n: int) -> None:
-    assert_a_joining_process_lands_anywhere(cluster_size, n)
+@pytest.mark.parametrize("before", [started(20, 4), started(21, 5)], ids=["a free place", "a new cluster"])
+def test_the_place_of_a_process_that_joins_is_uniform(before: Clustering) -> None:
+    """Five clusters of four; four of five and six, which are enough for a fifth of four with the one that joins."""
+    after = join(before, cluster_size=4, seed=0, event=0)
+    assert sorted(after.sizes) == ([4, 4, 4, 4, 5] if before.n == 20 else [4, 4, 4, 5, 5])
+    assert_a_joining_process_lands_anywhere(4, before)
 
 
 def test_a_process_that_keeps_the_free_place_is_seen() -> None:
     with mock.patch.object(churn, "_swap"), pytest.raises(AssertionError, match="it lands"):
-        assert_a_joining_process_lands_anywhere(4, 22)
+        assert_a_joining_process_lands_anywhere(4, started(22, 4))
 
 
 @given(n=st.integers(8, 40), seed=st.integers(0, 2**32), data=st.data())
@@ -123,6 +163,10 @@ def test_numbers_above_the_one_that_left_move_down_by_one(n: int, seed: int, dat
         (lambda: leave(started(9, 3), 9, cluster_size=3, seed=0, event=0), r"process = 9 of n = 9 cannot leave"),
         (lambda: leave(started(3, 3), 0, cluster_size=3, seed=0, event=0), r"while more than 3 are there"),
         (lambda: join(started(9, 3), cluster_size=4, seed=0, event=0), r"not balanced for cluster_size = 4"),
+        (
+            lambda: join(Clustering(clusters=((0, 1), (2, 3, 4, 5))), cluster_size=2, seed=0, event=0),
+            r"differ by at most one",
+        ),
         (lambda: join(started(9, 3), cluster_size=3, seed=0, event=0, swaps=-1), r"swaps = -1"),
     ],
 )

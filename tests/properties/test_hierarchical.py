@@ -440,7 +440,7 @@ class TestVerdicts:
     ("parameters", "parties", "text"),
     [
         ({}, 5, "group_size = 3 makes one group of 5; allowed: clusters of at least 6"),
-        ({"group_size": 7}, 6, "cluster_size = 7 does not fit n = 6"),
+        ({"group_size": 7}, 6, "group_size = 7 makes one group of 6; allowed: clusters of at least 14"),
         ({"threshold": "3"}, 6, "threshold = '3' gives 3 for 3 members of a group; allowed: 0 to 2"),
         ({"delegate_threshold": "g"}, 6, "delegate_threshold = 'g' gives 2 for 2 delegates; allowed: 0 to 1"),
         ({"threshold": "c/2"}, 6, "threshold = 'c/2' is not understood; allowed: a number, or n/2"),

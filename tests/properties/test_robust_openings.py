@@ -29,6 +29,7 @@ OPENINGS: Mapping[str, Mapping[str, int]] = {
     "norm_check": {"masked < in_range": 1, "masked < planes_of": 1, "contribute": 1, "open_sum": 1},
     "clip": {"masked < in_range": 1, "masked < planes_of": 2, "as_words": 1, "open_whole_units": 1},
     "centered_clipping": {"masked < in_range": 1, "masked < planes_of": 2, "as_words": 1, "open_whole_units": 1},
+    "geometric_median": {"masked < in_range": 1, "masked < planes_of": 2, "as_words": 1, "open_whole_units": 1},
     "krum": {"masked < in_range": 1, "masked < planes_of": 1, "as_words": 1, "open_sum": 1},
     "nnm": {"masked < in_range": 1, "masked < planes_of": 2, "as_words": 1, "middle_of": 1},
 }
@@ -39,6 +40,7 @@ RESULTS: Mapping[str, tuple[int, ...]] = {
     "norm_check": (1, COORDINATES),  # a bit a member; words
     "clip": (44,),  # planes of whole units
     "centered_clipping": (44,),
+    "geometric_median": (52,),
     "krum": (COORDINATES,),
     "nnm": (64,),
 }
@@ -140,6 +142,9 @@ def test_members_open_the_result_and_what_random_numbers_hide_and_nothing_else(
         ("median", "_first_difference"),
         ("sign_majority", "count"),
         ("clip", "open_whole_units"),
+        ("geometric_median", "densest"),
+        ("geometric_median", "step"),
+        ("geometric_median", "weighted_total"),
         ("nnm", "_mixed"),
     ],
 )

@@ -131,23 +131,24 @@ class TestEveryExampleOfASecureSum:
                 assert threads.open_sums(spec, words).sums.tolist() == [[members * word] * 3]
 
 
-@pytest.mark.parametrize(
-    ("name", "parameters", "text"),
-    [
-        ("shamir", {"threshold": "9"}, "threshold = '9' gives 9 for clusters of 8; allowed: 0 to 7"),
-        ("shamir", {"threshold": "c"}, "threshold = 'c' gives 8 for clusters of 8; allowed: 0 to 7"),
-        ("shamir", {"modulus": 7, "fraction_bits": 0}, "modulus = 7 is too small for clusters of 8"),
-        ("masked", {"threshold": "9"}, "threshold = '9' gives 9 for clusters of 8; allowed: 1 to 8"),
-        ("masked", {"least_honest": 9}, "least_honest = 9 needs 14 contributors in clusters of 8"),
-        ("masked_graph", {"least_honest": 9}, "least_honest = 9 needs 10 contributors in clusters of 8"),
-        ("committee", {"servers": 9}, "servers = 9 do not fit clusters of 8; allowed: 1 to 8"),
-        ("committee", {"threshold": "3"}, "threshold = '3' gives 3 for 3 servers; allowed: 0 to 2"),
-        ("committee", {"servers": 5, "modulus": 5, "fraction_bits": 0}, "modulus = 5 is too small for 5 servers"),
-        ("hierarchical", {"threshold": "4"}, "threshold = '4' gives 4 for 4 members of a group; allowed: 0 to 3"),
-        ("hierarchical", {"delegate_threshold": "2"}, "delegate_threshold = '2' gives 2 for 2 delegates"),
-        ("hierarchical", {"modulus": 3, "fraction_bits": 0}, "modulus = 3 is too small for 4 shares"),
-    ],
-)
+TOO_MUCH = [
+    ("shamir", {"threshold": "9"}, "threshold = '9' gives 9 for clusters of 8; allowed: 0 to 7"),
+    ("shamir", {"threshold": "c"}, "threshold = 'c' gives 8 for clusters of 8; allowed: 0 to 7"),
+    ("shamir", {"modulus": 7, "fraction_bits": 0}, "modulus = 7 is too small for clusters of 8"),
+    ("masked", {"threshold": "9"}, "threshold = '9' gives 9 for clusters of 8; allowed: 1 to 8"),
+    ("masked", {"least_honest": 9}, "least_honest = 9 needs 14 contributors in clusters of 8"),
+    ("masked_graph", {"least_honest": 9}, "least_honest = 9 needs 10 contributors in clusters of 8"),
+    ("committee", {"servers": 9}, "servers = 9 do not fit clusters of 8; allowed: 1 to 8"),
+    ("committee", {"threshold": "3"}, "threshold = '3' gives 3 for 3 servers; allowed: 0 to 2"),
+    ("committee", {"servers": 5, "modulus": 5, "fraction_bits": 0}, "modulus = 5 is too small for 5 servers"),
+    ("hierarchical", {"threshold": "4"}, "threshold = '4' gives 4 for 4 members of a group; allowed: 0 to 3"),
+    ("hierarchical", {"delegate_threshold": "2"}, "delegate_threshold = '2' gives 2 for 2 delegates"),
+    ("hierarchical", {"modulus": 3, "fraction_bits": 0}, "modulus = 3 is too small for 4 shares"),
+]
+WITHOUT_THRESHOLD = ("plaintext", "additive", "additive_stock", "authenticated")
+
+
+@pytest.mark.parametrize(("name", "parameters", "text"), TOO_MUCH)
 def test_more_faults_than_members_or_too_small_a_field_is_refused_before_anything_is_sent(
     name: str, parameters: dict[str, object], text: str, threads: InProcessParties
 ) -> None:
@@ -173,6 +174,40 @@ def test_a_ring_or_field_too_small_for_the_sum_refuses_the_value_with_its_bound(
     said = f"value 1.0 at index [0] cannot be encoded; allowed: finite numbers with {text}"
     with pytest.raises(CloisterError, match=re.escape(said)):
         ring.encode(torch.tensor([1.0]), terms=8)
+
+
+# What makes each protocol's ring or field small, and the largest numbers of which it then holds a sum of eight.
+SMALL = {
+    name: ({"bits": 8, "fraction_bits": 4}, 0.9375)
+    if "bits" in dict(resolve(name).parameters)
+    else ({"modulus": 101, "fraction_bits": 4}, 0.375)
+    for name in PROTOCOLS
+}
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_every_protocol_encodes_the_largest_numbers_whose_sum_it_holds_and_refuses_any_larger_one(
+    name: str, sign: int
+) -> None:
+    small, bound = SMALL[name]
+    ring = secure_sums.make(secure_sums.resolve({"name": name, **small})).ring
+    words = ring.encode(torch.full((8,), sign * bound), terms=8)
+    assert abs(int(words.sum())) <= (ring.modulus - 1) // 2
+    beyond = sign * (bound + 2.0**-4)
+    said = f"value {beyond!r} at index [0] cannot be encoded; allowed: finite numbers with |x| <= {bound:g} (8 terms"
+    with pytest.raises(CloisterError, match=re.escape(said)):
+        ring.encode(torch.tensor([beyond]), terms=8)
+
+
+@pytest.mark.parametrize("name", WITHOUT_THRESHOLD)
+def test_a_protocol_of_all_its_members_cannot_be_asked_for_a_threshold(name: str) -> None:
+    with pytest.raises(CloisterError, match=f"'{name}' has no parameter 'threshold'; its parameters"):
+        secure_sums.resolve({"name": name, "threshold": "1"})
+
+
+def test_every_protocol_is_among_those_that_are_asked_for_too_much() -> None:
+    assert {name for name, _, _ in TOO_MUCH} | set(WITHOUT_THRESHOLD) == set(PROTOCOLS)
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)

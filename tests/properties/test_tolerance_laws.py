@@ -571,7 +571,7 @@ def test_hierarchical_sides_have_the_clusters_privacy_and_the_trees_correctness(
     assert found.correct.engine == "recursion"
     assert found.fail.lower >= max(found.private.lower, found.correct.lower)
     dealt = hierarchical_sides(spread(asked.groups, 18), asked, faults, conditions, majority_breakdown)
-    assert dealt.correct.engine == "bounds"
+    assert dealt.correct.engine == "bounds that meet"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from protocols.parties import OpenedSums
 from protocols.party_pool import PartyPool
 from protocols.registry import Spec
 from protocols.secure_sum import _bulletin, _verified, secure_sums
-from protocols.secure_sum._verified import Dealing, Plan, challenge
+from protocols.secure_sum._verified import Dealing
+from protocols.secure_sum._verified_plan import Plan, challenge
 from tests.examples import examples
 
 CORRECT, VSS = (secure_sums.resolve({"name": "shamir", "mode": mode}) for mode in ("correct", "vss"))

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mpyc import finfields, thresha
 
-from protocols import field as field_module
-from protocols import polynomials
+from protocols import field_arithmetic, polynomials
 from protocols.field import MERSENNE_61, PrimeField
 from protocols.in_process import InProcessParties
 from protocols.secure_sum import secure_sums
@@ -116,7 +115,7 @@ class TestPlantedBugs:
         assert shares.tolist() != mpyc_shares(257, [5], 3, [[3]])
 
     def test_a_product_that_is_not_reduced(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(field_module._Mersenne, "_reduce", lambda self, words, out, spare: out.copy_(words))
+        monkeypatch.setattr(field_arithmetic._Mersenne, "_reduce", lambda self, words, out, spare: out.copy_(words))
         large = tensor([MERSENNE_61 - 1])
         theirs = finfields.GF(MERSENNE_61)(MERSENNE_61 - 1) ** 2
         assert PrimeField().multiply(large, large).tolist() != [theirs.value]

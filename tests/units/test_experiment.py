@@ -132,6 +132,7 @@ class TestKeys:
             "attack": "ipm",
             "placement": "packed",
             "clustering": "round_robin",
+            "beacon": "shared",
             "protocol": "plaintext",
             "pre": "nnm",
             "aggregator": "krum",

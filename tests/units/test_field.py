@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols import field as field_module
+from protocols import field_arithmetic
 from protocols.check import CloisterError
 from protocols.field import MERSENNE_61, PrimeField
 
@@ -98,7 +99,7 @@ class TestArithmetic:
             planted(self, *arguments)
 
         with (
-            mock.patch.object(field_module._Mersenne, name, wrong),
+            mock.patch.object(field_arithmetic._Mersenne, name, wrong),
             pytest.raises(AssertionError, match="multiply is wrong"),
         ):
             assert_equals_integers(LARGE, "multiply", EDGES)
@@ -272,7 +273,7 @@ class TestLinearMaps:
 
     @pytest.mark.parametrize("field", [NARROW, LARGE], ids=str)
     def test_a_sum_that_may_grow_past_63_bits_is_seen(self, field: PrimeField) -> None:
-        with mock.patch.object(field_module, "_ROOM", 2**65), pytest.raises(AssertionError, match="is wrong"):
+        with mock.patch.object(field_arithmetic, "_ROOM", 2**65), pytest.raises(AssertionError, match="is wrong"):
             assert_long_sums_are_exact(field)
 
     @pytest.mark.parametrize("field", [*TINY, NARROW, LARGE], ids=str)

@@ -11,6 +11,7 @@ from bench.grid import expand, skip_reason
 from bench.inside import computed, in_the_clear
 from bench.observation import OpenedCluster, observe
 from protocols.aggregators.mean import Mean
+from protocols.hidden_sums import hidden_sums
 from protocols.in_process import InProcessParties
 from protocols.parties import OpenedSums
 from protocols.playable import cluster_protocols, playable, robust_of
@@ -74,10 +75,14 @@ def test_a_member_that_is_named_wrongly_is_not_exact() -> None:
     assert [each.exact for each in computed(spec, playable(spec).ring, WORDS, wrong)] == [False, True]
 
 
-def test_both_kinds_are_on_the_axis_and_only_one_is_robust() -> None:
-    names = set(PLUGINS["protocol"].entries())
-    assert names == {*secure_sums.entries(), *robust_statistics.entries()}
-    assert not set(secure_sums.entries()) & set(robust_statistics.entries())
+def test_all_kinds_are_on_the_axis_and_sums_are_not_robust() -> None:
+    kinds = (secure_sums.entries(), robust_statistics.entries(), hidden_sums.entries())
+    names = [name for entries in kinds for name in entries]
+    assert sorted(names) == list(PLUGINS["protocol"].entries())
+    assert len(set(names)) == len(names)
+    assert robust_of(cluster_protocols.resolve("hidden")) is not None
+    assert cluster_protocols.is_hidden("hidden")
+    assert not cluster_protocols.is_hidden("median")
     assert robust_of(cluster_protocols.resolve("additive")) is None
     assert robust_of(cluster_protocols.resolve({"name": "krum", "selected": 2})) is not None
 

@@ -29,11 +29,14 @@ from protocols.secure_robust._circuits import (
     greater_layers,
     total,
     total_layers,
+    weighted_total,
+    weighted_total_layers,
 )
 from protocols.secure_robust._engine import BITS, WORDS, Engine, Shared
 from protocols.secure_robust._pads import KeyedPads, _pair_secret, agree_on_pads, agreement_cost
 from protocols.secure_robust._planes import from_planes, to_planes, words_for
 from protocols.secure_robust._ranking import at_places, at_places_layers, places_of, places_of_layers
+from protocols.secure_robust._tables import Table, read
 from protocols.secure_sum import Party
 from protocols.testing.keyrings import replayable_keyring
 from protocols.types import Cost
@@ -273,6 +276,39 @@ class TestCircuits:
         )
         assert lanes_of(planes, 66) == [int(all(x & 1 for x in column)) for column in columns]
         assert_layers(opened, all_set_layers(n))
+
+    @pytest.mark.parametrize(("n", "width", "each", "planes"), [(1, 1, 1, 2), (2, 3, 5, 9), (3, 5, 5, 7)])
+    def test_weighted_totals_are_those_of_integers(self, n: int, width: int, each: int, planes: int) -> None:
+        numbers = numbers_of(2 * n, max(width, each), 66, n)
+        weights, values = numbers[:n], numbers[n:]
+
+        def weighted(engine: Engine, given: Shared) -> Shared:
+            return weighted_total(
+                engine,
+                given.take(1, range(n)).take(2, range(width)),
+                given.take(1, range(n, 2 * n)).take(2, range(each)),
+                planes,
+            )
+
+        found, opened = evaluated(weighted, numbers, max(width, each))
+        low = [[x % 2**width for x in row] for row in weights], [[x % 2**each for x in row] for row in values]
+        expected = [
+            sum(w * x for w, x in zip(ws, xs, strict=True)) % 2**planes
+            for ws, xs in zip(zip(*low[0], strict=True), zip(*low[1], strict=True), strict=True)
+        ]
+        assert lanes_of(found, 66) == expected
+        assert_layers(opened, weighted_total_layers(n, width, each, planes))
+
+    def test_tables_are_read_at_the_number_of_bounds_that_a_number_exceeds(self) -> None:
+        table = Table(bounds=(0, 3, 2**70, 2**70 + 1), entries=(5, 1, 6, 0, 7), planes=72, width=3)
+        for number, entry in ((0, 5), (1, 1), (3, 1), (4, 6), (2**70, 6), (2**70 + 1, 0), (2**70 + 2, 7)):
+            planes = [[-(number >> plane & 1)] * table.words for plane in range(72)]
+
+            def look_up(engine: Engine, _: Shared, planes: list[list[int]] = planes) -> Shared:
+                return read(engine, engine.public(torch.tensor([planes])), table)
+
+            found, _ = evaluated(look_up, [[0]], 1)
+            assert sum((int(bit) & 1) << place for place, bit in enumerate(found[:, 0])) == entry
 
     @pytest.mark.parametrize("n", [2, 3, 4, 5, 8])
     def test_places_are_those_of_a_stable_sort(self, n: int) -> None:

@@ -192,8 +192,8 @@ AT_30_PERCENT = {"n": 30, "f": 9, "cluster_size": 3, "attack": {"name": "ipm", "
 class TestPredictedAgainstObserved:
     """30 % Byzantine in clusters of three, on real rounds.
 
-    Wherever they sit, 9 of 30 are the majority of at most 4 of 10 clusters, which a median of 10 withstands; unless they
-    are packed they own more than 4 of 10 opened means.
+    Wherever they sit, 9 of 30 are the majority of at most 4 of 10 clusters, which a median of 10 withstands; unless
+    they are packed they own more than 4 of 10 opened means.
     """
 
     @pytest.mark.parametrize("seed", range(3))

@@ -293,7 +293,7 @@ class TestInTheRound:
         from bench.federation import _noise_name
 
         name = _noise_name(one_cell())
-        assert not {"pre", "worker", "root_rows"} & set(name)
+        assert not {"pre", "worker", "root_rows", "compression"} & set(name)
         assert _noise_name(one_cell("pre = 'nnm'"))["pre"] == {"name": "nnm"}
 
     def test_clipping_before_the_mean_keeps_its_sensitivity(self) -> None:

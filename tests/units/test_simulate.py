@@ -31,7 +31,7 @@ from bench.simulation.standing import Standing
 from bench.simulation.world import World, owners_of
 from bench.tolerance.answer import judge
 from protocols.check import CloisterError
-from protocols.clustering.churn import join
+from protocols.clustering.churn import join, leave
 from protocols.clustering.hierarchical import Hierarchical
 from protocols.clustering.random import Random
 from protocols.clustering.reputation import Reputation
@@ -41,7 +41,7 @@ from protocols.tolerance.conditions import Conditions, conditions_of
 from protocols.tolerance.group_testing import GroupTests, Noise
 from protocols.tolerance.schemes import SCHEMES
 from protocols.tolerance.verdict import FaultyProcesses, verdict
-from protocols.types import Clustering, balanced_sizes
+from protocols.types import Clustering
 
 ALPHA = 1e-6
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 9)).filter(lambda given: given[1] <= given[0])
@@ -181,8 +181,9 @@ def assert_stays_balanced(seats: Seats, history: list[bool], cluster_size: int) 
             there.remove(leaver)
         owner = seats.home[seats.home >= 0]
         assert set(np.flatnonzero(seats.home >= 0).tolist()) == there
-        sizes = tuple(sorted(np.bincount(owner).tolist(), reverse=True))
-        assert sizes == balanced_sizes(len(there), cluster_size), f"sizes {sizes} after event {event}"
+        sizes = sorted(np.bincount(owner).tolist())
+        assert sizes[0] >= cluster_size, f"sizes {sizes} after event {event}"
+        assert sizes[-1] - sizes[0] <= 1, f"sizes {sizes} after event {event}"
         assert np.array_equal(np.bincount(owner), seats.sizes)
 
 
@@ -204,6 +205,20 @@ class TestSeats:
         assert_stays_balanced(seats, [True] * 40, 4)
         assert_stays_balanced(seats, [False] * 46, 4)
         assert len(seats.sizes) == 1
+
+    def test_are_as_many_clusters_as_by_the_rule_on_lists(self) -> None:
+        """Formed and dissolved by the same events, whatever is drawn."""
+        seats = seated(14, 4)
+        listed = Clustering(clusters=tuple(tuple(np.flatnonzero(seats.home == j).tolist()) for j in range(3)))
+        for event in range(40):
+            if event % 20 < 10:
+                seats.join(seats.n)
+                listed = join(listed, cluster_size=4, seed=0, event=event)
+            else:
+                seats.leave(0)
+                seats.renumber()
+                listed = leave(listed, 0, cluster_size=4, seed=0, event=event)
+            assert sorted(seats.sizes.tolist()) == sorted(listed.sizes)
 
     def test_that_are_not_filled_up_after_a_leave_are_seen(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert_any_process_can_leave()
@@ -361,7 +376,8 @@ class TestAnEpoch:
             former = world.advance()
             counts = world.counts
             assert len(former) == world.n == len(world.kinds) == counts.size.sum()
-            assert tuple(sorted(counts.size.tolist(), reverse=True)) == balanced_sizes(world.n, 6)
+            assert counts.size.min() >= 6
+            assert counts.size.max() - counts.size.min() <= 1
         assert (world.n > 60) == (joins > leaves)
 
     def test_is_the_same_again_and_another_with_another_seed(self) -> None:
@@ -408,6 +424,21 @@ def test_the_first_round_of_many_seeds_fails_as_often_as_the_law_says(placement:
     for count, side in zip(failed.tolist(), (law.private, law.correct, law.live), strict=True):
         assert side.engine != "bounds"
         assert abs(count / trials - side.value) <= 6 * math.sqrt(side.value * (1 - side.value) / trials) + 1e-12
+
+
+def test_what_comes_before_the_rule_is_in_the_forecast_and_in_what_is_seen() -> None:
+    """Ten clusters, of which a median withstands four, and two after buckets of two: three faults are too many then.
+
+    Within six standard deviations of 300 drawings (2e-9); the median alone withstands all of them.
+    """
+    given: dict[str, Any] = {"faulty": "3", "rounds": 300, "protocol": "additive"}
+    plain, bucketed = (simulate(asked(pre=pre, **given)).as_json() for pre in ("none", "bucketing"))
+    assert (plain["sides"]["correct"]["observed"], plain["sides"]["correct"]["predicted"]) == (0.0, 0.0)
+    found = bucketed["sides"]["correct"]
+    # P(three faults in three clusters of six) by hand: the second misses 5 of 59, the third 10 of 58.
+    expected = 54 / 59 * 48 / 58
+    assert found["predicted"] == pytest.approx(expected, rel=1e-9)
+    assert abs(found["observed"] - expected) <= 6 * math.sqrt(expected * (1 - expected) / 300)
 
 
 def test_who_moves_keeps_its_kind_of_fault_among_the_faulty() -> None:

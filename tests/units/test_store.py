@@ -49,6 +49,20 @@ def test_the_tables_have_the_promised_columns_in_csv_and_parquet(tmp_path: Path)
     assert {*PLUGINS, *NUMBERS} <= set(RESULT_COLUMNS)
 
 
+def test_a_table_from_before_updates_could_be_compressed_is_read(tmp_path: Path) -> None:
+    store, keys = filled(tmp_path)
+    store.write_tables(keys)
+    whole, path = load_results(tmp_path).assign(parameters=650), tmp_path / "results.csv"
+    whole.drop(columns=["compression", "coordinates"]).to_csv(path, index=False)
+    read = load_results(tmp_path)
+    assert set(read.columns) == set(RESULT_COLUMNS)
+    assert set(read["compression"]) == {"none"}
+    assert set(read["coordinates"]) == {650}
+    whole.drop(columns=["coordinates"]).to_csv(path, index=False)
+    with pytest.raises(CloisterError, match="coordinates"):
+        load_results(tmp_path)
+
+
 def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     store, _ = filled(tmp_path)
     assert store.rows()["b"]["error"] == "it, broke\nhere"

@@ -1,4 +1,4 @@
-"""What `bench tolerance` says of robust statistics in clusters: equal to counting placements, and in words."""
+"""What `bench tolerance` says of robust statistics and of hidden sums: equal to counting placements, and in words."""
 
 import json
 import math
@@ -9,8 +9,10 @@ from itertools import combinations, pairwise
 import pytest
 
 from bench import cli, tolerance
+from bench.tolerance.hidden import hidden_named
 from protocols.aggregators import majority_breakdown
 from protocols.check import CloisterError
+from protocols.hidden_sums.hidden import Hidden
 from protocols.playable import cluster_protocols, conditions_named
 from protocols.secure_robust import robust_statistics
 from protocols.tolerance.analysis import Faults, analyse
@@ -27,6 +29,7 @@ WRONG_FROM: dict[str, Callable[[int], int]] = {
     "nnm": lambda c: 2,
     "norm_check": lambda c: 1,
     "clip": lambda c: 1,
+    "centered_clipping": lambda c: 1,
     "sign_majority": lambda c: 1,
 }
 # name -> how many colluding members, of c who share with threshold t, learn an update.
@@ -134,6 +137,12 @@ def test_the_mode_says_whether_members_deviate_and_the_threshold_who_learns() ->
         (("--protocol", "median", "--hidden"), "hidden = True means nothing to protocol 'median'"),
         (("--protocol", "median", "--checked-inputs"), "checked_inputs = True means nothing to protocol 'median'"),
         (("--protocol", "median", "--cluster-size", "2"), "fewer than half of the parties"),
+        (("--protocol", "hidden", "--threshold", "c", "--delegates", "5"), "threshold = 5 of 5 delegates"),
+        (("--protocol", "hidden", "--aggregator", "krum"), "aggregator = 'krum' is unknown"),
+        (("--protocol", "hidden", "--mode", "vss"), "mode = 'vss' is unknown"),
+        (("--protocol", "hidden", "--placement", "worst"), "is not known of hidden sums"),
+        (("--protocol", "hidden", "--out", "page.html"), "out means nothing to protocol 'hidden'"),
+        (("--protocol", "hidden", "--cluster-size", "10"), "delegates = 3 of 2 clusters"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -153,6 +162,13 @@ def test_a_mistake_is_one_line(
         (("norm_check",), "what a cluster opens may be the update of one member alone"),
         (("norm_check",), "median withstands 1 of 4 clusters with a Byzantine member or lost"),
         (("median", "--mode", "passive"), "one colluding member of a cluster of 5, who departs from the protocol"),
+        (("hidden",), "hidden (inputs, 3 delegates with threshold 1)"),
+        (
+            ("hidden",),
+            "2 or more colluding delegates of 3 know all sums (with probability 0.0877193), and a cluster has",
+        ),
+        (("hidden",), "median withstands 1 of 4 clusters with a Byzantine member or lost"),
+        (("hidden", "--mode", "passive"), "a member who departs from the protocol changes or stops the result"),
     ],
 )
 def test_the_reasons_are_words(
@@ -196,4 +212,52 @@ def test_designs_compare_sums_with_statistics_each_on_its_own_terms() -> None:
 
 def test_a_threshold_that_no_cluster_can_have_is_an_error_and_no_probability() -> None:
     with pytest.raises(CloisterError, match="threshold = 6 of 13 parties"):
-        analyse(Faults(n=26, byzantine=1), ((13, 2),), conditions_named("median"), 0)
+        analyse(Faults(n=26, byzantine=1), ((13, 2),), conditions_named("median", threshold="c/2"), 0)
+
+
+def asked_of_hidden(**changes: object) -> tolerance.Question:
+    conditions, delegates = hidden_named(mode=None, threshold=None, delegates=3)
+    words = {
+        **{"n": 12, "faulty": "3", "crash": "0", "curious": "0", "cluster_size": "2", "target": 0.2, "rounds": 4},
+        **{"conditions": conditions, "delegates": delegates, "policy": "random", "aggregator": "median"},
+    }
+    return tolerance.ask(**{**words, **changes})
+
+
+def test_hidden_sums_have_a_best_size_a_window_and_a_price() -> None:
+    (found,) = tolerance.answers(asked_of_hidden(), design=True)
+    record = found.as_json()
+    json.dumps(record)
+    assert (record["delegates"], record["delegate_threshold"]) == (3, 1)
+    # 2 or 3 of 3 delegates among 3 faulty of 12: (3 x 9 + 1) / 220
+    assert record["p_sums_shown"] == pytest.approx(28 / 220)
+    by_size = {size: tolerance.answers(asked_of_hidden(cluster_size=str(size)))[0].analysis for size in (1, 2, 3, 4)}
+    assert found.designs is not None
+    assert found.designs.window.sizes == tuple(
+        size for size, each in by_size.items() if max(each.private.value, each.correct.value) <= 0.2
+    )
+    assert found.best is not None
+    assert found.best.size == min(size for size, each in by_size.items() if each.fail.value <= 0.2)
+    (own,) = [each for each in found.designs.options if (each.protocol, each.size) == ("hidden inputs", 2)]
+    assert own.fail == pytest.approx(by_size[2].fail.value)
+    protocol = Hidden(group_size=2)
+    traffic = protocol.cost(parties=12, clusters=1, coordinates=10_000)
+    assert (own.wire_bytes_per_process, own.rounds) == (traffic.wire_bytes / 12, traffic.rounds)
+    assert {"median inputs", "additive passive"} <= {each.protocol for each in found.designs.options}
+
+
+def test_delegates_are_drawn_in_every_round_even_where_clusters_are_kept() -> None:
+    """Drawn anew, 4 rounds are 4 draws of everything; kept, between one draw and whoever is drawn."""
+    redrawn = tolerance.answers(asked_of_hidden())[0]
+    assert redrawn.over_rounds == pytest.approx((1 - (1 - redrawn.analysis.fail.value) ** 4,) * 2)
+    kept = tolerance.answers(asked_of_hidden(policy="round_robin"))[0]
+    assert kept.over_rounds is not None
+    low, high = kept.over_rounds
+    assert low == pytest.approx(kept.analysis.fail.value)
+    assert high > low
+    assert redrawn.rounds_until_identified is redrawn.rounds_until_disclosed is None
+
+
+def test_no_simulation_takes_hidden_sums_for_sums_that_nobody_can_open() -> None:
+    with pytest.raises(CloisterError, match="protocol = 'hidden' is unknown"):
+        conditions_named("hidden")

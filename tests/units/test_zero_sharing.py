@@ -60,6 +60,20 @@ class TestZeroShares:
     ) -> None:
         assert_cancels(eight[:parties], next(USE), clusters, coordinates)
 
+    @given(group=st.sets(st.integers(0, 7), min_size=1), coordinates=st.integers(1, 9))
+    def test_the_shares_of_a_group_who_draw_among_themselves_add_up_to_zero(
+        self, eight: list[ZeroShares], group: set[int], coordinates: int
+    ) -> None:
+        use, rest = next(USE), set(range(8)) - group
+        for members in (group, rest):
+            parts = [
+                eight[rank].draw_among(members, use=use, clusters=2, coordinates=coordinates)
+                for rank in sorted(members)
+            ]
+            assert not parts or not bool(torch.stack(parts).sum(dim=0).any())
+            # Nobody's own share is zero, but of one who is alone.
+            assert all(bool(part.any()) for part in parts) is (len(parts) != 1)
+
     @pytest.mark.parametrize(
         ("bug", "change"),
         [

@@ -23,11 +23,11 @@ from protocols.parties import run_board, run_member
 from protocols.randomness import KeyStream, SecretStreams, public_stream
 from protocols.registry import Spec
 from protocols.secure_sum import Board, Opened, Party, secure_sums
+from protocols.testing.influence import reduced
 from protocols.testing.invariants.contract import Effort, Evidence, NotApplicable, Violation
 from protocols.testing.invariants.runs import observe, promises_secrecy, scenario_of, steps_of, suite_line
 from protocols.testing.invariants.secrecy import secret_sizes
 from protocols.testing.keyrings import replayable_keyring
-from protocols.testing.tape import reduced
 from protocols.types import Traffic
 
 __all__ = ["draws_nothing_twice", "shows_no_input"]

@@ -1,0 +1,179 @@
+"""Cluster sums that stay hidden: all clusters of a round play one protocol, which opens the rule's result alone.
+
+The cell's clusters are the protocol's groups, and its aggregator is the rule that runs under encryption. All run among
+threads of this process, by the same code and with the same words and bytes as party processes: a process each for all
+members of a federation would be too many.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from attacks import attacks
+from attacks.plan import specs_of
+from bench.cell import Cell
+from bench.chain import links_of
+from bench.opening import Opened
+from bench.rules import rule_of
+from bench.setting import Federation
+from protocols.check import CloisterError
+from protocols.clustering import clusterings
+from protocols.faults import Crash
+from protocols.faulty_link import Fault
+from protocols.hidden_sums import HiddenSums, hidden_sums
+from protocols.hidden_sums.rules import outer_rules
+from protocols.in_process import InProcessParties
+from protocols.network import NetworkError
+from protocols.playable import cluster_protocols
+from protocols.privacy import mechanisms
+from protocols.registry import Spec
+from protocols.tolerance.verdict import Verdict
+from protocols.types import Clustering, balanced_sizes
+
+__all__ = ["hidden_verdict", "open_aggregate", "protocol_of", "unfit_hidden"]
+
+_GIVEN_BY_THE_CELL = ("group_size", "outer", "tolerate", "noise_std", "levels")
+
+
+def unfit_hidden(cell: Cell, sizes: Sequence[int]) -> str | None:
+    """Return why the cell's clusters cannot keep their sums hidden, in words, or None."""
+    if sorted(sizes, reverse=True) != list(balanced_sizes(sum(sizes), min(sizes))):
+        return f"{cell.protocol.name}: clusters of {sorted(set(sizes))} members differ by more than one"
+    reason = next(_unfit_parts(cell), None)
+    if reason is not None:
+        return f"{cell.protocol.name}: {reason}"
+    try:
+        hidden_sums.make(protocol_of(cell, sizes)).check_size(parties=sum(sizes))
+    except CloisterError as error:
+        return f"{cell.protocol.name}: {error}"
+    return None
+
+
+def _unfit_parts(cell: Cell) -> Iterator[str]:
+    """Yield which parts of the cell need what stays hidden, or say what the cell's clusters and its rule say."""
+    defaults = cluster_protocols.entry(cell.protocol.name).defaults
+    for key, value in cell.protocol.parameters:
+        if key in _GIVEN_BY_THE_CELL and value != defaults[key]:
+            yield f"{key} follows from the cell's clusters, its aggregator and its privacy"
+    if cell.aggregator.name not in outer_rules.entries():
+        yield f"{cell.aggregator.name} has no form under encryption; {', '.join(outer_rules.entries())} have one"
+    for link in links_of(cell.pre):
+        if link.name != "none":
+            yield f"{link.name} would have to see the clusters' means"
+    if cell.decentralised:
+        yield f"with {cell.topology.name} clusters exchange what they open, and here they open nothing"
+    if "reports" in clusterings.make(cell.clustering).needs:
+        yield f"{cell.clustering.name} learns from what clusters open, and here they open nothing"
+    for spec in specs_of(cell.attack):
+        if attacks.entry(spec.name).facts["surface"] == "message":
+            yield f"{spec.name} attacks the messages of one cluster, and here all clusters play together"
+
+
+def protocol_of(cell: Cell, sizes: Sequence[int]) -> Spec:
+    """Return the protocol as the cell's clusters play it, each alone or, where sums stay hidden, all together."""
+    if not cluster_protocols.is_hidden(cell.protocol.name):
+        return cell.protocol
+    withstood = rule_of(cell).breakdown(len(sizes))
+    rule = {"outer": cell.aggregator.name, "tolerate": max(min(cell.f, len(sizes), withstood), 0)}
+    noise_std = mechanisms.make(cell.privacy).result_std(1.0, cell.participants)
+    given = {**rule, "group_size": min(sizes), "noise_std": noise_std}
+    return hidden_sums.resolve({**cell.protocol.as_config(), **given})
+
+
+def hidden_verdict(federation: Federation, clustering: Clustering, said: Verdict) -> Verdict:
+    """Return the verdict on clusters whose sums stay hidden, of that on their groups: with the delegates in it.
+
+    Private: whoever is drawn to serve. Crashed members leave before they say that they are there.
+    """
+    protocol, colluding = hidden_sums.make(federation.protocol), federation.who_fails.colluding
+    complete = [each for each in clustering.clusters if not federation.crashed[list(each)].any()]
+    why = list(said.why)
+    private, opens = not protocol.exposes(complete, colluding), True
+    if not private:
+        why.append("colluding members may serve as delegates and know all of a cluster but one")
+    try:
+        protocol.check_groups(groups=len(complete))
+    except CloisterError as error:
+        opens = False
+        why.append(f"{len(complete)} of {len(clustering.clusters)} clusters are complete: {error}")
+    return replace(
+        said,
+        private=said.private and private,
+        correct=said.correct and opens,
+        live=said.live and opens,
+        why=tuple(why),
+    )
+
+
+def open_aggregate(federation: Federation, words: Tensor, clustering: Clustering) -> Opened:
+    """Open what the rule makes of all clusters' sums; a cluster with a crashed member leaves the round.
+
+    The means are those that nobody sees, for the bench to judge the result by. Nothing is opened where too few
+    clusters are left. Raises: NetworkError where nobody crashed.
+    """
+    # The protocol's groups are the ranks in order, larger ones first.
+    order = sorted(range(len(clustering.clusters)), key=lambda j: (-clustering.sizes[j], j))
+    places = [process for j in order for process in clustering.clusters[j]]
+    parties = _parties(federation, places)
+    try:
+        opened = parties.open_sums(federation.protocol, words[places][None])
+    except NetworkError:
+        if not federation.crashed.any():
+            raise
+        nothing = Opened(numbers=[], means=words[:0].double(), contributors=[], exact=[], traffic=parties.spent)
+        return replace(nothing, lost=parties.spent)
+    protocol, colluding = hidden_sums.make(federation.protocol), federation.who_fails.colluding
+    present = frozenset(places[rank] for rank in opened.contributors)
+    there = [j for j, each in enumerate(clustering.clusters) if present.issuperset(each)]
+    sums = torch.stack([words[list(clustering.clusters[j])].sum(dim=0) for j in there])
+    sizes = torch.tensor([clustering.sizes[j] for j in there])
+    result = _judged(protocol, words[places][None, list(opened.contributors)], opened.sums)
+    ranks = frozenset(rank for rank, process in enumerate(places) if process in colluding)
+    n, contributors, use = len(places), opened.contributors, parties.use
+    told = protocol.exposed(parties=n, contributors=contributors, colluding=ranks, use=use)
+    return Opened(
+        numbers=there,
+        means=federation.ring.decode(sums) / sizes[:, None],
+        contributors=[clustering.clusters[j] for j in there],
+        exact=[result.exact] * len(there),
+        traffic=opened.traffic,
+        aggregate=result.aggregate,
+        noise=result.noise,
+        protection=protocol.protection(parties=n, contributors=contributors, colluding=ranks, use=use),
+        told=frozenset(places[rank] for rank in told),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Result:
+    """What opened (d,), taken apart: the rule's result and the noise on it; `exact` where these can be told apart."""
+
+    aggregate: Tensor
+    noise: Tensor
+    exact: bool
+
+
+def _judged(protocol: HiddenSums, words: Tensor, opened: Tensor) -> _Result:
+    """Return the result for words (1, contributors, d): the opened words, or what they are but for their noise."""
+    members, reference = words.shape[1], protocol.reference(words)
+    bound, apart = protocol.noise_bound(parties=members), opened - reference.sums
+    known = reference if bound else replace(reference, sums=opened)
+    return _Result(
+        aggregate=protocol.decode(known, parties=members)[0],
+        noise=protocol.decode(replace(reference, sums=opened - known.sums), parties=members)[0],
+        exact=bool((apart.abs() <= bound).all()),
+    )
+
+
+def _parties(federation: Federation, places: Sequence[int]) -> InProcessParties:
+    """Return the threads that play, with the crashes of this round; kept from round to round."""
+    company = tuple(sorted(int(number) for number in federation.numbers))
+    if company not in federation.companies:
+        shared: dict[int, Fault] = {}
+        federation.companies[company] = InProcessParties(len(company), faults=shared), shared
+    group, faults = federation.companies[company]
+    faults.clear()
+    faults.update({rank: Crash(step=0) for rank, process in enumerate(places) if federation.crashed[process]})
+    return group

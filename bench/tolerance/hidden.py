@@ -1,0 +1,176 @@
+"""Hidden sums: the same questions, of clusters whose sums are shared by delegates and combined under encryption."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from bench.tolerance.question import Question
+from protocols import check
+from protocols.hidden_sums.hidden import Hidden, group_conditions
+from protocols.hidden_sums.rules import outer_rules
+from protocols.tolerance.analysis import Analysis, Faults, correct_failure
+from protocols.tolerance.conditions import Conditions
+from protocols.tolerance.design import Best, Window, distinct_sizes
+from protocols.tolerance.expressions import parse_threshold
+from protocols.tolerance.hidden import (
+    Delegates,
+    hidden_bound,
+    hidden_sides,
+    hidden_worst,
+    private_hidden,
+)
+from protocols.tolerance.parts import Groups, clusters_of, size_groups
+from protocols.tolerance.worst import WorstCase
+
+__all__ = [
+    "best_of",
+    "hidden_named",
+    "largest_faulty_of",
+    "over_rounds_upper",
+    "price_of",
+    "sides_of",
+    "window_of",
+    "worst_of",
+]
+
+_MODES = ("inputs", "passive")
+_MOST_PROCESSES = 5000  # up to which every size is tried
+
+
+def hidden_named(*, mode: str | None, threshold: str | None, delegates: int) -> tuple[Conditions, Delegates]:
+    """Return what one cluster tolerates, and who holds the sums; `threshold` is an expression in c, their number.
+
+    Mode `inputs`: Byzantine members choose their inputs and follow the protocol; `passive`: they deviate as well.
+    Raises: CloisterError for a mode, a number or a threshold that does not fit.
+    """
+    chosen = mode or _MODES[0]
+    check.one_of(_MODES, mode=chosen)
+    held = parse_threshold(threshold or "c/2")(delegates)
+    found = Delegates(count=delegates, threshold=held, deviating=chosen == "passive")
+    return replace(group_conditions(), mode=chosen), found
+
+
+def _delegates(question: Question) -> Delegates:
+    assert question.delegates is not None
+    return question.delegates
+
+
+def _opens_sum(question: Question) -> bool:
+    return outer_rules.make(outer_rules.resolve(question.aggregator)).by_members
+
+
+def sides_of(question: Question, groups: Groups) -> Analysis:
+    """Return the four probabilities for these clusters."""
+    return hidden_sides(
+        question.faults,
+        groups,
+        question.conditions,
+        _delegates(question),
+        question.tolerate(groups),
+        opens_sum=_opens_sum(question),
+    )
+
+
+def worst_of(question: Question, groups: Groups) -> WorstCase:
+    """Return what is tolerated wherever the faulty are and whoever serves."""
+    return hidden_worst(
+        question.faults,
+        groups,
+        question.conditions,
+        _delegates(question),
+        question.tolerate(groups),
+        opens_sum=_opens_sum(question),
+    )
+
+
+def over_rounds_upper(question: Question, groups: Groups, analysis: Analysis) -> float:
+    """Return a bound on the failure while clusters are kept: delegates are drawn in every round all the same."""
+    if question.known.redrawn and question.every == 1:
+        return analysis.fail.upper
+    kept = private_hidden(question.faults, groups, _delegates(question), opens_sum=_opens_sum(question), whoever=True)
+    return min(1.0, kept.upper + analysis.correct.upper)
+
+
+def _fitting(question: Question) -> Iterator[Groups]:
+    """Yield the clusters of every size that leaves enough of them for the delegates."""
+    for size in distinct_sizes(question.faults.n):
+        groups = size_groups(question.faults.n, size)
+        if clusters_of(groups) >= _delegates(question).count:
+            yield groups
+
+
+def _bound(question: Question, groups: Groups, faults: Faults | None = None) -> float:
+    return hidden_bound(
+        faults or question.faults,
+        groups,
+        question.conditions,
+        _delegates(question),
+        question.tolerate(groups),
+        opens_sum=_opens_sum(question),
+    )
+
+
+def best_of(question: Question) -> Best | None:
+    """Return the smallest size that meets the target by the bound of both sides together, without one the safest.
+
+    None for more processes than every size can be tried for.
+    """
+    if question.faults.n > _MOST_PROCESSES:
+        return None
+    best: tuple[float, Groups] | None = None
+    for groups in _fitting(question):
+        fail = _bound(question, groups)
+        if question.target is not None and fail <= question.target:
+            return Best(size=groups[0][0], fail=sides_of(question, groups).fail.upper)
+        if fail < 1 - 1e-9 and (best is None or fail < best[0]):
+            best = fail, groups
+    if best is None:
+        return Best(size=None, fail=1.0)
+    return Best(size=best[1][0][0], fail=sides_of(question, best[1]).fail.upper)
+
+
+def window_of(question: Question, target: float) -> Window:
+    """Return the sizes that meet the target: the smallest that is private, the largest that is correct."""
+
+    def meeting(fails: Callable[[Groups], float]) -> list[int]:
+        return [groups[0][0] for groups in _fitting(question) if fails(groups) <= target]
+
+    delegates, opens_sum = _delegates(question), _opens_sum(question)
+    private = meeting(lambda groups: private_hidden(question.faults, groups, delegates, opens_sum=opens_sum).upper)
+    correct = meeting(
+        lambda groups: correct_failure(question.faults, groups, question.conditions, question.tolerate(groups)).upper
+    )
+    return Window(
+        private=min(private, default=None),
+        correct=max(correct, default=None),
+        sizes=tuple(sorted(set(private) & set(correct))),
+    )
+
+
+def largest_faulty_of(question: Question, groups: Groups, target: float) -> int:
+    """Return the most Byzantine processes up to which the bound of both sides meets the target (-1: not even none)."""
+    top = question.faults.n - question.faults.crashed - question.faults.curious
+    low, high = -1, top + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        meets = _bound(question, groups, replace(question.faults, byzantine=middle)) <= target
+        low, high = (middle, high) if meets else (low, middle)
+    return low
+
+
+def price_of(question: Question, groups: Groups) -> tuple[float, int]:
+    """Return the bytes on the wire per process, and the rounds, of one round of all clusters: the protocol's formula.
+
+    Raises: CloisterError where the clusters cannot run it.
+    """
+    n, tolerate = question.faults.n, max(question.tolerate(groups), 0)
+    delegates = _delegates(question)
+    protocol = Hidden(
+        group_size=groups[0][0],
+        outer=question.aggregator,
+        tolerate=tolerate,
+        delegates=delegates.count,
+        delegate_threshold=str(delegates.threshold),
+    )
+    protocol.check_size(parties=n)
+    traffic = protocol.cost(parties=n, clusters=1, coordinates=question.coordinates)
+    return traffic.wire_bytes / n, traffic.rounds

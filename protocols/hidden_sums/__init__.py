@@ -1,0 +1,50 @@
+"""Cluster sums that nobody sees: only what an outer rule makes of them opens, one protocol a file.
+
+A robust statistic (`protocols.secure_robust`) combines the inputs of single members; here all clusters of a round play
+together: each adds its members' words, its sum stays shared, and a rule of `rules` combines the sums under encryption.
+"""
+
+from collections.abc import Collection, Sequence, Set
+from typing import Protocol
+
+from protocols.registry import Registry
+from protocols.secure_robust import RobustStatistic
+from protocols.tolerance.conditions import Conditions
+
+__all__ = ["HiddenSums", "hidden_sums"]
+
+
+class HiddenSums(RobustStatistic, Protocol):
+    """Opens what an outer rule makes of the sums of groups of a cluster's members, which are its ranks in order.
+
+    Its parameters `group_size`, `outer`, `tolerate` and `noise_std` say how large the groups are, which aggregator is
+    the rule, how many tainted groups that is told to withstand, and how much noise opens with the result.
+    """
+
+    @property
+    def group_conditions(self) -> Conditions:
+        """What faulty members of a group do to that group; the delegates' part is `exposes`."""
+        ...
+
+    def check_groups(self, *, groups: int) -> None:
+        """Raise CloisterError where so many complete groups are too few."""
+        ...
+
+    def exposes(self, groups: Sequence[Collection[int]], colluding: Set[int]) -> bool:
+        """Return whether these may learn an input of somebody else in these complete groups, whoever serves."""
+        ...
+
+    def exposed(self, *, parties: int, contributors: Collection[int], colluding: Set[int], use: int) -> frozenset[int]:
+        """Return the members of whom these learn the input in batch number `use`."""
+        ...
+
+    def protection(self, *, parties: int, contributors: Collection[int], colluding: Set[int], use: int) -> float:
+        """Return how much of the noise that is asked for these do not know in that batch; 0: they know the sums."""
+        ...
+
+    def noise_bound(self, *, parties: int) -> int:
+        """Return how far, in units, noise moves an opened word of so many contributors at most."""
+        ...
+
+
+hidden_sums: Registry[HiddenSums] = Registry("hidden sum", ("protocols.hidden_sums",), "cloister.hidden_sums")

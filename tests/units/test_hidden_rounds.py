@@ -1,0 +1,222 @@
+"""Rounds whose cluster sums stay hidden: the same models, nothing but the result shown, and verdicts that hold."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bench.cell import Cell
+from bench.data import Dataset
+from bench.datasets import datasets
+from bench.federation import build, largest_cluster, run_cell
+from bench.grid import skip_reason
+from bench.outcome import RoundOutcome
+from bench.round import run_round
+from protocols.hidden_sums.hidden import Hidden
+from protocols.in_process import InProcessParties
+from protocols.network import PartyTimeoutError
+from tests.rounds import cell_with, start
+
+NOBODY = InProcessParties(1)
+"""All members of hidden sums are threads of the round's own."""
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return datasets.make(datasets.resolve("breast_cancer")).load(None)
+
+
+def hidden_cell(**axes: Any) -> Cell:
+    defaults = {"dataset": "breast_cancer", "protocol": "hidden", "aggregator": "median", "n": 15, "f": 2}
+    return cell_with(**{**defaults, "cluster_size": 3, "attack": "sign_flip", **axes})
+
+
+def first_round(cell: Cell, dataset: Dataset, parties: InProcessParties = NOBODY) -> RoundOutcome:
+    federation = build(cell, dataset)
+    return run_round(federation, start(federation), 0, parties)
+
+
+@pytest.mark.parametrize("aggregator", ["mean", "median", "trimmed_mean", "krum"])
+@pytest.mark.parametrize("n", [15, 17])
+def test_the_model_is_that_of_opened_means(dataset: Dataset, aggregator: str, n: int) -> None:
+    """Of 17, clusters have 4, 4, 3, 3 and 3 members. Both ways differ by float64 divisions: below 2^-50 of 2^-24."""
+    cell = hidden_cell(aggregator=aggregator, n=n)
+    ours = first_round(cell, dataset)
+    opened = first_round(hidden_cell(aggregator=aggregator, n=n, protocol="additive"), dataset, InProcessParties(4))
+    torch.testing.assert_close(ours.model, opened.model, rtol=2**-23, atol=0)
+    assert ours.sum_exact
+    assert (ours.clusters, ours.tainted_clusters) == (opened.clusters, opened.tainted_clusters)
+    assert largest_cluster(cell) == 1
+
+
+def test_rows_of_a_compressor_stay_hidden_too(dataset: Dataset) -> None:
+    axes = {"compression": {"name": "rand_k", "k": 0.3}}
+    ours = first_round(hidden_cell(**axes), dataset)
+    opened = first_round(hidden_cell(protocol="additive", **axes), dataset, InProcessParties(3))
+    torch.testing.assert_close(ours.model, opened.model, rtol=2**-23, atol=0)
+    assert ours.opened.means.shape == (1, len(ours.model))
+    assert ours.traffic.mpc.wire_bytes < first_round(hidden_cell(), dataset).traffic.mpc.wire_bytes
+
+
+@pytest.mark.parametrize("privacy", ["none", "central"])
+def test_all_that_is_shown_is_the_result_with_its_noise(dataset: Dataset, privacy: str) -> None:
+    cell = hidden_cell(privacy=privacy)
+    federation = build(cell, dataset)
+    model = start(federation)
+    outcome = run_round(federation, model, 0, NOBODY)
+    assert [sorted(members) for members in outcome.opened.clusters] == [list(range(15))]
+    step = (outcome.opened.means[0] + model.double()).float()
+    torch.testing.assert_close(step, outcome.model, rtol=2**-23, atol=0)
+    assert outcome.report.suspected == frozenset()
+    opened = first_round(hidden_cell(protocol="additive"), dataset, InProcessParties(4))
+    assert len(opened.opened.clusters) == 5
+
+
+@pytest.mark.parametrize(("aggregator", "rank"), [("mean", 1), ("median", None)])
+def test_one_sum_of_all_is_disclosed_at_most(dataset: Dataset, aggregator: str, rank: int | None) -> None:
+    assert run_cell(hidden_cell(aggregator=aggregator), dataset, NOBODY).metrics["revealed_rank"] == rank
+
+
+def test_a_crashed_member_costs_its_cluster_and_no_other(dataset: Dataset) -> None:
+    outcome = first_round(hidden_cell(crashed=1, f=1), dataset)
+    assert (outcome.clusters, outcome.failed_clusters) == (4, 1)
+    assert len(outcome.opened.clusters[0]) == 12
+    assert outcome.observed.contradicts(outcome.said) == ()
+
+
+def test_too_few_complete_clusters_open_nothing_and_the_verdict_says_so(dataset: Dataset) -> None:
+    cell = hidden_cell(n=12, crashed=6, f=0, attack="none", placement="spread")
+    federation = build(cell, dataset)
+    model = start(federation)
+    outcome = run_round(federation, model, 0, NOBODY)
+    assert outcome.clusters == 0
+    assert torch.equal(outcome.model, model)
+    assert not outcome.said.live
+    assert outcome.opened.clusters == ()
+    assert outcome.lost_bytes > 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("aggregator", ["mean", "median"])
+def test_no_coalition_contradicts_a_verdict(dataset: Dataset, aggregator: str, seed: int) -> None:
+    """With 8 of 12 processes curious or Byzantine, delegates often know of an honest member alone in its cluster."""
+    cell = hidden_cell(n=12, f=1, curious=7, crashed=1, aggregator=aggregator, seed=seed)
+    metrics = run_cell(cell, dataset, NOBODY).metrics
+    assert metrics["contradicted"] == ""
+
+
+def test_colluding_delegates_are_observed_and_predicted(dataset: Dataset) -> None:
+    seen = {True: 0, False: 0}
+    for seed in range(6):
+        outcome = first_round(hidden_cell(n=9, f=0, curious=6, attack="none", seed=seed), dataset)
+        seen[outcome.observed.private] += 1
+        assert outcome.said.private <= outcome.observed.private
+        if not outcome.observed.private:
+            federation = build(hidden_cell(n=9, f=0, curious=6, attack="none", seed=seed), dataset)
+            assert not federation.curious[list(outcome.observed.exposed)].any()
+            assert "delegates" in " ".join(outcome.said.why)
+    assert min(seen.values()) > 0
+
+
+def test_delegates_who_can_all_be_honest_are_not_what_the_verdict_trusts() -> None:
+    """Two colluding members of different groups may serve; then a third group with one honest member is exposed."""
+    protocol = Hidden(group_size=3)
+    groups = [(0, 1, 2), (3, 4, 5), (6, 7, 8)]
+    assert protocol.exposes(groups, {0, 1, 3})
+    assert not protocol.exposes(groups, {0, 1})
+    assert not protocol.exposes(groups, {0, 3, 6})
+    assert not protocol.exposes(groups, {0, 1, 2, 3})
+
+
+def test_a_wrong_result_is_not_exact(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = InProcessParties.open_sums
+
+    def off_by_one(self: InProcessParties, *arguments: Any) -> Any:
+        opened = original(self, *arguments)
+        return replace(opened, sums=opened.sums + 1)
+
+    monkeypatch.setattr(InProcessParties, "open_sums", off_by_one)
+    assert not first_round(hidden_cell(), dataset).sum_exact
+
+
+def test_a_failure_without_a_crash_is_raised(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(self: InProcessParties, *arguments: Any) -> Any:
+        raise PartyTimeoutError("party 1 sent nothing")
+
+    monkeypatch.setattr(InProcessParties, "open_sums", silent)
+    with pytest.raises(PartyTimeoutError):
+        first_round(hidden_cell(), dataset)
+
+
+def test_words_of_clusters_of_two_sizes_leave_room_for_the_rule(dataset: Dataset) -> None:
+    """All 5 groups at the bound, each weighted up to 12 = 3 x 4 members, wrap nothing; beyond it they may."""
+    federation = build(hidden_cell(n=17), dataset)
+    clustering = federation.policy(population=federation.population, cluster_size=3, seed=0, round_index=0)
+    largest = federation.ring.largest_word(federation.terms(clustering))
+    assert largest * 12 * 5 * 2 < 2**63 <= (largest + 1) * 12 * 5 * 2
+    assert federation.terms(clustering) > 2 * max(clustering.sizes)
+
+
+@pytest.mark.parametrize(
+    ("axes", "reason"),
+    [
+        ({}, None),
+        ({"aggregator": "medoid"}, "hidden: medoid has no form under encryption; "),
+        (
+            {"protocol": {"name": "hidden", "outer": "mean"}},
+            "outer follows from the cell's clusters",
+        ),
+        ({"protocol": {"name": "hidden", "group_size": 4}}, "group_size follows from"),
+        ({"protocol": {"name": "hidden", "levels": [2]}}, "levels follows from"),
+        ({"pre": "nnm"}, "nnm would have to see the clusters' means"),
+        ({"topology": "ring", "attack": "none"}, "with ring clusters exchange what they open"),
+        ({"clustering": "reputation"}, "reputation learns from what clusters open"),
+        ({"attack": "tamper_share"}, "tamper_share attacks the messages of one cluster"),
+        ({"cluster_size": 6}, "leave 2 of 15 members; allowed: at least delegates = 3 groups"),
+        ({"privacy": "distributed"}, None),
+        ({"privacy": "central"}, None),
+        ({"aggregator": "krum"}, None),
+        ({"aggregator": "krum", "f": 1, "n": 12}, None),
+        ({"aggregator": "krum", "privacy": "central"}, "adds noise for a sensitivity, and none is proved of krum"),
+        ({"privacy": {"name": "central", "noise_multiplier": 1e-5}}, "noise shares of 0.463 units"),
+    ],
+)
+def test_what_makes_no_sense_is_skipped_with_its_reason(
+    dataset: Dataset, axes: dict[str, Any], reason: str | None
+) -> None:
+    found = skip_reason(hidden_cell(**axes), dataset)
+    assert found is None if reason is None else reason in str(found)
+
+
+def test_noise_on_the_result_is_counted_as_far_as_colluding_delegates_do_not_know_it(dataset: Dataset) -> None:
+    """Three delegates, t2 = 1: of three shares two suffice; who knows two of them knows all sums, without noise."""
+    cell = hidden_cell(n=12, f=0, curious=6, attack="none", privacy={"name": "central", "noise_multiplier": 2.0})
+    federation = build(cell, dataset)
+    slack = 1 + 0.5 * federation.ring.unit * np.sqrt(federation.network.dimension)
+    seen: set[float] = set()
+    for round_index in range(8):
+        multipliers = run_round(federation, start(federation), round_index, NOBODY).multipliers
+        assert multipliers is not None
+        assert np.isinf(multipliers[federation.curious]).all()
+        seen |= set(np.round(multipliers[~federation.curious] * slack, 9).tolist())
+    assert seen <= {round(2 * np.sqrt(3 / 2), 9), 2.0, 0.0}
+    assert {2.0, 0.0} <= seen
+
+
+def test_epsilon_is_that_of_the_central_mechanism_with_the_honest_shares(dataset: Dataset) -> None:
+    axes = {"f": 0, "attack": "none", "n": 12, "aggregator": "mean"}
+    ours = run_cell(hidden_cell(privacy="central", **axes), dataset, NOBODY).metrics
+    trusted = {"name": "central", "noise_multiplier": float(np.sqrt(3 / 2))}
+    server = run_cell(hidden_cell(privacy=trusted, protocol="additive", **axes), dataset, InProcessParties(3)).metrics
+    assert float(ours["epsilon"]) == pytest.approx(float(server["epsilon"]), rel=1e-9)
+    assert ours["contradicted"] == ""
+    assert ours["sum_exact"]
+
+
+def test_placements_see_the_clusters_and_not_all_members_as_one(dataset: Dataset) -> None:
+    federation = build(hidden_cell(placement="packed", f=3), dataset)
+    clustering = federation.policy(population=federation.population, cluster_size=3, seed=0, round_index=0)
+    assert sorted(clustering.faulty_counts(federation.faulty).tolist()) == [0, 0, 0, 0, 3]
+    assert int(np.count_nonzero(federation.faulty)) == 3
