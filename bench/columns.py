@@ -65,6 +65,7 @@ def _results(
         "attack_success": final.attack_success,
         "epsilon": str(math.inf if delta is None else ledger.epsilon(delta)) if outcomes else None,
         "delta": delta,
+        "epsilon_leaves_out": "" if delta is None else _left_out_of_epsilon(federation),
         "clusters": max((outcome.clusters for outcome in outcomes), default=None),
         "tainted_clusters": max((outcome.tainted_clusters for outcome in outcomes), default=None),
         "failed_clusters": sum(outcome.failed_clusters for outcome in outcomes),
@@ -84,6 +85,11 @@ def _results(
         "train_s": sum(outcome.train_s for outcome in outcomes),
         "mpc_s": sum(outcome.mpc_s for outcome in outcomes),
     }
+
+
+def _left_out_of_epsilon(federation: Federation) -> str:
+    """Return what processes tell that no noise hides and epsilon does not count, in words."""
+    return "label shares, which clusters are formed by" if "features" in federation.policy.needs else ""
 
 
 def _finite(value: float) -> float | None:

@@ -1,5 +1,7 @@
 """Noise in a round: what members add inside the sums, what is added to the result, and whom it protects how well."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -61,8 +63,9 @@ def multipliers_of(
     """Return noise std over sensitivity for each process; colluding ones need no protection and get infinity.
 
     Only the noise of honest members whose words are surely in the sum counts: not that of crashed ones, nor that of
-    members `left_out` of a sum that was opened. Noise on the result counts `protection` times, where it is sampled
-    jointly and some know a part of it.
+    members `left_out` of a sum that was opened. Where single inputs can be opened, by the colluding members of a
+    cluster or, as under `plaintext`, by anybody, a process has its own share alone. Noise on the result counts
+    `protection` times, where it is sampled jointly and some know a part of it.
 
     None where nothing is proved: see sees_past_the_noise().
     """
@@ -75,11 +78,20 @@ def multipliers_of(
     for cluster in clustering.clusters:
         protected = [process for process in cluster if not colluding[process]]
         adders = sum(not federation.crashed[process] and process not in left_out for process in protected)
+        adders = min(adders, 1) if _opened_one_by_one(federation, cluster) else adders
         multiplier = federation.mechanism.noise_multiplier_of(len(cluster), adders, sensitivity)
         if multiplier is None:
             return None
         multipliers[protected] = known * multiplier / slack
     return multipliers
+
+
+def _opened_one_by_one(federation: Federation, cluster: Sequence[int]) -> bool:
+    """Whether somebody sees an input of this cluster by itself, as the verdict on its secrecy has it."""
+    members = list(cluster)
+    colluding = np.array([int((federation.faulty | federation.curious)[members].sum())])
+    crashed = np.array([int(federation.crashed[members].sum())])
+    return bool(federation.conditions.exposed(len(members), colluding, crashed)[0])
 
 
 def _rounding_slack(federation: Federation) -> float:

@@ -34,6 +34,7 @@ _MEASURED = (
     "attack_success",
     "epsilon",
     "delta",
+    "epsilon_leaves_out",
     "tainted_clusters",
     "tolerated_clusters",
     "clusters",
@@ -64,9 +65,13 @@ _MEASURED = (
 RESULT_COLUMNS = ("status", "error", *PLUGINS, *NUMBERS, *_MEASURED, "key")
 CURVE_COLUMNS = ("key", *PLUGINS, "seed", "round", "accuracy", "loss", "bytes", "seconds")
 # Columns that later versions have added, and what holds of every run before.
-_ADDED: Mapping[str, Any] = MappingProxyType({"beacon": "given", "bytes_beacon": 0, "beacon_s": 0.0})
+_ADDED: Mapping[str, Any] = MappingProxyType(
+    {"beacon": "given", "bytes_beacon": 0, "beacon_s": 0.0, "epsilon_leaves_out": ""}
+)
 _STATUSES = ("ok", "failed", "skipped")
-_TEXTS = ("epsilon", "error", "predicted_why", "observed_why", "contradicted", "class_accuracies")
+_TEXTS = (
+    *("epsilon", "epsilon_leaves_out", "error", "predicted_why", "observed_why", "contradicted", "class_accuracies"),
+)
 _FLAGS = ("sum_exact", *(column for column in JUDGED if column.startswith(("predicted_", "observed_"))))
 
 

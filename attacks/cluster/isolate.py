@@ -20,7 +20,7 @@ class Isolate:
     As many faulty processes as fill a cluster with the victim claim to be like it, the others stay what they are.
     The victim is the honest process whose features are nearest to none of the other honest ones. In a cluster whose
     sum is opened and in which all others collude the victim's update is told. They send honest updates: combine it
-    with what to send.
+    with what to send. They claim once, before the first round; the label shares that they copy are told without noise.
     """
 
     def claim(self, view: ClaimView) -> Points:

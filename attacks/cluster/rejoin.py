@@ -25,7 +25,8 @@ class Rejoin:
 
     They begin where chance puts them, aim at the cluster that has most of them, and swap places with a process drawn
     from all, one after the other; so a fresh place costs an attempt, and one in the cluster is kept. They send honest
-    updates: combine it with what to send. Without attempts it is the uniform placement.
+    updates: combine it with what to send. Without attempts it is the uniform placement. All this is before the first
+    round, with its clusters: nobody leaves or joins during a run.
     """
 
     attempts: int = 10

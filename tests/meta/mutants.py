@@ -597,6 +597,28 @@ OWN: tuple[Mutant, ...] = (
         new="torch.arange(len(updates))\n",
         killers=(*_COMPRESSING, "-k", "TestMemory"),
     ),
+    Mutant(
+        name="noise of fellow members counts where each input can be opened",
+        private=True,
+        module="bench/noise.py",
+        old="adders = min(adders, 1) if _opened_one_by_one(federation, cluster) else adders",
+        new="adders = adders if _opened_one_by_one(federation, cluster) else adders",
+        killers=("tests/units/test_round.py", "-k", "shares_that_hide"),
+    ),
+    Mutant(
+        name="a weighted trimmed mean cuts clusters, whatever their weight",
+        module="protocols/aggregators/weighted_trimmed_mean.py",
+        old="min(int(heaviest(sizes, tolerate)), (int",
+        new="min(tolerate, (int",
+        killers=("tests/properties/test_weighted_rules.py",),
+    ),
+    Mutant(
+        name="an attack that knows the defence is not told what comes before the rule",
+        module="bench/attacking.py",
+        old="        pre=federation.pre_specs,\n",
+        new="        pre=(),\n",
+        killers=("tests/units/test_attacking.py", "-k", "what_comes_before_the_rule"),
+    ),
 )
 
 MUTANTS: tuple[Mutant, ...] = LISTED + OWN

@@ -7,6 +7,8 @@ import platform
 import pytest
 import torch
 
+from bench import estimate
+from bench.cell import Cell
 from bench.datasets import datasets
 from bench.environment import describe_environment
 from bench.estimate import estimate_s
@@ -59,6 +61,49 @@ def test_an_estimate_grows_with_the_rounds_and_leaves_torch_as_it_was() -> None:
     seconds = [estimate_s([cell] * count, [digits] * count) for cell, count in ((CELLS[0], 1), (CELLS[0], 50))]
     assert 0 < seconds[0] < seconds[1]
     assert torch.get_num_threads() == threads
+
+
+def test_an_estimate_prices_the_rule_and_the_attack_of_each_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By made-up prices of a round: 1 s, and what a rule and an attack add; beside krum a search adds more.
+
+    Each kind is timed once, and an attack that does not search the defence beside the mean only.
+    """
+    timed: list[tuple[str, str]] = []
+
+    def price(cell: Cell, _: object) -> estimate._Price:
+        names = (cell.labels()["attack"], cell.labels()["aggregator"])
+        timed.append(names)
+        search = {"mean": 10.0, "krum": 40.0}[names[1]]
+        round_s = 1.0 + {"mean": 0.0, "krum": 2.0}[names[1]] + {"none": 0.0, "ipm": 5.0, "adaptive": search}[names[0]]
+        return estimate._Price(setup_s=100.0, round_s=round_s, score_s=0.5)
+
+    monkeypatch.setattr(estimate, "_timed", price)
+    grid = (
+        '[[grid]]\nattack = ["none", "ipm", "adaptive"]\naggregator = ["mean", "krum"]\nrounds = 4\nevaluate_every = 2'
+    )
+    cells = expand(parse_experiment(grid, name="test"))
+    digits = datasets.make(datasets.resolve("digits")).load(None)
+    found = {
+        (cell.labels()["attack"], cell.labels()["aggregator"]): estimate.estimate_s([cell], [digits]) for cell in cells
+    }
+    for names, round_s in {
+        ("none", "mean"): 1.0,
+        ("none", "krum"): 3.0,
+        ("ipm", "mean"): 6.0,
+        ("ipm", "krum"): 8.0,
+        ("adaptive", "mean"): 11.0,
+        ("adaptive", "krum"): 43.0,
+    }.items():
+        assert found[names] == 100.0 + 4 * round_s + 3 * 0.5  # after rounds 2 and 4, and at the end
+    timed.clear()
+    assert estimate.estimate_s(cells, [digits] * 6) == sum(found.values())
+    assert sorted(timed) == [
+        ("adaptive", "krum"),
+        ("adaptive", "mean"),
+        ("ipm", "mean"),
+        ("none", "krum"),
+        ("none", "mean"),
+    ]
 
 
 def test_the_environment_names_versions_and_the_command_and_no_path() -> None:

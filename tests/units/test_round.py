@@ -247,6 +247,40 @@ class TestEpsilon:
         assert run_cell(one_cell(f"{text}'ipm'"), digits, parties).metrics["epsilon"] == "unsupported"
         assert float(run_cell(one_cell(f"{text}'sign_flip'"), digits, parties).metrics["epsilon"]) > 0
 
+    @pytest.mark.parametrize(
+        ("settings", "shares"),
+        [
+            ("protocol = 'additive'", 4),
+            ("protocol = 'plaintext'", 1),  # anybody on the wire sees each input
+            ("protocol = 'shamir'", 4),
+            ("protocol = 'shamir'\ncurious = 11", 1),  # the colluding members of its cluster open each input
+        ],
+    )
+    def test_it_counts_the_shares_that_hide_an_update_from_those_who_see_the_most(
+        self, digits: Dataset, parties: InProcessParties, settings: str, shares: int
+    ) -> None:
+        """Of four members' shares, of half the noise each, where only the sum is seen; else of one's own."""
+        privacy = "privacy = {name = 'distributed', noise_multiplier = 1.0}\n"
+        cell = one_cell(f"n = 12\ncluster_size = 4\n{privacy}{settings}")
+        federation = build(cell, digits)
+        outcome = run_round(federation, start(federation), 0, parties)
+        assert outcome.multipliers is not None
+        slack = 1 + 0.5 * federation.ring.unit * math.sqrt(federation.network.dimension)
+        honest = outcome.multipliers[~federation.curious]
+        assert honest == pytest.approx(math.sqrt(shares / 4) / slack, rel=1e-12)
+
+    def test_what_it_leaves_out_is_said(self, digits: Dataset, parties: InProcessParties) -> None:
+        privacy = "privacy = {name = 'local', noise_multiplier = 1.0}\n"
+        found = {
+            text: run_cell(one_cell(text), digits, parties).metrics["epsilon_leaves_out"]
+            for text in (
+                f"{privacy}clustering = 'similarity'",
+                f"{privacy}clustering = 'random'",
+                "clustering = 'similarity'",
+            )
+        }
+        assert list(found.values()) == ["label shares, which clusters are formed by", "", ""]
+
     def test_nothing_is_stated_of_a_run_without_a_finished_round(
         self, digits: Dataset, parties: InProcessParties
     ) -> None:

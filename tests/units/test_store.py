@@ -106,6 +106,18 @@ def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
         load_results(tmp_path)
 
 
+def test_results_of_older_runs_have_an_empty_text_where_a_later_column_is(tmp_path: Path) -> None:
+    """And one that was always there is still missed."""
+    store, keys = filled(tmp_path)
+    store.write_tables(keys)
+    table = pd.read_csv(tmp_path / "results.csv")
+    table.drop(columns="epsilon_leaves_out").to_csv(tmp_path / "results.csv", index=False)
+    assert list(load_results(tmp_path)["epsilon_leaves_out"]) == ["", "", ""]
+    table.drop(columns="loss").to_csv(tmp_path / "results.csv", index=False)
+    with pytest.raises(CloisterError, match="column 'loss' is missing"):
+        load_results(tmp_path)
+
+
 def test_rows_hold_no_trace_of_where_they_were_made(tmp_path: Path) -> None:
     store, _ = filled(tmp_path)
     assert str(tmp_path) not in json.dumps(store.rows())
