@@ -38,9 +38,9 @@ class GeometricMedian:
 
     The start is the mean of the densest majority: of the ball around a member that holds h = floor(c / 2) + 1 members
     and has the smallest radius. Weights are multiples of 2^-12 that add up to 1; inverse distances, and the reciprocal
-    of their sum, are read off tables, so that nothing is divided or iterated towards. Distances up to `smoothing` count
-    as that, and others as up to 2^(1 / steps) larger than they are. The weighted sum is rounded down to whole units,
-    once. A member that is out of range, see `krum`, has no weight.
+    of their sum, are read off tables, so that nothing is divided or iterated towards. Distances up to `smoothing` (at
+    least a unit) count as that, and others as up to 2^(1 / steps) larger than they are. The weighted sum is rounded
+    down to whole units, once. A member that is out of range, see `krum`, has no weight.
 
     Threat model: see `protocols.secure_robust`. Opened is the rounded weighted sum alone: distances, weights and points
     on the way stay shared. A coalition of at most t members learns no more than that; note that a geometric median may

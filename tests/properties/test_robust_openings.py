@@ -142,9 +142,7 @@ def test_members_open_the_result_and_what_random_numbers_hide_and_nothing_else(
         ("median", "_first_difference"),
         ("sign_majority", "count"),
         ("clip", "open_whole_units"),
-        ("geometric_median", "densest"),
         ("geometric_median", "step"),
-        ("geometric_median", "weighted_total"),
         ("nnm", "_mixed"),
     ],
 )

@@ -82,7 +82,9 @@ def assert_costs_what_it_says(spec: Spec, words: Tensor, opened: OpenedSums) -> 
 @settings(max_examples=max(3, settings.default.max_examples // 4))
 @given(data=st.data())
 def test_the_opened_words_are_the_references_and_the_cost_is_the_meters(spec: Spec, data: st.DataObject) -> None:
-    parties = data.draw(st.sampled_from(sizes_of(spec, (3, 4, 5, 6))))
+    # The geometric median takes hundreds of rounds; party processes run it with five members below.
+    tried = (3, 4) if spec.name == "geometric_median" else (3, 4, 5, 6)
+    parties = data.draw(st.sampled_from(sizes_of(spec, tried)))
     shape = (data.draw(st.integers(1, 2)), parties, data.draw(st.sampled_from([1, 2, 63, 64, 65, 130])))
     words = words_of(spec, shape, data.draw(st.integers(0, 2**31)))
     opened = opened_by_threads(spec, words)
