@@ -8,6 +8,9 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 
+from bench.datasets import datasets
+from bench.experiment import load_experiment
+from bench.grid import expand, skip_reason
 from bench.report import page as page_module
 from bench.report import write_report
 from bench.report.canvas import settings_of
@@ -155,3 +158,13 @@ def test_no_trial_is_counted_twice_and_every_goal_is_asked() -> None:
     assert sum(each.number for each in trials) == len(lines())
     assert all(isinstance(each, Trials) and set(each.safe) == set(GOALS) for each in trials)
     assert len(choices(trials).lines) == 2 * len(GOALS)
+
+
+def test_every_cell_of_the_preset_can_be_run_and_its_designs_differ() -> None:
+    """On digits: MNIST may not be there."""
+    cells = expand(load_experiment("encrypted_robust").with_settings({"dataset": ["digits"]}))
+    data = datasets.make(datasets.resolve("digits")).load(None)
+    assert [reason for cell in cells if (reason := skip_reason(cell, data))] == []
+    assert {cell.f / cell.n for cell in cells} == {0.1, 0.2, 0.3}
+    designs = {(cell.labels()["protocol"], cell.labels()["pre"], cell.cluster_size) for cell in cells}
+    assert len(designs) == 5
