@@ -19,7 +19,7 @@ from bench.tolerance.answer import Answer
 from bench.tolerance.designs import Option
 from bench.tolerance.survey import Curve, Survey, domains_shown
 
-__all__ = ["FIGURES", "Shown"]
+__all__ = ["FIGURES", "Shown", "has_law"]
 
 FLOOR = 1e-12
 """What is rarer is drawn at this value: no difference that anybody could see in a lifetime of rounds."""
@@ -121,12 +121,17 @@ def by_policy(found: Shown, theme: Theme) -> Figure:
     return figure
 
 
+def has_law(answer: Answer) -> bool:
+    """Whether the law of how many clusters break is known, and drawn beside the window."""
+    return answer.broken is not None and answer.broken.law is not None
+
+
 def window(found: Shown, theme: Theme) -> Figure:
     """Both sides against size with the target, the feasible sizes shaded; beside it the law of broken clusters."""
     seen, answer = found.survey, found.answers[0]
     names = ("some cluster exposed", "too many broken clusters", "target", "sizes that meet it")
-    has_law = answer.broken is not None and answer.broken.law is not None
-    plan = _plan(columns=2 if has_law else 1, rows=1, height=2.7, names=names, left=0.85, gap=0.8)
+    two = has_law(answer)
+    plan = _plan(columns=2 if two else 1, rows=1, height=2.7, names=names, left=0.85, gap=0.8)
     figure = open_figure(plan.sheet)
     colours = list(colours_of(["private", "correct"], theme).values())[1:]
     axes = panel(figure, plan.sheet, (0, 0, 0), "failure of the two sides by cluster size")
@@ -138,7 +143,7 @@ def window(found: Shown, theme: Theme) -> Figure:
         axes.axvspan(good[0] * 0.97, good[-1] * 1.03, color=theme.good, alpha=0.16, linewidth=0)
     _probability_axis(axes, first=True)
     _size_axis(axes, [size for curve in seen.sides for size in curve.sizes])
-    if has_law:
+    if two:
         _law(panel(figure, plan.sheet, (0, 0, 1), f"clusters broken at size {answer.groups[0][0]}"), answer, theme)
     handles = [
         Line2D([], [], color=colour, linestyle=way, linewidth=1.7) for colour, way in zip(colours, _WAYS, strict=False)

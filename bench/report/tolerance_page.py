@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 
 from bench.report.canvas import DENSITY, SCREEN, settings_of
 from bench.report.theme import DARK, LIGHT, Theme
-from bench.report.tolerance_figures import FIGURES, Shown
+from bench.report.tolerance_figures import FIGURES, Shown, has_law
 from bench.tolerance.answer import Answer
 from bench.tolerance.survey import Survey, survey
 from bench.tolerance.wording import describe, shown
@@ -103,8 +103,7 @@ _WORDS = {
     "window": (
         "Which sizes meet the target",
         "Larger clusters hide more and break more often. Where the two curves cross above the target, no size meets "
-        "it. At the right, how many clusters break for the size that was asked about; red is beyond what the rule "
-        "withstands. Beyond 20,000 processes the curves are the union and the Chernoff bound.",
+        "it. Beyond 20,000 processes the curves are the union and the Chernoff bound.",
     ),
     "failure-by-policy": (
         "Failure by policy and by how faults arise",
@@ -129,10 +128,15 @@ _WORDS = {
         "than the circled designs. Bytes are those of the protocols' own formulas, headers included.",
     ),
 }
+_LAW = (
+    "At the right, how many clusters break for the size that was asked about; red is beyond what the rule withstands."
+)
 
 
 def _picture(name: str, found: Shown) -> Picture:
     title, caption = _WORDS[name]
+    if name == "window" and has_law(found.answers[0]):
+        caption = f"{caption} {_LAW}"
     images = {theme.name: _drawn(name, found, theme) for theme in (LIGHT, DARK)}
     _, width, height = images[LIGHT.name]
     return Picture(

@@ -14,7 +14,7 @@ from bench import cli, tolerance
 from bench.peers.tolerance import compare_tolerance
 from bench.report import tolerance_page
 from bench.report.canvas import settings_of
-from bench.report.theme import LIGHT
+from bench.report.theme import LIGHT, Theme
 from bench.report.tolerance_figures import FIGURES, Shown
 from bench.report.tolerance_page import write_tolerance_page
 from bench.tolerance.designs import Option, pareto, price, protocol_of
@@ -171,6 +171,26 @@ def test_the_page_loads_nothing_and_says_what_the_command_says(tmp_path: Path) -
     assert "24 processes, 2 Byzantine" in page
     for line in tolerance.describe(found[0])[1:5]:
         assert line.split(None, 1)[1].split(":")[0] in page
+
+
+@pytest.mark.parametrize("placement", [None, "spread"])
+def test_the_page_speaks_of_the_law_of_broken_clusters_where_it_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, placement: str | None
+) -> None:
+    found = tolerance.answers(asked(n=24, faulty="2", cluster_size="4", placement=placement))
+    drawn: list[int] = []
+
+    def noted(name: str, seen: Shown, theme: Theme) -> tuple[bytes, int, int]:
+        if (name, theme) != ("window", LIGHT):
+            return b"", 1, 1  # the captions of the others are not looked at
+        with mpl.rc_context(settings_of(theme)):
+            drawn.append(len(FIGURES[name](seen, theme).axes))
+        return b"", 1, 1
+
+    monkeypatch.setattr(tolerance_page, "_drawn", noted)
+    page = write_tolerance_page(tmp_path / "page.html", found).read_text("utf-8")
+    assert drawn == ([2] if placement is None else [1])
+    assert ("At the right, how many clusters break" in page) is (placement is None)
 
 
 def test_the_same_answers_give_the_same_figures() -> None:
