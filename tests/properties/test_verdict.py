@@ -2,30 +2,26 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import combinations, pairwise
 from unittest import mock
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.simulation.world import facts_of
-from protocols.aggregators import aggregators
 from protocols.check import CloisterError
 from protocols.clustering import clusterings
 from protocols.faults import Crash, Mute, Tamper
 from protocols.faulty_link import Fault
 from protocols.in_process import InProcessParties
 from protocols.network import NetworkError
-from protocols.placements import PlacementView, placements
 from protocols.registry import Spec
 from protocols.secret_source import Secrets
 from protocols.secure_sum import _masked_member, secure_sums
 from protocols.secure_sum._key_shares import rebuild
-from protocols.testing import examples_of
+from protocols.testing import refusal
 from protocols.testing.invariants.secrecy import affine_or_none
 from protocols.testing.keyrings import replayable_keyring
 from protocols.testing.scenarios import fitting_sizes, registered_specs
@@ -35,12 +31,12 @@ from protocols.tolerance.analysis import Faults, analyse
 from protocols.tolerance.conditions import Conditions, conditions_of
 from protocols.tolerance.parts import size_groups
 from protocols.tolerance.thresholds import thresholds_of
-from protocols.tolerance.verdict import FaultyProcesses, Verdict, verdict
+from protocols.tolerance.verdict import FaultyProcesses, verdict
 from protocols.types import Clustering
+from tests.tolerated import MEDIAN, POLICIES, Seen, clusters_and_faults
 
 ADDITIVE = conditions_of("additive")
 LARGEST = 8
-MEDIAN = aggregators.make(aggregators.resolve("median"))
 # Stock CrypTen breaks promises.
 SPECS = {
     str(spec): spec for spec in registered_specs() if spec.name != "additive_stock" and fitting_sizes(spec, LARGEST)
@@ -99,44 +95,12 @@ class TestAgainstTheEngines:
         assert exact.fail.lower * (1 - 1e-9) <= share <= exact.fail.upper * (1 + 1e-9)
 
 
-POLICIES = {str(spec): spec for spec in examples_of(clusterings)}
-PLACEMENTS = {str(spec): spec for spec in examples_of(placements)}
-
-
 @st.composite
-def clusters_and_faults(draw: st.DrawFn, spec: Spec) -> tuple[Clustering, list[int]]:
-    """What a registered policy makes of up to 12 processes, and whom a registered placement makes faulty."""
-    fitting = fitting_sizes(spec, LARGEST)
-    size = draw(st.sampled_from(list(fitting)))
-    n = size * draw(st.integers(1, 12 // size))
-    policy = clusterings.make(POLICIES[draw(st.sampled_from(sorted(POLICIES)))])
-    placement = placements.make(PLACEMENTS[draw(st.sampled_from(sorted(PLACEMENTS)))])
-    seed, moved = draw(st.integers(0, 99)), draw(st.booleans())
-    population, f = facts_of(n, min(n, 3), seed), draw(st.integers(0, min(4, n - 1)))
-    try:
-        clustering = policy(population=population, cluster_size=size, seed=seed, round_index=int(moved))
-    except CloisterError:  # a policy that cannot hide enough in so few processes
-        clustering = Clustering(clusters=(tuple(range(n)),))
-    assume(set(clustering.sizes) <= set(fitting))
-    view = PlacementView(
-        population=population,
-        f=f,
-        conditions=secure_sums.make(spec).conditions,
-        tolerate=MEDIAN.breakdown(len(clustering.clusters)),
-        seed=seed,
-        clustering=clustering,
-    )
-    mask = placement(view)
-    if moved and int(mask.sum()) == f:
-        mask = placement(replace(view, round_index=1, previous=mask))
-    return clustering, np.flatnonzero(mask).tolist()
-
-
-@st.composite
-def rounds(draw: st.DrawFn) -> tuple[Spec, Clustering, dict[int, Fault], FaultyProcesses, int]:
-    """A protocol, a policy's clusters (n <= 12), whom a placement makes faulty and what each does on the wire."""
+def rounds(draw: st.DrawFn, policy: str) -> tuple[Spec, Clustering, dict[int, Fault], FaultyProcesses, int]:
+    """A protocol, the policy's clusters (n <= 12), whom a placement makes faulty and what each does on the wire."""
     spec = SPECS[draw(st.sampled_from(sorted(SPECS)))]
-    clustering, chosen = draw(clusters_and_faults(spec))
+    conditions = secure_sums.make(spec).conditions
+    clustering, chosen = draw(clusters_and_faults(conditions, fitting_sizes(spec, LARGEST), policy))
     kinds = draw(st.lists(st.sampled_from("bkp"), min_size=len(chosen), max_size=len(chosen)))
     by_kind = {kind: frozenset(each for each, its in zip(chosen, kinds, strict=True) if its == kind) for kind in "bkp"}
     attacks = fault_strategies(parties=min(clustering.sizes), clusters=1)
@@ -147,62 +111,51 @@ def rounds(draw: st.DrawFn) -> tuple[Spec, Clustering, dict[int, Fault], FaultyP
     return spec, clustering, faults, faulty, draw(st.integers(0, 99))
 
 
-class Observed:
-    """What a round of median over cluster means showed."""
-
-    def __init__(
-        self, spec: Spec, clustering: Clustering, faults: dict[int, Fault], faulty: FaultyProcesses, seed: int
-    ):
-        generator = torch.Generator().manual_seed(seed)
-        words = torch.randint(-1000, 1000, (clustering.n, 3), generator=generator)
-        self.lost: list[int] = []
-        self.wrong: list[int] = []
-        self.exposed: list[int] = []
-        self.means: list[torch.Tensor] = []
-        for j, members in enumerate(clustering.clusters):
-            acting = {members.index(process): fault for process, fault in faults.items() if process in members}
-            parties = InProcessParties(len(members), faults=acting, schedule=seed, keyring=replayable_keyring(seed))
-            try:
-                opened = parties.open_sums(spec, words[None, list(members)])
-            except NetworkError:
-                self.lost.append(j)
-                continue
-            inside = [members[rank] for rank in opened.contributors]
-            honest = [process for process in inside if process not in faulty.byzantine]
-            self.means.append(opened.sums[0] / len(inside))
-            if len(honest) < len(inside) or not torch.equal(opened.sums[0], words[honest].sum(dim=0)):
-                self.wrong.append(j)
-            if len(set(inside) - faulty.colluding) == 1:
-                self.exposed.append(j)
-
-    def broken(self, said: Verdict) -> str | None:
-        """Return what was broken that was called safe."""
-        if said.private and self.exposed:
-            return f"clusters {self.exposed} open their sums with one honest member"
-        if said.correct and len(self.wrong) + len(self.lost) > said.tolerate:
-            return f"clusters {self.wrong} are wrong and {self.lost} lost, {said.tolerate} are tolerated"
-        if said.live and len(self.lost) > said.tolerate:
-            return f"clusters {self.lost} are lost, {said.tolerate} are tolerated"
-        if not set(self.lost) <= set(said.lost):
-            return f"clusters {self.lost} are lost; only {said.lost} were called so"
-        if not set(self.wrong) <= set(said.tainted):
-            return f"clusters {self.wrong} are wrong; only {said.tainted} were called so"
-        return None
+def observed(spec: Spec, clustering: Clustering, faults: dict[int, Fault], faulty: FaultyProcesses, seed: int) -> Seen:
+    """What a round of sums shows."""
+    generator = torch.Generator().manual_seed(seed)
+    words = torch.randint(-1000, 1000, (clustering.n, 3), generator=generator)
+    seen = Seen(lost=[], wrong=[], exposed=[])
+    for j, members in enumerate(clustering.clusters):
+        acting = {members.index(process): fault for process, fault in faults.items() if process in members}
+        parties = InProcessParties(len(members), faults=acting, schedule=seed, keyring=replayable_keyring(seed))
+        try:
+            opened = parties.open_sums(spec, words[None, list(members)])
+        except NetworkError:
+            seen.lost.append(j)
+            continue
+        inside = [members[rank] for rank in opened.contributors]
+        honest = [process for process in inside if process not in faulty.byzantine]
+        if len(honest) < len(inside) or not torch.equal(opened.sums[0], words[honest].sum(dim=0)):
+            seen.wrong.append(j)
+        if len(set(inside) - faulty.colluding) == 1:
+            seen.exposed.append(j)
+    return seen
 
 
 def check(round_: tuple[Spec, Clustering, dict[int, Fault], FaultyProcesses, int]) -> None:
     spec, clustering, faults, faulty, seed = round_
     said = verdict(clustering, faulty, secure_sums.make(spec).conditions, MEDIAN.breakdown(len(clustering.clusters)))
-    broken = Observed(spec, clustering, faults, faulty, seed).broken(said)
+    broken = observed(spec, clustering, faults, faulty, seed).broken(said)
     assert broken is None, f"{broken}; verdict {said}"
 
 
-@settings(max_examples=4 * settings.default.max_examples)  # they are cheap
-@given(round_=rounds())
-def test_no_attack_on_messages_breaks_what_the_verdict_calls_safe(
-    round_: tuple[Spec, Clustering, dict[int, Fault], FaultyProcesses, int],
-) -> None:
-    check(round_)
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+@settings(max_examples=max(2, settings.default.max_examples // 4))  # of each policy
+@given(data=st.data())
+def test_no_attack_on_messages_breaks_what_the_verdict_calls_safe(policy: str, data: st.DataObject) -> None:
+    check(data.draw(rounds(policy)))
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_every_policy_forms_clusters_of_12_processes(policy: str) -> None:
+    """What the test above draws from is the policy's own: not all of its sizes end in one cluster of all."""
+    made = clusterings.make(POLICIES[policy])
+    refused = [
+        refusal(lambda size=size: made(population=facts_of(12, 3, 0), cluster_size=size, seed=0, round_index=1))
+        for size in range(2, LARGEST + 1)
+    ]
+    assert None in refused
 
 
 class TestPlantedBugs:
@@ -258,8 +211,8 @@ class TestTightness:
         for k in range(6):
             crashed = FaultyProcesses(n=6, crashed=frozenset(range(k)))
             said = verdict(blocks(6, 6), crashed, conditions, 0)
-            observed = Observed(spec, blocks(6, 6), {rank: Crash(step=0) for rank in range(k)}, crashed, 0)
-            assert said.live is (not observed.lost)
+            found = observed(spec, blocks(6, 6), {rank: Crash(step=0) for rank in range(k)}, crashed, 0)
+            assert said.live is (not found.lost)
             seen.add(said.live)
         assert seen == {True, False}
 
@@ -382,9 +335,9 @@ class TestCrashesThatLeaveOneAlone:
     def test_the_verdict_is_what_happens(self, k: int) -> None:
         faulty = FaultyProcesses(n=4, curious=frozenset([3]), crashed=frozenset(range(k)))
         said = verdict(blocks(4, 4), faulty, secure_sums.make(self.SPEC).conditions, 0)
-        observed = Observed(self.SPEC, blocks(4, 4), {rank: Crash(step=0) for rank in range(k)}, faulty, 0)
+        found = observed(self.SPEC, blocks(4, 4), {rank: Crash(step=0) for rank in range(k)}, faulty, 0)
         assert said.clusters[0].private is (k < 2)
-        assert observed.exposed == ([0] if k == 2 else [])  # with three crashes nothing opens, if they come early
+        assert found.exposed == ([0] if k == 2 else [])  # with three crashes nothing opens, if they come early
 
     def test_without_it_a_placement_that_is_called_safe_is_broken(self) -> None:
         faulty = FaultyProcesses(n=4, curious=frozenset([3]), crashed=frozenset([0, 1]))
