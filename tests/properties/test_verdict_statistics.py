@@ -35,8 +35,8 @@ from tests.tolerated import MEDIAN, POLICIES, Seen, clusters_and_faults
 SPECS = {str(spec): spec for spec in examples_of(robust_statistics)}
 NEAR = 100
 """Honest words are at most so large."""
-# Krum promises `tolerate` of 2 tolerate + 3 members. One more cannot pull it far where a score sums up more members than
-# there are liars: nothing is promised, but no attack is known.
+# Krum promises `tolerate` of 2 tolerate + 3 members. One more cannot pull it far where a score counts more members
+# than there are liars: nothing is promised, but no attack is known.
 NOT_TIGHT = {"krum"}
 
 
