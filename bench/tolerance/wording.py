@@ -4,6 +4,8 @@ import numpy as np
 from rich.table import Table
 
 from bench.tolerance.answer import Answer
+from bench.tolerance.designs import protocol_of
+from protocols.playable import cluster_protocols
 from protocols.tolerance._predicates import any_colluding
 from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.hidden import Delegates, sums_shown
@@ -172,7 +174,25 @@ def _why_live(answer: Answer) -> str:
         if answer.question.delegates.deviating:
             return "a member who departs from the protocol stops it"
         most = min(most, m - answer.question.delegates.count)
-    return f"fewer than {m - max(most, 0)} of {m} clusters deliver"
+    return f"fewer than {m - max(most, 0)} of {m} clusters deliver{_withheld_words(answer)}"
+
+
+def _withheld_words(answer: Answer) -> str:
+    """What the sides leave out: they are those of the sharing, without sums that a protocol withholds by choice."""
+    conditions, size = answer.question.conditions, answer.groups[0][0]
+    withheld = cluster_protocols.entry(conditions.protocol).defaults.get("least_honest")
+    counts = np.arange(size + 1)
+    each = (counts[:, None], counts[None, :])
+    if withheld is None or np.array_equal(conditions.lost(size, *each), _as_run(conditions).lost(size, *each)):
+        return ""
+    return (
+        f", where a sum is opened as soon as it can be; with its default, least_honest = {withheld}, the protocol "
+        f"withholds sums of few inputs, so that clusters are lost with fewer faults and crashes expose nobody alone"
+    )
+
+
+def _as_run(conditions: Conditions) -> Conditions:
+    return protocol_of(conditions).conditions
 
 
 def _verdict(answer: Answer) -> str:

@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench import cli
 from bench.tolerance.wording import shown
+from protocols.playable import conditions_named
+from protocols.secure_sum import secure_sums
 
 BENCH = Path(sys.executable).with_name("bench")
 PROMISED = {
@@ -81,6 +84,21 @@ def test_random_and_round_robin_have_one_law_and_different_words(
     assert found[0]["p_fail"] == found[1]["p_fail"]
     assert "nobody can arrange it" in run(capsys, monkeypatch, *words, "random")[1]
     assert "arranges it at will" in run(capsys, monkeypatch, *words, "round_robin")[1]
+
+
+@pytest.mark.parametrize(("protocol", "withholds"), [("shamir", True), ("masked", True), ("additive", False)])
+def test_it_says_where_the_protocol_as_it_runs_withholds_sums_that_could_be_opened(
+    protocol: str, withholds: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--n", "20", "--faulty", "1", "--crash", "2", "--curious", "1", "--cluster-size", "5")
+    code, out, _ = run(capsys, monkeypatch, *words, "--protocol", protocol)
+    assert code == 0
+    assert ("least_honest = 2, the protocol withholds" in out) is withholds
+    asked, runs = conditions_named(protocol), secure_sums.make(secure_sums.resolve(protocol)).conditions
+    counts = np.arange(6)
+    lost = [each.lost(5, counts[:, None], counts) for each in (asked, runs)]
+    assert (lost[0] <= lost[1]).all()  # what is said to be lost is, as it runs, too
+    assert bool((lost[0] < lost[1]).any()) is withholds
 
 
 def test_without_clusters_every_update_is_exposed(

@@ -5,8 +5,9 @@ import json
 import math
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from bench import cli
+from bench import cli, tolerance
 from bench.simulation import Outcome, Request, RoundLog, request, simulate
 from bench.simulation import epoch as epoch_module
 from bench.simulation.counting import BYZANTINE, CRASHED, CURIOUS, Occupancy, occupancy, verdict_of_counts
@@ -37,6 +38,7 @@ from protocols.clustering.random import Random
 from protocols.clustering.reputation import Reputation
 from protocols.clustering.sticky import Sticky
 from protocols.population import Population, Report
+from protocols.tolerance import analysis
 from protocols.tolerance.conditions import Conditions, conditions_of
 from protocols.tolerance.group_testing import GroupTests, Noise
 from protocols.tolerance.schemes import SCHEMES
@@ -405,6 +407,65 @@ class TestAnEpoch:
         world.advance()
         assert np.count_nonzero(world.kinds == BYZANTINE) == 12
         assert 1 <= np.count_nonzero((world.kinds == BYZANTINE) & (before != BYZANTINE)) <= 2
+
+
+def every_kinds(n: int, counts: dict[int, int]) -> Iterator[NDArray[np.int8]]:
+    """The kinds of all processes (n,), for every placement of so many faults of each kind."""
+
+    def placed(kinds: NDArray[np.int8], left: list[tuple[int, int]]) -> Iterator[NDArray[np.int8]]:
+        if not left:
+            yield kinds
+            return
+        (kind, count), *rest = left
+        for chosen in combinations(np.flatnonzero(kinds == 0).tolist(), count):
+            some = kinds.copy()
+            some[list(chosen)] = kind
+            yield from placed(some, rest)
+
+    return placed(np.zeros(n, dtype=np.int8), list(counts.items()))
+
+
+class TestPrivacyWhileMembersCrash:
+    """Crashes can leave one input alone in a sum: what `bench tolerance` and `bench simulate` say is the count."""
+
+    # name, threshold, cluster size, (Byzantine, crashed, curious) of 8
+    DESIGNS = (("masked", "2", 4, (0, 2, 1)), ("shamir", "1", 4, (0, 2, 1)), ("shamir", "1", 4, (1, 2, 1)))
+
+    @pytest.mark.parametrize(("protocol", "threshold", "size", "counts"), DESIGNS)
+    def test_all_placements_rounds_and_the_law_agree(
+        self, protocol: str, threshold: str, size: int, counts: tuple[int, int, int]
+    ) -> None:
+        exposed = self.share_exposed(protocol, threshold, size, counts)
+        assert exposed > self.share_exposed(protocol, threshold, size, (counts[0], 0, counts[2]))
+        given = self.given_(protocol, threshold, size, counts)
+        (said,) = tolerance.answers(given.question)
+        assert said.as_json()["p_private_fail"] == pytest.approx(exposed, rel=1e-9)
+        found = simulate(given)
+        assert found.forecast.sides["private"] == pytest.approx((exposed, exposed), rel=1e-9)
+        assert_agrees(found)
+
+    def test_a_law_that_takes_secrecy_for_a_matter_of_colluders_alone_is_seen(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(analysis, "_same_sets", lambda groups, one, other: True)
+        with pytest.raises(AssertionError, match="comparison failed"):
+            self.test_all_placements_rounds_and_the_law_agree(*self.DESIGNS[0])
+
+    @staticmethod
+    def given_(protocol: str, threshold: str, size: int, counts: tuple[int, int, int]) -> Request:
+        faults = dict(zip(("faulty", "crash", "curious"), map(str, counts), strict=True))
+        return asked(n=8, cluster_size=size, protocol=protocol, threshold=threshold, rounds=300, **faults)
+
+    def share_exposed(self, protocol: str, threshold: str, size: int, counts: tuple[int, int, int]) -> float:
+        """Process by process, by `verdict`: neither the arrays of the rounds nor the engines."""
+        question = self.given_(protocol, threshold, size, counts).question
+        clustering = Random()(population=Population(n=8), cluster_size=size, seed=0, round_index=0)
+        found: list[bool] = []
+        for kinds in every_kinds(8, dict(zip((BYZANTINE, CRASHED, CURIOUS), counts, strict=True))):
+            who = [frozenset(np.flatnonzero(kinds == kind).tolist()) for kind in (BYZANTINE, CRASHED, CURIOUS)]
+            faulty = FaultyProcesses(n=8, byzantine=who[0], crashed=who[1], curious=who[2])
+            found.append(not verdict(clustering, faulty, question.conditions, 0).private)
+        return sum(found) / len(found)
 
 
 @pytest.mark.parametrize("placement", ["uniform", "packed", "spread", "iid"])
