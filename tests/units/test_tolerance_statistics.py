@@ -24,6 +24,7 @@ from protocols.tolerance.worst import worst_case
 # name -> how many Byzantine inputs of c members make it wrong; design notes, sections 2.1 and 4.
 WRONG_FROM: dict[str, Callable[[int], int]] = {
     "median": lambda c: (c + 1) // 2,
+    "geometric_median": lambda c: (c + 1) // 2,
     "trimmed_mean": lambda c: 2,
     "krum": lambda c: 2,
     "nnm": lambda c: 2,
