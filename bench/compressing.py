@@ -75,6 +75,7 @@ def given_in_code(federation: Federation, given: Given) -> Given:
         reference=_compressed(federation.code, given.reference),
         history=None if given.history is None else federation.code.compress(given.history),
         loss=None if loss is None else lambda rows: loss(federation.code.decompress(rows)),
+        layers=None,
     )
 
 

@@ -22,7 +22,8 @@ _AT_ONCE = 16
 def given_of(federation: Federation, past: Tensor, model: Tensor, round_index: int) -> Given:
     """Return what there is in a round from the model (d,); `past` (m, d) is the history of the clusters opened.
 
-    Where updates are compressed, and the rule combines rows of a code, it is also given rows of that code.
+    Where updates are compressed, and the rule combines rows of a code, it is also given rows of that code, and no
+    layers: coordinates of a code are no parameters.
 
     `previous` is the last global step as everybody saw it, with the noise that was added to it: a rule that used the
     step before its noise would tell of it twice. `reference` and `loss` are from root rows that no client has.
@@ -52,6 +53,7 @@ def _given(federation: Federation, model: Tensor, rng: np.random.Generator, roun
         history=history,
         reference=None if root is None else _reference(federation, root, model, round_index),
         loss=None if root is None else partial(_losses, federation, root, model),
+        layers=federation.network.layers,
     )
     return given_in_code(federation, given)
 

@@ -19,6 +19,11 @@ class Network(Protocol):
         """The number of parameters d."""
         ...
 
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The sizes of the parameter blocks, weights and biases apart, in their order; they add up to d."""
+        ...
+
     def initial(self, generator: torch.Generator) -> Tensor:
         """Return random initial parameters, float32 of shape (d,)."""
         ...

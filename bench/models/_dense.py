@@ -3,12 +3,17 @@
 import torch
 from torch import Tensor
 
-__all__ = ["dense", "dense_gradients", "dense_size", "dense_weights", "softmax_error"]
+__all__ = ["dense", "dense_blocks", "dense_gradients", "dense_size", "dense_weights", "softmax_error"]
 
 
 def dense_size(features: int, outputs: int) -> int:
     """Return the number of parameters of a dense layer."""
     return outputs * (features + 1)
+
+
+def dense_blocks(features: int, outputs: int) -> tuple[int, int]:
+    """Return the numbers of weights and of biases of a dense layer."""
+    return outputs * features, outputs
 
 
 def dense_weights(parameters: Tensor, features: int, outputs: int) -> Tensor:

@@ -63,6 +63,11 @@ class CnnNetwork:
         """See Network."""
         return sum(self._sizes)
 
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """See Network."""
+        return (*self._sizes[:4], self._sizes[4] - self.classes, self.classes)
+
     def initial(self, generator: torch.Generator) -> Tensor:
         """See Network."""
         start = torch.empty(self.dimension)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bench.models import models
-from bench.models._dense import dense, dense_gradients, softmax_error
+from bench.models._dense import dense, dense_blocks, dense_gradients, softmax_error
 
 
 @models.register(source="Cox 1958; the convex baseline of Blanchard et al. 2017 and of Yin et al. 2018")
@@ -35,6 +35,11 @@ class LogisticNetwork:
     def dimension(self) -> int:
         """See Network."""
         return self.classes * (self.features + 1)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """See Network."""
+        return dense_blocks(self.features, self.classes)
 
     def initial(self, generator: torch.Generator) -> Tensor:  # noqa: ARG002
         """The problem is convex: zero is as good a start as any."""

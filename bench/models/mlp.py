@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bench.models import models, uniform_
-from bench.models._dense import dense, dense_gradients, dense_size, dense_weights, softmax_error
+from bench.models._dense import dense, dense_blocks, dense_gradients, dense_size, dense_weights, softmax_error
 from protocols import check
 
 
@@ -46,6 +46,11 @@ class MlpNetwork:
     def dimension(self) -> int:
         """See Network."""
         return self._first + dense_size(self.hidden, self.classes)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """See Network."""
+        return (*dense_blocks(self.features, self.hidden), *dense_blocks(self.hidden, self.classes))
 
     def initial(self, generator: torch.Generator) -> Tensor:
         """See Network."""

@@ -54,7 +54,9 @@ class Given:
 
     `rng` is the rule's own named stream of this round; `previous` (d,) the result of the round before, None in the
     first; `reference` (d,) the update on the server's root data; `history` (m, d) the sum of each cluster's past
-    means, where clusters stay the same; `loss` maps candidate updates (k, d) to validation losses (k,) after the step.
+    means, where clusters stay the same; `loss` maps candidate updates (k, d) to validation losses (k,) after the step;
+    `layers` are the sizes of the model's parameter blocks in the order of the d coordinates, None where these are no
+    parameters, as in rows of a code: then they count as one layer.
     """
 
     rng: np.random.Generator | None = None
@@ -62,6 +64,7 @@ class Given:
     reference: Tensor | None = None
     history: Tensor | None = None
     loss: Callable[[Tensor], Tensor] | None = None
+    layers: tuple[int, ...] | None = None
 
 
 NOTHING = Given()

@@ -10,7 +10,7 @@ from torch import Tensor
 from protocols.aggregators import Given, Points, provided
 from protocols.check import CloisterError
 
-__all__ = ["history_of", "losses_of", "reference_of", "stream_of"]
+__all__ = ["history_of", "layers_of", "losses_of", "reference_of", "stream_of"]
 
 
 def stream_of(given: Given) -> np.random.Generator:
@@ -38,6 +38,15 @@ def history_of(given: Given, points: Points) -> Tensor:
     own = history[points.kept]
     _check(own, tuple(points.means.shape[1:]), "history")
     return own
+
+
+def layers_of(given: Given, points: Points) -> list[int]:
+    """Return the sizes of the layers, all coordinates where none are given; CloisterError where they do not fit."""
+    d = points.means.shape[2]
+    layers = (d,) if given.layers is None else given.layers
+    if sum(layers) != d or min(layers) < 1:
+        raise CloisterError(f"given.layers = {layers} is not allowed; allowed: sizes of at least 1 that add up to {d}")
+    return list(layers)
 
 
 def losses_of(given: Given) -> Callable[[Tensor], Tensor]:

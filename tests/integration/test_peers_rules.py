@@ -49,7 +49,7 @@ class TestRobustRules:
         assert {row.name for row in table} == {*aggregators.entries(), "nnm + trimmed_mean"}
         assert [(row.name, row.poison, row.ours) for row in table if row.promises and not row.survived] == []
         assert {row.ours for row in table} == {"inside", "promises nothing"}
-        assert {row.name for row in table if not row.promises} == {"foolsgold", "mean"}
+        assert {row.name for row in table if not row.promises} == {"foolsgold", "lasa", "mean"}
         assert not any(row.survived for row in table if not row.promises)
         assert {(row.name, row.f) for row in table if row.f != 3} == {("bulyan", 2)}  # 11 >= 4 F + 3
         by_cell = {(row.name, row.poison): row.peer for row in table}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import HDBSCAN, MeanShift, estimate_bandwidth
 
 from bench.peers._byzfl import byzfl
-from protocols.aggregators import NOTHING, Aggregator, Bounded, Given, Selecting, aggregators, screen
+from protocols.aggregators import LIMIT, NOTHING, Aggregator, Bounded, Given, Selecting, aggregators, screen
 from protocols.aggregators._filtering import filtered_weights
 from protocols.aggregators._mean_shift import bandwidth_of, largest_cluster
 from protocols.aggregators._pruning import FAR, near_rows
@@ -208,11 +208,30 @@ def flame(x: Rows, f: int, given: Given) -> Rows:
     return cut(kept, median_length(x)).mean(axis=0)
 
 
+def lasa(x: Rows, f: int, given: Given) -> Rows:
+    clipped, d = cut(x, median_length(x)), x.shape[1]
+    sparse = clipped.copy()
+    for row in sparse:
+        row[np.argsort(abs(row))[: int(0.3 * d)]] = 0.0
+    ends = np.cumsum(given.layers or (d,))
+    result = []
+    for own, seen in zip(np.split(clipped, ends[:-1], axis=1), np.split(sparse, ends[:-1], axis=1), strict=True):
+        lengths = [float(np.linalg.norm(row)) for row in seen]
+        balances = [np.sign(row).sum() / np.count_nonzero(row) if row.any() else 0.0 for row in seen]
+        passed = set(range(len(x)))
+        for values in (lengths, balances):
+            # Rounding is far below 1e-12 here, and distances of exactly one deviation do not pass.
+            far = max(1e-12, np.std(values) - 1e-12)
+            passed &= {i for i in passed if abs(values[i] - np.median(values)) < far}
+        result.append(own[sorted(passed) if passed else range(len(x))].mean(axis=0))
+    return np.concatenate(result)
+
+
 ORACLES: dict[str, Oracle] = {
     rule.__name__: rule
     for rule in (
         *(medoid, mda, smea, phocas, bulyan, norm_clipped_mean, sign_majority, cge, monna, fltrust, foolsgold, zeno),
-        *(dnc, filterl2, no_regret, signguard, flame),
+        *(dnc, filterl2, no_regret, signguard, flame, lasa),
     )
 }
 
@@ -386,11 +405,27 @@ class TestGuarantees:
         for name in ("flame", "signguard"):
             for result, rows, *_ in self.results(name):
                 assert float(result.norm()) <= median_length(rows.numpy()) * self.SLACK
+        for number, dtype in itertools.product((1e30, -1e30, 1e-40, 0.0, LIMIT), (torch.float64, torch.float32)):
+            if number < torch.finfo(dtype).max:
+                self.check_lasa(number, dtype)
         for result, _, honest, *_ in self.results("cge"):
             assert float(result.norm()) <= float(honest.norm(dim=1).max()) * self.SLACK
         for result, _, _, facts, _ in self.results("fltrust"):
             assert facts.reference is not None
             assert float(result.norm()) <= float(facts.reference.norm()) * self.SLACK
+
+    def check_lasa(self, number: float, dtype: torch.dtype) -> None:
+        """Finite rows of any size pass the screening, as the rule is told of no tainted ones."""
+        for m, d in self.CASES:
+            rows, sizes = kit.make_points(m, d)
+            rows[: (m - 1) // 2] = number
+            rows = rows.to(dtype)
+            for layers in ((d,), (1, d - 1)):
+                result = rule_of("lasa")(rows, sizes, 0, Given(layers=layers)).double()
+                length = median_length(rows.double().numpy())
+                # The result is rounded to its type: each number, and so the length, by 2^-24 of itself at most.
+                slack = self.SLACK if dtype == torch.float64 else 1 + 2.0**-24
+                assert all(float(part.norm()) <= length * slack for part in result.split(layers))
 
     def test_monna_stays_as_near_to_the_root_update_as_the_honest_means(self) -> None:
         for result, _, honest, facts, _ in self.results("monna"):
@@ -578,6 +613,51 @@ class TestOneByOne:
         away[:, 0] = -means[:, 0].abs()
         assert rule_of("fltrust")(away, sizes, 0, Given(reference=root)).tolist() == [0.0, 0.0, 0.0]
         assert rule_of("fltrust")(means, sizes, 0, Given(reference=0 * root)).tolist() == [0.0, 0.0, 0.0]
+
+    def test_lasa_selects_in_each_layer_anew(self) -> None:
+        """The oracle agrees with each division of the coordinates, and no two divisions give the same."""
+        found: list[torch.Tensor] = []
+        for layers in (None, (12,), (5, 7), (7, 5), (1, 3, 8)):
+            for seed in range(4):
+                means, sizes = kit.make_points(9, 12, seed=seed)
+                facts = Given(layers=layers)
+                result = rule_of("lasa")(means, sizes, 0, facts)
+                assert np.abs(result.numpy() - lasa(means.numpy(), 0, facts)).max() <= CLOSE, (layers, seed)
+            found.append(result)
+        assert torch.equal(found[0], found[1])
+        assert min(float((a - b).abs().max()) for a, b in itertools.combinations(found[1:], 2)) > 1e-3
+
+    def test_lasa_puts_a_row_away_only_in_the_layer_where_it_is_odd(self) -> None:
+        """One row has one sign in the first layer; taken for one layer, its signs are less odd, and it passes."""
+        x = public_stream(0, "lasa").normal(size=(9, 40))
+        x[0, :20] = abs(x[0, :20])
+        clipped, sizes = cut(x, median_length(x)), torch.full((9,), 2)
+        rule = rule_of("lasa", sparsity=0.0, norm_radius=9.0, sign_radius=2.5)
+        layered, whole = (
+            rule(torch.from_numpy(x), sizes, 0, Given(layers=layers)).numpy() for layers in ((20, 20), None)
+        )
+        assert np.abs(layered[:20] - clipped[1:, :20].mean(axis=0)).max() <= CLOSE
+        assert np.abs(layered[20:] - clipped[:, 20:].mean(axis=0)).max() <= CLOSE
+        assert np.abs(whole - clipped.mean(axis=0)).max() <= CLOSE
+
+    def test_lasa_drops_ties_of_exactly_one_deviation_whatever_the_rounding(self) -> None:
+        """Two and two rows: all lie one deviation from the median, so none passes and all count, at every scale."""
+        rows = torch.tensor([[1.0, 2.0, 3.0], [-1.0, -2.0, 3.1], [1.1, 2.0, 2.9], [-1.1, -2.0, 3.0]]).double()
+        for scale in (1.0, 1e-9, 0.1, 1 / 3, 1e9):
+            result = rule_of("lasa", sparsity=0.0)(scale * rows, torch.ones(4, dtype=torch.int64), 0)
+            expected = cut(rows.numpy(), median_length(rows.numpy())).mean(axis=0)
+            assert np.abs(result.numpy() / scale - expected).max() <= CLOSE
+
+    @pytest.mark.parametrize("layers", [(), (4,), (3, 1), (-1, 4), (0, 3)])
+    def test_layers_that_do_not_fit_are_refused(self, layers: tuple[int, ...]) -> None:
+        means, sizes = kit.make_points(5, 3)
+        with pytest.raises(CloisterError, match=r"given\.layers = .* is not allowed; allowed: .* add up to 3"):
+            rule_of("lasa")(means, sizes, 0, Given(layers=layers))
+
+    @pytest.mark.parametrize("sparsity", [-0.1, 1.0, math.nan])
+    def test_lasa_keeps_some_coordinates(self, sparsity: float) -> None:
+        with pytest.raises(CloisterError, match="sparsity = "):
+            rule_of("lasa", sparsity=sparsity)
 
     @pytest.mark.parametrize("bad", [torch.zeros(4), torch.full((3,), math.nan)])
     def test_a_reference_that_does_not_fit_is_refused(self, bad: torch.Tensor) -> None:

@@ -33,6 +33,12 @@ def test_gradients_of_all_clients_equal_those_of_a_loop_over_clients(case: train
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
+def test_the_layers_are_the_parameters_of_torch_layers(case: training.Case) -> None:
+    """Each block is one tensor of torch's: weights and bias apart, in the order of the flat rows."""
+    assert case.network.layers == tuple(parameter.numel() for parameter in case.module().parameters())
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
 def test_logits_equal_those_of_torch_layers(case: training.Case) -> None:
     parameters, inputs, _ = batch_for(case)
     expected = torch.stack([load(case.module(), row)(x) for row, x in zip(parameters, inputs, strict=True)])

@@ -8,6 +8,7 @@ import torch
 
 from bench.cell import Cell, cell_key, code_fingerprint
 from bench.chain import Chain
+from bench.compressing import code_of
 from bench.data import Dataset
 from bench.experiment import parse_experiment, parse_setting
 from bench.federation import build, run_cell
@@ -182,6 +183,16 @@ class TestGiven:
             _, expected = accuracy_and_loss(federation.network, stepped, root.inputs[rows], root.labels[rows])
             assert abs(float(value) - expected) <= 1e-4 * expected  # float32 sums over 64 rows
 
+    def test_the_layers_are_the_models_but_not_those_of_a_code(self, digits: Dataset) -> None:
+        federation = build(one_cell("model = {name = 'mlp', hidden = 3}"), digits)
+        model = torch.zeros(federation.network.dimension)
+        assert given_in(federation, model).layers == (64 * 3, 3, 3 * 10, 10)
+        cell = one_cell("compression = {name = 'rand_k', k = 0.5}")
+        federation = build(cell, digits)
+        coded = dataclasses.replace(federation, code=code_of(federation, 0))
+        assert given_in(federation, torch.zeros(650)).layers == (640, 10)
+        assert given_in(coded, torch.zeros(650)).layers is None
+
     def test_the_previous_step_is_the_one_that_everybody_saw(self, digits: Dataset, parties: InProcessParties) -> None:
         """With the noise that was added to the result; without it, a rule would tell of the step twice."""
         noisy = "privacy = {name = 'central', noise_multiplier = 1.0, clip_norm = 1.0}\nserver_learning_rate = 0.5"
@@ -276,6 +287,7 @@ class TestInTheRound:
             "pre = 'nnm'\naggregator = 'krum'\nattack = 'sign_flip'\nf = 1",
             "aggregator = 'fltrust'\nroot_rows = 60\nattack = 'ipm'\nf = 2",
             "aggregator = 'foolsgold'\nattack = 'ipm'\nf = 2",
+            "aggregator = 'lasa'\nattack = 'ipm'\nf = 2\nmodel = {name = 'mlp', hidden = 3}",
             "worker = 'momentum'\nparticipation = 0.5",
             "worker = 'saga'\nparticipation = 0.5",
         ],
