@@ -5,45 +5,24 @@ make the wanted coefficient typical, so that no digits cancel, however small the
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.tolerance._tilting import MOST_TILT, Law, Tilted, law_of, newton, unreachable
 from protocols.tolerance.binomial import Floats, log_total
-from protocols.tolerance.parts import NotExactError, Part, check_counts, log_weights
+from protocols.tolerance.parts import NotExactError, Part, check_counts
 
 __all__ = ["saddle_tail"]
 
 Complexes = NDArray[np.complex128]
 _MOST_POINTS = 3_000_000
-_MOST_WEIGHTS = 3_000_000
 # What is left of the tilted law outside the sampled window, as a logarithm: exp(-48) = 1e-21.
 _FADED = 48.0
 _ACCURACY = 1e-10
 _NOTHING = 40.0  # exp(-40) = 4e-18
-_MOST_TILT = 745.0
-"""The logarithm of the smallest double: a tilt beyond it belongs to a probability that is 0 as a double."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Law:
-    """One part's tilted occupancies: points of shape (values, kinds + 1), the last 1 where bad; log weights; count."""
-
-    points: Floats
-    logs: Floats
-    count: int
-    size: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Tilted:
-    """The whole tilted law: logarithm of its mass, means and covariance of (faults of each kind, K)."""
-
-    log_mass: float
-    mean: Floats
-    covariance: Floats
 
 
 def saddle_tail(parts: Sequence[Part], n: int, counts: Sequence[int], most: int, *, log_ways: float = 0.0) -> float:
@@ -59,27 +38,27 @@ def saddle_tail(parts: Sequence[Part], n: int, counts: Sequence[int], most: int,
         distribution"), with the sum over k > most taken inside the integral.
     """
     check_counts(parts, n, counts)
-    laws = [_law(part, n, counts) for part in parts if part.count]
+    laws = [law_of(part, n, counts) for part in parts if part.count]
     if not all(len(law.logs) for law in laws):
         return 0.0
     target = np.array([*counts, most + 1], dtype=np.float64)
-    if _unreachable(laws, target):
+    if unreachable(laws, target):
         return 0.0
     whole = log_total(n, tuple(counts)) - log_ways
     complete = all(part.complete for part in parts) and not log_ways
 
-    def settled(law: _Tilted, tilt: Floats) -> float | None:
+    def settled(law: Tilted, tilt: Floats) -> float | None:
         """Chernoff's bound at any tilt: on the tail for v >= 0, on the rest of a complete law for v < 0."""
         height = law.log_mass - float(tilt @ target) - whole
         if tilt[-1] < 0:
             return 1.0 if complete and height + tilt[-1] < -_NOTHING else None
-        return 0.0 if height < -_MOST_TILT else None
+        return 0.0 if height < -MOST_TILT else None
 
-    law, tilt, answer = _newton(laws, target, np.arange(len(target)), settled)
+    law, tilt, answer = newton(laws, target, np.arange(len(target)), settled)
     if answer is None and tilt[-1] < 0:
         # The tail is most of the mass: it is summed where it lies, without a tilt in u. The totals still have to be
         # met.
-        law, tilt, answer = _newton(laws, target, np.arange(len(target) - 1), settled)
+        law, tilt, answer = newton(laws, target, np.arange(len(target) - 1), settled)
     if answer is not None:
         return answer
     log_scale = law.log_mass - float(tilt @ target) - whole
@@ -87,100 +66,7 @@ def saddle_tail(parts: Sequence[Part], n: int, counts: Sequence[int], most: int,
     return min(1.0, math.exp(min(0.0, log_scale + math.log(share))))
 
 
-def _law(part: Part, n: int, counts: Sequence[int]) -> _Law:
-    if (part.size + 1) ** len(counts) > _MOST_WEIGHTS:
-        raise NotExactError(f"clusters of {part.size} with {len(counts)} kinds of fault have too many occupancies")
-    logs = log_weights(part.size, n, counts)
-    held = np.nonzero((part.safe | part.bad) & (logs > -np.inf))
-    points = np.stack([*held, part.bad[held]], axis=-1).astype(np.float64)
-    return _Law(points=points, logs=logs[held], count=part.count, size=part.size)
-
-
-def _unreachable(laws: Sequence[_Law], target: Floats) -> bool:
-    """Whether too few or too many faulty processes exist for that many bad clusters: the tail is exactly 0."""
-    wanted = int(target[-1])
-    if wanted > sum(law.count for law in laws if law.points[:, -1].any()):
-        return True
-    return any(
-        _least(laws, axis, wanted, sign) > sign * target[axis] for axis in range(len(target) - 1) for sign in (1, -1)
-    )
-
-
-def _least(laws: Sequence[_Law], axis: int, wanted: int, sign: int) -> float:
-    """The smallest sum of sign * x over all clusters, at least `wanted` of them bad."""
-    total = 0.0
-    extra: list[tuple[float, int]] = []
-    for law in laws:
-        values, bad = sign * law.points[:, axis], law.points[:, -1] > 0
-        free = float(values.min())
-        total += law.count * free
-        if bad.any():
-            extra.append((float(values[bad].min()) - free, law.count))
-    for cost, count in sorted(extra):
-        taken = min(wanted, count)
-        total, wanted = total + taken * cost, wanted - taken
-    return total
-
-
-def _tilted(laws: Sequence[_Law], tilt: Floats) -> _Tilted:
-    kinds = len(tilt)
-    log_mass, mean, covariance = 0.0, np.zeros(kinds), np.zeros((kinds, kinds))
-    for law in laws:
-        logs = law.logs + law.points @ tilt
-        peak = float(logs.max())
-        weights = np.exp(logs - peak)
-        mass = float(weights.sum())
-        weights /= mass
-        centre = weights @ law.points
-        spread = law.points - centre
-        log_mass += law.count * (peak + math.log(mass))
-        mean += law.count * centre
-        covariance += law.count * (spread.T @ (weights[:, None] * spread))
-    return _Tilted(log_mass=log_mass, mean=mean, covariance=covariance)
-
-
-def _newton(
-    laws: Sequence[_Law], target: Floats, free: NDArray[np.int64], settled: Callable[[_Tilted, Floats], float | None]
-) -> tuple[_Tilted, Floats, float | None]:
-    """Return the law at a tilt near the saddle, that tilt, and the answer where a bound on the way settles it."""
-    # Any tilt gives the same integral; the saddle only keeps digits, so a rough one is enough.
-    tilt = np.zeros(len(target))
-    law = _tilted(laws, tilt)
-    grid, diagonal = (free[:, None], free), np.arange(len(free))
-    for _ in range(200):
-        gap = (target - law.mean)[free]
-        damped = law.covariance[grid]
-        damped[diagonal, diagonal] *= 1 + 1e-9
-        damped[diagonal, diagonal] += 1e-12
-        step: Floats = np.linalg.solve(damped, gap).astype(np.float64)
-        if float(gap @ step) < 1e-6:
-            break
-        # At most a factor of e^3 in any variable at a time: far from the saddle the quadratic model is blind.
-        step *= min(1.0, 3.0 / float(np.abs(step).max()))
-        tilt, law = _descend(laws, target, tilt, law, free, step)
-        answer = settled(law, tilt)
-        if answer is not None:
-            return law, tilt, answer
-        if float(np.abs(tilt).max()) >= _MOST_TILT:
-            break
-    return law, tilt, settled(law, tilt)
-
-
-def _descend(  # noqa: PLR0917 - one step of the loop above
-    laws: Sequence[_Law], target: Floats, tilt: Floats, law: _Tilted, free: NDArray[np.int64], step: Floats
-) -> tuple[Floats, _Tilted]:
-    height = law.log_mass - float(tilt @ target)
-    for _ in range(30):
-        trial = tilt.copy()
-        trial[free] += step
-        moved = _tilted(laws, trial)
-        if moved.log_mass - float(trial @ target) <= height + 1e-12 * abs(height):
-            return trial, moved
-        step = step / 2
-    return tilt, law
-
-
-def _reach(laws: Sequence[_Law], law: _Tilted, tilt: Floats, direction: Floats) -> tuple[int, int]:
+def _reach(laws: Sequence[Law], law: Tilted, tilt: Floats, direction: Floats) -> tuple[int, int]:
     """The range of direction @ (faults, K), but for exp(-_FADED) of the tilted law (Chernoff)."""
     centre = float(law.mean @ direction)
     deviation = math.sqrt(max(float(direction @ law.covariance @ direction), 1e-6))
@@ -193,7 +79,7 @@ def _reach(laws: Sequence[_Law], law: _Tilted, tilt: Floats, direction: Floats) 
     return math.floor(centre - float(widths[:5].min())), math.ceil(centre + float(widths[5:].min()))
 
 
-def _log_masses(laws: Sequence[_Law], tilts: Floats) -> Floats:
+def _log_masses(laws: Sequence[Law], tilts: Floats) -> Floats:
     """The logarithm of the mass at each of several tilts."""
     total = np.zeros(len(tilts))
     for law in laws:
@@ -226,7 +112,7 @@ def _axis(points: int, pull: float, *, half: bool) -> _Axis:
     return _Axis(steps=np.arange(0 if half else -last, last + 1), points=points)
 
 
-def _integral(laws: Sequence[_Law], law: _Tilted, tilt: Floats, target: Floats) -> float:
+def _integral(laws: Sequence[Law], law: Tilted, tilt: Floats, target: Floats) -> float:
     """Return sum over k >= target of P_tilted(faults = f, K = k) e^{-v (k - target)}."""
     kinds = len(target) - 1
     slope = _slope(law.covariance)
@@ -251,7 +137,7 @@ def _integral(laws: Sequence[_Law], law: _Tilted, tilt: Floats, target: Floats) 
     return total / points
 
 
-def _pulls(laws: Sequence[_Law], tilt: Floats, kinds: int) -> list[float]:
+def _pulls(laws: Sequence[Law], tilt: Floats, kinds: int) -> list[float]:
     """For each kind of fault, how strongly pairs of occupancies that differ by one of it damp the integrand.
 
     1 - |phi|^2 is the sum over pairs of w w' (1 - cos(difference of their phases)), all of it non-negative.
@@ -280,7 +166,7 @@ def _tail_values(wanted: int, high: int, tilt: float) -> NDArray[np.int64]:
 
 
 def _sum_over(
-    laws: Sequence[_Law], axes: Sequence[_Axis], tilt: Floats, slope: int, kernel: Complexes
+    laws: Sequence[Law], axes: Sequence[_Axis], tilt: Floats, slope: int, kernel: Complexes
 ) -> tuple[float, float]:
     """The sum of the integrand, and the sum of its absolute values."""
     logs = np.zeros([len(axis.steps) for axis in axes], dtype=np.complex128)
@@ -295,7 +181,7 @@ def _sum_over(
     return float(np.sum(values.real * mirror)), float(sizes.sum())
 
 
-def _transform(law: _Law, axes: Sequence[_Axis], tilt: Floats, slope: int) -> Complexes:
+def _transform(law: Law, axes: Sequence[_Axis], tilt: Floats, slope: int) -> Complexes:
     """The tilted characteristic function of one cluster of the part, on the grid."""
     weights, lowest = _table(law, tilt, slope)
     table: Complexes = weights.astype(np.complex128)
@@ -306,7 +192,7 @@ def _transform(law: _Law, axes: Sequence[_Axis], tilt: Floats, slope: int) -> Co
     return table
 
 
-def _table(law: _Law, tilt: Floats, slope: int) -> tuple[Floats, list[int]]:
+def _table(law: Law, tilt: Floats, slope: int) -> tuple[Floats, list[int]]:
     """The tilted probabilities of one cluster's (faults less slope K, .., K), and the lowest value of each."""
     logs = law.logs + law.points @ tilt
     weights = np.exp(logs - logs.max())
