@@ -72,8 +72,17 @@ class Question:
             raise CloisterError(
                 f"moves = {self.moves} means nothing to placement {self.placement!r}; allowed: --placement targeted"
             )
+        if self.moves > self.faults.total:
+            raise CloisterError(
+                f"moves = {self.moves} is more than the {self.faults.total} faulty processes that can move; "
+                f"allowed: 0 to {self.faults.total}"
+            )
         if self.delegates is not None:
-            check.one_of(outer_rules.entries(), aggregator=self.aggregator)
+            if self.aggregator not in outer_rules.entries():
+                raise CloisterError(
+                    f"aggregator = {self.aggregator!r} has no form under encryption, which hidden sums need; "
+                    f"allowed: {', '.join(sorted(outer_rules.entries()))}"
+                )
             if self.rule_name != self.aggregator:
                 raise CloisterError(
                     f"{self.rule_name!r} is not known of hidden sums, whose rule runs inside; allowed: --pre none"
@@ -183,6 +192,8 @@ def _levels_of(text: str) -> tuple[int, ...]:
 
 
 def _chain_of(text: str) -> Spec | Chain:
+    if not text.strip():
+        raise CloisterError("--pre '' is not allowed; allowed: names such as nnm or bucketing,nnm, or none")
     _, values = parse_setting(f"pre={text}")
     return resolve_chain(values)
 

@@ -211,11 +211,17 @@ def _how(engine: str) -> str:
 def _worst_words(answer: Answer) -> str:
     worst = answer.worst
     if worst.all < 0:
-        return f"worst case: not even without Byzantine processes; {answer.question.known.words}"
+        return f"worst case: not even without Byzantine processes; {_who_arranges(answer)}"
     return (
         f"worst case: up to {worst.all} Byzantine processes wherever they sit (private {worst.private}, "
-        f"correct {worst.correct}, live {worst.live}); {answer.question.known.words}"
+        f"correct {worst.correct}, live {worst.live}); {_who_arranges(answer)}"
     )
+
+
+def _who_arranges(answer: Answer) -> str:
+    if answer.question.moves:
+        return "those who move after the draw arrange what they can of it"
+    return answer.question.known.words
 
 
 def _best_words(answer: Answer) -> str:

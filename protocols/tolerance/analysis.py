@@ -220,7 +220,7 @@ def _joined(
     if "bounds" in {private.engine, rest.engine}:
         because = private.because or rest.because
         return bounds_on(max(private.lower, correct.lower), private.upper + correct.upper, because=because)
-    return Probability.exact(min(1.0, private.value + rest.value), rest.engine)
+    return private.plus(rest)
 
 
 def _union_bound(faults: Faults, groups: Groups, conditions: Conditions, tolerate: int) -> float:

@@ -115,7 +115,7 @@ def _joined(private: Probability, correct: Probability, live: Probability, rest:
         because = private.because or rest.because
         fail = bounds_on(max(private.lower, correct.lower), private.upper + correct.upper, because=because)
     else:
-        fail = Probability.exact(min(1.0, private.value + rest.value), rest.engine)
+        fail = private.plus(rest)
     bound = max(fail.upper, min(1.0, private.upper + correct.upper))
     return Analysis(private=private, correct=correct, live=live, fail=fail, union_bound=bound)
 

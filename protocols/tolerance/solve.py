@@ -34,6 +34,11 @@ class Probability:
         """Return a probability that is its own bounds."""
         return cls(value=value, engine=engine, lower=value, upper=value)
 
+    def plus(self, other: "Probability") -> "Probability":
+        """Return the probability of either of two exact, disjoint events; it is certain only where both are."""
+        engine = self.engine if other.engine == "certain" else other.engine
+        return Probability.exact(min(1.0, self.value + other.value), engine)
+
 
 def bounds_on(lower: float, upper: float, *, because: str) -> Probability:
     """Return a probability that is known to lie between these; exact where they meet in nine digits.

@@ -65,6 +65,17 @@ def test_the_law_of_broken_clusters_adds_up_and_its_tail_is_the_correct_side() -
     assert found.as_json()["broken_clusters_mean"] == pytest.approx(mean, rel=1e-10)
 
 
+@pytest.mark.parametrize("placement", ["uniform", "targeted", "iid", "packed"])
+@pytest.mark.parametrize("protocol", ["additive", "shamir"])
+def test_what_is_called_certain_is_zero_or_one(placement: str, protocol: str) -> None:
+    """The engine is named in words: "the same for every placement" must not be said of a chance."""
+    moves = 2 if placement == "targeted" else 0
+    question = asked(moves=moves, placement=placement, conditions=conditions_of(protocol), cluster_size="5")
+    found = tolerance.answers(question)[0].analysis
+    for side in (found.private, found.correct, found.live, found.fail):
+        assert side.engine != "certain" or side.value in {0.0, 1.0}
+
+
 def test_an_adversary_that_moves_is_worse_the_longer_clusters_are_kept() -> None:
     fails = [
         tolerance.answers(asked(moves=moves, every=every, cluster_size="10"))[0].analysis.private.value
@@ -229,6 +240,8 @@ def test_out_is_a_file_or_a_folder(
         (("--placement", "by_domain", "--domains", "99"), "domains = 99 is more than n = 30"),
         (("--placement", "packed", "--moves", "1"), "allowed: --placement targeted"),
         (("--moves", "-1"), "moves = -1"),
+        (("--faulty", "10", "--moves", "11"), "allowed: 0 to 10"),
+        (("--pre", " "), "allowed: names such as nnm"),
         (("--every", "0"), "every = 0"),
         (("--levels", "3,x"), "levels = '3,x' is not understood"),
         (("--policy", "hierarchical", "--levels", "0"), "levels = 0"),

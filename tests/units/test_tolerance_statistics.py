@@ -139,7 +139,7 @@ def test_the_mode_says_whether_members_deviate_and_the_threshold_who_learns() ->
         (("--protocol", "median", "--checked-inputs"), "checked_inputs = True means nothing to protocol 'median'"),
         (("--protocol", "median", "--cluster-size", "2"), "fewer than half of the parties"),
         (("--protocol", "hidden", "--threshold", "c", "--delegates", "5"), "threshold = 5 of 5 delegates"),
-        (("--protocol", "hidden", "--aggregator", "phocas"), "aggregator = 'phocas' is unknown"),
+        (("--protocol", "hidden", "--aggregator", "phocas"), "aggregator = 'phocas' has no form under encryption"),
         (("--protocol", "median", "--delegates", "5"), "delegates = 5 means nothing to protocol 'median'"),
         (("--protocol", "hidden", "--mode", "vss"), "mode = 'vss' is unknown"),
         (("--protocol", "hidden", "--placement", "worst"), "is not known of hidden sums"),
