@@ -181,9 +181,11 @@ def _withheld_words(answer: Answer) -> str:
     """What the sides leave out: they are those of the sharing, without sums that a protocol withholds by choice."""
     conditions, size = answer.question.conditions, answer.groups[0][0]
     withheld = cluster_protocols.entry(conditions.protocol).defaults.get("least_honest")
-    counts = np.arange(size + 1)
-    each = (counts[:, None], counts[None, :])
-    if withheld is None or np.array_equal(conditions.lost(size, *each), _as_run(conditions).lost(size, *each)):
+    if withheld is None:
+        return ""
+    crashed = np.arange(size + 1)  # alone: the square of a large cluster would not fit
+    liars = np.zeros_like(crashed)
+    if np.array_equal(conditions.lost(size, liars, crashed), _as_run(conditions).lost(size, liars, crashed)):
         return ""
     return (
         f", where a sum is opened as soon as it can be; with its default, least_honest = {withheld}, the protocol "

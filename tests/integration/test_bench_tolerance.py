@@ -101,6 +101,15 @@ def test_it_says_where_the_protocol_as_it_runs_withholds_sums_that_could_be_open
     assert bool((lost[0] < lost[1]).any()) is withholds
 
 
+def test_the_words_about_one_cluster_of_many_need_no_square_of_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--n", "200000", "--faulty", "1", "--cluster-size", "200000", "--aggregator", "mean")
+    code, out, _ = run(capsys, monkeypatch, *words)
+    assert code == 0
+    assert "least_honest = 2, the protocol withholds" in out
+
+
 def test_without_clusters_every_update_is_exposed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
