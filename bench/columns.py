@@ -89,7 +89,24 @@ def _results(
 
 def _left_out_of_epsilon(federation: Federation) -> str:
     """Return what processes tell that no noise hides and epsilon does not count, in words."""
-    return "label shares, which clusters are formed by" if "features" in federation.policy.needs else ""
+    reasons: list[str] = []
+    if "features" in federation.policy.needs:
+        reasons.append("label shares, which clusters are formed by")
+    if _may_wrap(federation):
+        reasons.append("what a Byzantine member may learn by bringing its cluster's sum to where it wraps around")
+    return "; ".join(reasons)
+
+
+def _may_wrap(federation: Federation) -> bool:
+    """Whether noise comes after sums modulo the ring, of which a member with an input of its choice shares one.
+
+    An opened sum is decoded, and a hidden one is ordered by the median and the trimmed mean, before the noise is added:
+    where it is about to wrap around, another member's least change shows. The mean of hidden sums wraps around as a
+    whole, with its noise.
+    """
+    after = bool(federation.mechanism.result_std(1.0, federation.data.n))
+    shared = bool(federation.faulty.any()) and federation.cluster_size > 1
+    return after and shared and not (federation.hidden and federation.rule_spec.name == "mean")
 
 
 def _finite(value: float) -> float | None:

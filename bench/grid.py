@@ -96,8 +96,8 @@ def skip_reason(cell: Cell, dataset: Dataset) -> str | None:
         return f"{cell.clustering.name}: {error}"
     return (
         unfit_rule(cell, len(sizes))
-        or (unfit_hidden(cell, sizes) if cluster_protocols.is_hidden(cell.protocol.name) else _unfit_size(cell, sizes))
         or _unfit_noise(cell)
+        or (unfit_hidden(cell, sizes) if cluster_protocols.is_hidden(cell.protocol.name) else _unfit_size(cell, sizes))
         or _unfit_placement(cell)
         or _unfit_policy(cell)
         or unfit_beacon(cell)

@@ -163,7 +163,8 @@ def _judged(protocol: HiddenSums, words: Tensor, opened: Tensor) -> _Result:
     return _Result(
         aggregate=protocol.decode(known, parties=members)[0],
         noise=protocol.decode(replace(reference, sums=opened - known.sums), parties=members)[0],
-        exact=bool((apart.abs() <= bound).all()),
+        # No absolute value: int64 has none of -2^63, which is what a flipped top bit makes.
+        exact=bool(((apart <= bound) & (apart >= -bound)).all()),
     )
 
 

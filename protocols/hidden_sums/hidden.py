@@ -72,7 +72,10 @@ class Hidden:
     With `noise_std` above zero, Gaussian noise opens with the result and never apart from it. Its standard deviation is
     `noise_std` times what a change of one update by 1 can make in the result at most, from any g - t2 delegates' shares
     alone; with all g it is sqrt(g / (g - t2)) times that. Where all updates have norms of at most B, this is the
-    Gaussian mechanism with multiplier noise_std / B: for the mean, the median and the trimmed mean.
+    Gaussian mechanism with multiplier noise_std / B: for the mean, the median and the trimmed mean; Krum takes no
+    noise. "All" has the Byzantine members in it, under the median and the trimmed mean: one that brings its group's sum
+    to 2^63 makes it wrap around at the least change of another member's update, from the largest sum to the smallest,
+    which may move the result by more than the noise hides. The mean moves by no more whatever they enter.
 
     Threat model: members follow the protocol but may choose any input (a Byzantine *update*); some are curious and pool
     what they see with the board. Links between members are private; the board shows everybody the same and follows the
@@ -159,6 +162,11 @@ class Hidden:
         """Return the noise that opens with the result of these groups, if any; CloisterError where it does not fit."""
         if not self.noise_std:
             return None
+        if not self.rule.is_continuous:
+            raise CloisterError(
+                f"noise_std = {self.noise_std!r} means nothing to outer = {self.outer!r}, which a small change of one "
+                f"update may move by any distance; allowed: 0, or outer = 'median'"
+            )
         # One unit of one member's update moves the result by the weight of its group, at most.
         std = self.noise_std / self.ring.unit * max(self._weights(groups))
         return JointNoise(std=std, access=self.access)

@@ -9,7 +9,8 @@ has touched comes back before the sums are fixed. Under a random key two differe
 bytes have the same GMAC with probability at most (L + 1) / 2^128, as far as AES is a pseudorandom permutation: 2^-109
 for a million words. A key is used once, so that what one voucher tells is of no use for another. A member that lies in
 its own voucher vouches for what it likes, as it could with any hash. A plain hash would need no key, and ten times as
-long: of what members do with the opened sums only sending them took longer.
+long: of what members do with the opened sums only sending them took longer. Vouchers say that all members have opened
+the same: whether that is right, is what the protocol itself does or does not see to.
 
 Source: Carter and Wegman 1979, Universal classes of hash functions, JCSS; McGrew and Viega 2004, The security and
 performance of the Galois/Counter Mode, INDOCRYPT; NIST SP 800-38D (GMAC).

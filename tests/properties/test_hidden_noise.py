@@ -179,6 +179,7 @@ def test_noise_that_opens_apart_is_seen() -> None:
         ({"noise_std": float("nan")}, "noise_std"),
         ({"noise_std": 1e-5}, "noise shares of 0.463 units do not fit; allowed: 4 to"),
         ({"noise_std": 1e13}, "units do not fit"),
+        ({"outer": "krum", "group_size": 1, "tolerate": 0}, "means nothing to outer = 'krum'"),
     ],
 )
 def test_noise_that_does_not_fit_is_refused_before_anything_is_sent(parameters: dict[str, Any], message: str) -> None:
@@ -200,6 +201,20 @@ def test_what_colluding_delegates_know_of_the_noise_is_not_counted() -> None:
         colluding = others | set(delegates[:known])
         found = protocol.protection(parties=6, contributors=everybody, colluding=colluding, use=3)
         assert found == pytest.approx(part)
+
+
+@pytest.mark.parametrize(("outer", "most"), [("mean", 1), ("median", None), ("trimmed_mean", None)])
+def test_a_sum_that_is_brought_to_where_it_wraps_around_moves_the_mean_alone_by_no_more(
+    outer: str, most: int | None
+) -> None:
+    """Why its docstring speaks of all members' norms: of groups at -10, at 10 and at the edge, one unit decides."""
+    protocol = made(noisy(outer=outer, group_size=3))
+    words = torch.zeros(1, 9, 1, dtype=torch.int64)
+    words[0, 1], words[0, 3:6], words[0, 6:9] = 2**63 - 1, -10 << 16, 10 << 16
+    before = protocol.reference(words).sums
+    words[0, 0] = 1
+    moved = int((protocol.reference(words).sums - before).abs())
+    assert moved <= most if most is not None else moved > 10 * NOISE / protocol.ring.unit
 
 
 def test_noise_never_exceeds_its_bound() -> None:

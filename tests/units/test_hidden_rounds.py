@@ -12,8 +12,10 @@ from bench.data import Dataset
 from bench.datasets import datasets
 from bench.federation import build, largest_cluster, run_cell
 from bench.grid import skip_reason
+from bench.hidden import _judged
 from bench.outcome import RoundOutcome
 from bench.round import run_round
+from protocols.hidden_sums import hidden_sums
 from protocols.hidden_sums.hidden import Hidden
 from protocols.in_process import InProcessParties
 from protocols.network import PartyTimeoutError
@@ -204,6 +206,14 @@ def test_noise_on_the_result_is_counted_as_far_as_colluding_delegates_do_not_kno
         seen |= set(np.round(multipliers[~federation.curious] * slack, 9).tolist())
     assert seen <= {round(2 * np.sqrt(3 / 2), 9), 2.0, 0.0}
     assert {2.0, 0.0} <= seen
+
+
+def test_an_opened_word_that_is_wrong_by_its_top_bit_is_not_exact(dataset: Dataset) -> None:
+    protocol = hidden_sums.make(hidden_sums.resolve({"name": "hidden", "group_size": 1}))
+    words = torch.arange(5)[None, :, None]
+    right = protocol.reference(words).sums
+    assert _judged(protocol, words, right).exact
+    assert not _judged(protocol, words, right + torch.tensor(-(2**63))).exact
 
 
 def test_epsilon_is_that_of_the_central_mechanism_with_the_honest_shares(dataset: Dataset) -> None:

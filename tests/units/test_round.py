@@ -281,6 +281,17 @@ class TestEpsilon:
         }
         assert list(found.values()) == ["label shares, which clusters are formed by", "", ""]
 
+    @pytest.mark.parametrize(
+        ("settings", "said"),
+        [("f = 2", True), ("f = 2\ncluster_size = 1\nclustering = 'singletons'", False), ("f = 0", False)],
+    )
+    def test_it_leaves_out_what_shows_where_a_sum_wraps_around_before_its_noise(
+        self, digits: Dataset, parties: InProcessParties, settings: str, said: bool
+    ) -> None:
+        cell = one_cell(f"aggregator = 'mean'\nattack = 'none'\nprivacy = 'central'\n{settings}")
+        found = run_cell(cell, digits, parties).metrics["epsilon_leaves_out"]
+        assert ("wraps around" in found) is said
+
     def test_nothing_is_stated_of_a_run_without_a_finished_round(
         self, digits: Dataset, parties: InProcessParties
     ) -> None:

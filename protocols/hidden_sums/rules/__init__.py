@@ -30,6 +30,11 @@ class OuterRule(Protocol):
         """Whether the result is shared as planes of bits, and not as words."""
         ...
 
+    @property
+    def is_continuous(self) -> bool:
+        """Whether a change of one group's word that does not wrap around moves the result by no more than itself."""
+        ...
+
     def breakdown(self, groups: int, tolerate: int) -> int:
         """Return how many tainted groups it withstands (-1: too few groups for the rule)."""
         ...

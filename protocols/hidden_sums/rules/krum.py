@@ -40,6 +40,11 @@ class Krum:
         """See OuterRule."""
         return False
 
+    @property
+    def is_continuous(self) -> bool:
+        """See OuterRule."""
+        return False
+
     def breakdown(self, groups: int, tolerate: int) -> int:
         """As many as it is told, of 2 tolerate + 3 groups."""
         return tolerate if groups >= 2 * tolerate + 3 else -1

@@ -31,6 +31,11 @@ class Mean:
         """See OuterRule."""
         return False
 
+    @property
+    def is_continuous(self) -> bool:
+        """See OuterRule."""
+        return True
+
     def breakdown(self, groups: int, tolerate: int) -> int:  # noqa: ARG002
         """None."""
         return 0

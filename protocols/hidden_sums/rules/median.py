@@ -35,6 +35,11 @@ class Median:
         """See OuterRule."""
         return True
 
+    @property
+    def is_continuous(self) -> bool:
+        """See OuterRule."""
+        return True
+
     def breakdown(self, groups: int, tolerate: int) -> int:  # noqa: ARG002
         """Fewer than half."""
         return majority_breakdown(groups)

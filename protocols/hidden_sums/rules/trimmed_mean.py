@@ -35,6 +35,11 @@ class TrimmedMean:
         """See OuterRule."""
         return True
 
+    @property
+    def is_continuous(self) -> bool:
+        """See OuterRule."""
+        return True
+
     def breakdown(self, groups: int, tolerate: int) -> int:
         """As many as are left out at each end, where something is left."""
         return tolerate if 2 * tolerate < groups else -1
