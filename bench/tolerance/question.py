@@ -11,6 +11,7 @@ from protocols.check import CloisterError
 from protocols.clustering import clusterings
 from protocols.composition import composed
 from protocols.hidden_sums.rules import outer_rules
+from protocols.promises import counts_members, withstood
 from protocols.registry import Spec
 from protocols.tolerance.analysis import Faults
 from protocols.tolerance.conditions import Conditions
@@ -71,6 +72,11 @@ class Question:
         if self.moves and self.placement != "targeted":
             raise CloisterError(
                 f"moves = {self.moves} means nothing to placement {self.placement!r}; allowed: --placement targeted"
+            )
+        if self.known.hierarchical and counts_members(self.rule):
+            raise CloisterError(
+                f"aggregator = {self.aggregator!r} counts members, and parts of a hierarchy have different numbers of "
+                f"them; allowed: a rule that counts clusters, such as 'median'"
             )
         if self.delegates is not None:
             check.one_of(outer_rules.entries(), aggregator=self.aggregator)
@@ -137,7 +143,14 @@ class Question:
 
     def tolerate(self, groups: Groups) -> int:
         """Return how many of the clusters the outer rule withstands."""
-        return self.rule.breakdown(clusters_of(groups))
+        return self.breakdown(clusters_of(groups))
+
+    def breakdown(self, m: int) -> int:
+        """Return how many of m balanced clusters the outer rule withstands, whoever crashes; see `withstood`."""
+        if self.known.hierarchical:  # it counts no members there, see above
+            return self.rule.breakdown(m)
+        small, larger = divmod(self.faults.n, m)
+        return withstood(self.rule, ((small, m - larger), (small + 1, larger)), self.faults.crashed)
 
 
 def _number_of(n: int, **named: str) -> int:
