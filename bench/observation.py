@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from protocols.aggregators import Aggregator, within_coefficient
+from protocols.aggregators import Aggregator, lapses, within_coefficient
 from protocols.tolerance.verdict import FaultyProcesses, Verdict
 
 __all__ = ["Observation", "OpenedCluster", "observe"]
@@ -45,7 +45,8 @@ class Observation:
     `exposed` are the honest processes of whom the colluding ones learn more than they should: those whose update the
     opened sums and the colluding processes' own inputs tell, and those (`by_shares`) whose cluster's sum, replayed,
     tells the coalition more than itself. `correct`: every sum of a cluster that the verdict calls correct is exact,
-    and the rule's result is as near the honest means as the rule promises. `live`: no more clusters were lost than
+    and the rule's result is as near the honest means as the rule promises. `promised`: whether it promises anything for
+    clusters of the sizes that opened, where it does for as many of one size. `live`: no more clusters were lost than
     the rule withstands.
     """
 
@@ -55,6 +56,7 @@ class Observation:
     lost: tuple[int, ...]
     near_honest: bool
     live: bool
+    promised: bool = True
 
     @property
     def private(self) -> bool:
@@ -73,7 +75,11 @@ class Observation:
             (self.exposed > self.by_shares, f"processes {sorted(self.exposed - self.by_shares)} are exposed"),
             (bool(self.by_shares), f"shares tell of processes {sorted(self.by_shares)} (replayed)"),
             (bool(self.wrong_sums), f"the sums of clusters {list(self.wrong_sums)} are wrong"),
-            (not self.near_honest, "the result is farther from the honest means than the rule promises"),
+            (not self.promised, "the rule promises nothing for clusters of the sizes that opened"),
+            (
+                self.promised and not self.near_honest,
+                "the result is farther from the honest means than the rule promises",
+            ),
             (not self.live, f"clusters {list(self.lost)} are lost"),
         )
         return tuple(sentence for happened, sentence in events if happened)
@@ -112,10 +118,11 @@ def observe(
     ]
     lost = sorted(set(range(len(said.clusters))) - {each.number for each in opened} - empty)
     near = result is not None and bool(honest)
+    promised = result is None or not lapses(rule, sizes, tolerate)
     if near and result is not None:
         near = within_coefficient(rule, result, means[torch.tensor(honest)], sizes, tolerate)
     if empty and (result is None or len(opened) - len(honest) > tolerate):
-        near = True
+        near = promised = True
     by_sums, by_shares = told.union(_exposed(opened, faulty)), frozenset(_by_shares(opened, said, faulty, replay))
     named = range(faulty.n) if numbers is None else numbers
     return Observation(
@@ -125,6 +132,7 @@ def observe(
         lost=tuple(lost),
         near_honest=near,
         live=len(lost) <= said.tolerate,
+        promised=promised,
     )
 
 

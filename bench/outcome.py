@@ -242,4 +242,4 @@ def _observed(federation: Federation, played: Played) -> Observation:
         empty=opened.empty,
         told=opened.told,
     )
-    return observation if exchange is None else replace(observation, near_honest=exchange.near)
+    return observation if exchange is None else replace(observation, near_honest=exchange.near, promised=True)

@@ -18,6 +18,7 @@ from bench.misconduct import misconduct
 from bench.noise import result_noise
 from bench.opening import Opened, open_sums
 from bench.outcome import Decision, Played, RoundOutcome, outcome_of
+from bench.promised import promised_verdict
 from bench.setting import Federation
 from bench.words import DivergedError, clipped, compressed, encoded, with_raw_numbers
 from bench.workers import Work
@@ -146,6 +147,7 @@ def _verdict(federation: Federation, clustering: Clustering) -> Verdict:
         tolerate=federation.told(m),
         numbers=federation.numbers.tolist(),
     )
+    said = promised_verdict(federation, clustering, said)
     return hidden_verdict(federation, clustering, said) if federation.hidden else said
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "Kinds",
     "Occupancy",
     "Owner",
+    "groups_of",
     "occupancy",
     "verdict_of_counts",
 ]
@@ -43,8 +44,13 @@ class Occupancy:
     @property
     def groups(self) -> Groups:
         """The sizes, ascending, each with how many clusters have it."""
-        sizes, counts = np.unique(self.size, return_counts=True)
-        return tuple(zip(sizes.tolist(), counts.tolist(), strict=True))
+        return groups_of(self.size)
+
+
+def groups_of(sizes: Counts) -> Groups:
+    """Return the sizes (m,), ascending, each with how many clusters have it."""
+    found, counts = np.unique(sizes, return_counts=True)
+    return tuple(zip(found.tolist(), counts.tolist(), strict=True))
 
 
 def occupancy(owner: Owner, kinds: Kinds, m: int) -> Occupancy:

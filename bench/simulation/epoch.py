@@ -12,6 +12,7 @@ from bench.simulation.request import Request
 from bench.simulation.roundlog import RoundLog
 from bench.simulation.screening import Screening, tested_clusters
 from bench.simulation.world import Churn, World
+from protocols.promises import withstood
 from protocols.randomness import public_stream
 
 __all__ = ["Tally", "run_epoch"]
@@ -79,7 +80,7 @@ def run_epoch(asked: Request, log: RoundLog | None, tick: Callable[[], None]) ->
     while tally.rounds < asked.rounds:
         former = world.advance()
         counts = world.counts
-        verdict = verdict_of_counts(counts, conditions, rule.breakdown(len(counts.size)))
+        verdict = verdict_of_counts(counts, conditions, withstood(rule, counts.groups, int(counts.crashed.sum())))
         if tally.screening is None and asked.identify:
             share = asked.question.faults.byzantine / asked.question.faults.n
             tally.screening = Screening(world.n, share=share, noise=asked.noise)

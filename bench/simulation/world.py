@@ -6,13 +6,14 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.simulation.counting import BYZANTINE, CRASHED, CURIOUS, HONEST, Kinds, Occupancy, Owner, occupancy
+from bench.simulation.counting import BYZANTINE, CRASHED, CURIOUS, HONEST, Kinds, Occupancy, Owner, groups_of, occupancy
 from bench.simulation.request import Request
 from bench.simulation.seats import Seats
 from bench.simulation.standing import Standing
 from protocols.clustering import ClusteringPolicy
 from protocols.placements import PlacementView, placements
 from protocols.population import Population
+from protocols.promises import withstood
 from protocols.randomness import public_stream
 from protocols.types import Clustering
 
@@ -158,7 +159,7 @@ class World:
             population=self._population(),
             f=asked.faults.total,
             conditions=asked.conditions,
-            tolerate=rule.breakdown(int(self.owner.max()) + 1),
+            tolerate=withstood(rule, groups_of(np.bincount(self.owner)), asked.faults.crashed),
             seed=self._asked.seed,
             round_index=self.round_index,
             clustering=None if self._asked.seen == "nothing" else self.clustering(),

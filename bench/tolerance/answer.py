@@ -194,7 +194,7 @@ def judge(question: Question, groups: Groups) -> Analysis:
     faults, conditions, setting = question.faults, question.conditions, question.setting(groups)
     law, sizes = law_of(question.policy, question.placement, setting), [size for size, _ in groups]
     if question.known.hierarchical:
-        return hierarchical_sides(law, setting, faults, conditions, question.rule.breakdown)
+        return hierarchical_sides(law, setting, faults, conditions, question.breakdown)
     if not question.mixed:
         return sides(law, conditions, tolerate, sizes=sizes)
     if isinstance(law, Chosen):  # whom the adversary seats, it gives the kind that serves best
@@ -210,7 +210,7 @@ def _best(question: Question) -> Best | None:
         fail = judge(question, groups).fail.upper
         return Best(size=groups[0][0] if fail < 1 else None, fail=fail)
     if question.plain:
-        return best_size(question.faults, question.conditions, question.rule.breakdown, target=question.target)
+        return best_size(question.faults, question.conditions, question.breakdown, target=question.target)
     quick = question.placement in _QUICK or question.policy == "similarity"
     if not quick or question.mixed or question.known.hierarchical or question.faults.n > _MOST_PROCESSES:
         return None
@@ -263,7 +263,7 @@ def _worst(question: Question, groups: Groups) -> WorstCase:
             bad = np.flatnonzero(rule(c, np.arange(c + 1), np.array(0)))
             return int(bad[0]) if len(bad) else 2**40
 
-        return hierarchy_tolerates(tree, least=least, breakdown=question.rule.breakdown)
+        return hierarchy_tolerates(tree, least=least, breakdown=question.breakdown)
 
     return WorstCase(private=found.private, correct=tolerated(conditions.failed), live=tolerated(conditions.lost))
 

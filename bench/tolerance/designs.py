@@ -124,7 +124,7 @@ def _hidden_options(question: Question, label: str) -> list[Option]:
 def _window(question: Question, target: float) -> Window:
     if question.delegates is not None:
         return window_of(question, target)
-    return window(question.faults, question.conditions, question.rule.breakdown, target)
+    return window(question.faults, question.conditions, question.breakdown, target)
 
 
 def _largest_faulty(question: Question, groups: Groups, target: float) -> int:

@@ -11,6 +11,7 @@ from protocols.check import CloisterError
 from protocols.clustering import clusterings
 from protocols.composition import composed
 from protocols.hidden_sums.rules import outer_rules
+from protocols.promises import counts_members, withstood
 from protocols.registry import Spec
 from protocols.tolerance.analysis import Faults
 from protocols.tolerance.conditions import Conditions
@@ -76,6 +77,11 @@ class Question:
             raise CloisterError(
                 f"moves = {self.moves} is more than the {self.faults.total} faulty processes that can move; "
                 f"allowed: 0 to {self.faults.total}"
+            )
+        if self.known.hierarchical and counts_members(self.rule):
+            raise CloisterError(
+                f"aggregator = {self.aggregator!r} counts members, and parts of a hierarchy have different numbers of "
+                f"them; allowed: a rule that counts clusters, such as 'median'"
             )
         if self.delegates is not None:
             if self.aggregator not in outer_rules.entries():
@@ -146,7 +152,14 @@ class Question:
 
     def tolerate(self, groups: Groups) -> int:
         """Return how many of the clusters the outer rule withstands."""
-        return self.rule.breakdown(clusters_of(groups))
+        return self.breakdown(clusters_of(groups))
+
+    def breakdown(self, m: int) -> int:
+        """Return how many of m balanced clusters the outer rule withstands, whoever crashes; see `withstood`."""
+        if self.known.hierarchical:  # it counts no members there, see above
+            return self.rule.breakdown(m)
+        small, larger = divmod(self.faults.n, m)
+        return withstood(self.rule, ((small, m - larger), (small + 1, larger)), self.faults.crashed)
 
 
 def _number_of(n: int, **named: str) -> int:

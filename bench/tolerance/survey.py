@@ -160,7 +160,7 @@ def _sides(question: Question) -> list[Curve]:
     faults, conditions = question.faults, question.conditions
     sizes = _sizes(faults.n, 40)
     if faults.n > _MOST_EXACT:
-        found = screen(faults, conditions, question.rule.breakdown, sizes)
+        found = screen(faults, conditions, question.breakdown, sizes)
         sides = {"private": found.private, "correct": found.correct}
         return [
             Curve(panel="", side=side, name=side, sizes=found.sizes, values=tuple(ranges.upper.tolist()))
@@ -198,7 +198,7 @@ def _exact(question: Question, faults: Faults, sizes: Sequence[int]) -> list[flo
 
 
 def _bounded(question: Question, faults: Faults, sizes: Sequence[int]) -> list[float]:
-    found = screen(faults, question.conditions, question.rule.breakdown, sizes)
+    found = screen(faults, question.conditions, question.breakdown, sizes)
     upper = np.minimum(1.0, found.private.upper + found.correct.upper).tolist()
     known = dict(zip(found.sizes, upper, strict=True))
     return [known.get(size, math.nan) for size in sizes]
@@ -215,7 +215,7 @@ def _levels(question: Question) -> list[Curve]:
         def fails(size: int, *, levels: tuple[int, ...] = levels, own: Question = own) -> float:
             event = _events(own, size_groups(faults.n, size), own.conditions)["correct"]
             tree = tree_of(faults.n, size, levels)
-            return hierarchy_fails(tree, faulty=(faults.byzantine,), bad=event.bad, breakdown=own.rule.breakdown).upper
+            return hierarchy_fails(tree, faulty=(faults.byzantine,), bad=event.bad, breakdown=own.breakdown).upper
 
         def worst(size: int, *, levels: tuple[int, ...] = levels, own: Question = own) -> float:
             event = _events(own, size_groups(faults.n, size), own.conditions)["correct"]
@@ -225,7 +225,7 @@ def _levels(question: Question) -> list[Curve]:
                 return int(bad[0]) if len(bad) else 2**40
 
             tree = tree_of(faults.n, size, levels)
-            return max(0, hierarchy_tolerates(tree, least=least, breakdown=own.rule.breakdown)) / faults.n
+            return max(0, hierarchy_tolerates(tree, least=least, breakdown=own.breakdown)) / faults.n
 
         enough = [size for size in sizes if clusters_of(size_groups(faults.n, size)) >= 3 ** (len(levels) + 1)]
         curves += [_curve("random", "correct", name, enough, fails), _curve("worst", "share", name, enough, worst)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from protocols.aggregators._screening import (
@@ -37,6 +38,7 @@ __all__ = [
     "everything",
     "exclude",
     "hostile_rows",
+    "lapses",
     "majority_breakdown",
     "needs_of",
     "provided",
@@ -92,7 +94,10 @@ class Aggregator(Protocol):
         ...
 
     def breakdown(self, m: int) -> int:
-        """Return the largest number of tainted clusters among m that the rule withstands (-1: m is too small)."""
+        """Return the largest number of tainted clusters among m that the rule withstands (-1: m is too small).
+
+        Of a rule that counts members it is that for clusters of one size; see `lapses`.
+        """
         ...
 
     def sensitivity(self, sizes: Tensor, tolerate: int) -> float | None:
@@ -168,11 +173,25 @@ def majority_breakdown(m: int) -> int:
     return (m + 1) // 2 - 1
 
 
+def lapses(rule: Aggregator, sizes: Tensor, tolerate: int) -> bool:
+    """Return whether a rule promises nothing for clusters of these sizes (m,), and does for m clusters of one size.
+
+    So it is with rules that count members, where the `tolerate` largest clusters have half of them. A rule that never
+    promises anything does not lapse.
+    """
+    return math.isinf(rule.coefficient(sizes, tolerate)) and math.isfinite(
+        rule.coefficient(torch.ones_like(sizes), tolerate)
+    )
+
+
 def within_coefficient(rule: Aggregator, result: Tensor, honest: Tensor, sizes: Tensor, tolerate: int) -> bool:
-    """Return whether a result (d,) is as near the average of the honest means (h, d) as the rule's coefficient says."""
+    """Return whether a result (d,) is as near the average of the honest means (h, d) as the rule's coefficient says.
+
+    Where the promise lapses for these sizes no result is; of a rule that never promises anything every result is.
+    """
     bound = rule.coefficient(sizes, tolerate)
     if math.isinf(bound):  # which times a variance of 0 would be no number
-        return True
+        return not lapses(rule, sizes, tolerate)
     centre = honest.mean(dim=0)
     variance = float((honest - centre).square().sum(dim=1).mean())
     distance = float((result - centre).square().sum())

@@ -29,7 +29,7 @@ class WeightedMedian:
         return combine(self, means, sizes, tolerate, _median, notices=True)
 
     def breakdown(self, m: int) -> int:
-        """Fewer than half of the weight, which for balanced clusters is fewer than half of them."""
+        """Fewer than half of the clusters where these have one size; else the coefficient may be infinite."""
         return majority_breakdown(m)
 
     def coefficient(self, sizes: Tensor, tolerate: int) -> float:

@@ -168,3 +168,18 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 )
 def test_a_probability_is_shown_with_the_digits_that_are_vouched_for(probability: float, text: str) -> None:
     assert shown(probability) == text
+
+
+def test_a_rule_that_counts_members_withstands_what_crashes_leave(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five clusters of three: with three members gone, two clusters have half of what is left."""
+    for crash, weighted in (("0", 2), ("2", 2), ("3", 1)):
+        for aggregator, tolerated in (("median", 2), ("weighted_median", weighted)):
+            words = ("--n", "15", "--faulty", "2", "--crash", crash, "--cluster-size", "3", "--json")
+            code, out, _ = run(capsys, monkeypatch, *words, "--aggregator", aggregator)
+            assert (code, json.loads(out)["clusters_tolerated"]) == (0, tolerated)
+    refused = ("--n", "27", "--faulty", "2", "--policy", "hierarchical", "--aggregator", "weighted_median")
+    code, _, error = run(capsys, monkeypatch, *refused)
+    assert code == 2
+    assert "counts members" in error

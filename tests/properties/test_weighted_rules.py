@@ -1,14 +1,19 @@
 """Weighted rules for unequal clusters: the same as their plain forms on rows that are there once for each member."""
 
+import math
+from collections.abc import Callable
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from protocols.aggregators import Aggregator, aggregators, weighted_trimmed_mean
+from bench.simulation.counting import groups_of
+from protocols.aggregators import Aggregator, aggregators, lapses, weighted_trimmed_mean, within_coefficient
+from protocols.promises import counts_members, withstood, worst_sizes
 from protocols.randomness import public_stream
 from protocols.testing.aggregators import searched_violation
 
@@ -143,3 +148,82 @@ def test_no_process_of_an_unequal_cluster_moves_the_result_by_more_than_the_sens
                 moved.append(float((rule(after, sizes, 1) - before).abs().max()))
         assert max(moved) <= bound * (1 + 1e-9)
         assert max(moved) > 0
+
+
+COUNT_MEMBERS = ("weighted_median", "weighted_trimmed_mean", "geometric_median")
+
+
+@st.composite
+def crashing(draw: st.DrawFn) -> tuple[list[int], list[int]]:
+    """Sizes of clusters, and how many members of each crash."""
+    sizes = draw(st.lists(st.integers(1, 6), min_size=1, max_size=8))
+    return sizes, [draw(st.integers(0, size)) for size in sizes]
+
+
+def left_of(sizes: list[int], crashed: list[int]) -> Tensor:
+    return torch.tensor([size - gone for size, gone in zip(sizes, crashed, strict=True) if size > gone])
+
+
+@given(case=crashing())
+def test_what_is_withstood_is_promised_whoever_crashes(case: tuple[list[int], list[int]]) -> None:
+    sizes, crashed = case
+    for name in COUNT_MEMBERS:
+        rule, found = rule_of(name), withstood(rule_of(name), groups_of(np.array(sizes)), sum(crashed))
+        left = left_of(sizes, crashed)
+        # A cluster that loses all members is one of those withstood.
+        for tolerate in range(found - (len(sizes) - len(left)) + 1):
+            assert math.isfinite(rule.coefficient(left, tolerate))
+    assert withstood(rule_of("median"), groups_of(np.array(sizes)), sum(crashed)) == (len(sizes) - 1) // 2
+
+
+def test_one_more_is_not_promised_and_the_breakdown_point_is_too_much_for_some_sizes() -> None:
+    """The negative twin: what the rule withstands of clusters of one size is more than it promises for others."""
+    for name in COUNT_MEMBERS:
+        rule = rule_of(name)
+        for sizes, crashed, most in (([3, 3, 2, 2, 2], 0, 1), ([3] * 5, 2, 2), ([3] * 5, 3, 1), ([4, 1, 1], 0, 0)):
+            assert withstood(rule, groups_of(np.array(sizes)), crashed) == most, (name, sizes, crashed)
+        assert rule.breakdown(5) == 2
+        assert lapses(rule, torch.tensor([3, 3, 2, 2, 2]), 2)
+        assert not lapses(rule, torch.tensor([3, 3, 3, 2, 2]), 2)
+        assert not within_coefficient(rule, torch.zeros(1), torch.zeros(3, 1), torch.tensor([3, 3, 2, 2, 2]), 2)
+    assert not lapses(rule_of("cge"), torch.tensor([3, 3, 2, 2, 2]), 2)  # it never promises anything
+
+
+def test_only_rules_whose_coefficient_depends_on_sizes_count_members() -> None:
+    assert {each for each in aggregators.entries() if counts_members(rule_of(each))} == set(COUNT_MEMBERS)
+
+
+@st.composite
+def rounds(draw: st.DrawFn) -> tuple[list[int], list[int], list[int], Callable[[int], int]]:
+    """Sizes of clusters, of what is surely left of each, of what opened (0: nothing), and what a rule is told."""
+    whole = draw(st.lists(st.integers(1, 5), min_size=1, max_size=7))
+    left = [draw(st.integers(0, size)) for size in whole]
+    found = [draw(st.integers(least, most)) for least, most in zip(left, whole, strict=True)]
+    declared = draw(st.integers(0, 3))
+    return whole, left, found, lambda m: min(declared, (m - 1) // 2)
+
+
+def misses(rule: Aggregator, case: tuple[list[int], list[int], list[int], Callable[[int], int]]) -> bool:
+    """Whether a promise lapses in a round, and for none of the sizes that are tried before it."""
+    whole, left, found, told = case
+    there = torch.tensor([size for size in found if size])
+    if not len(there) or not lapses(rule, there, told(len(there))):
+        return False
+    tried = worst_sizes(whole, left, sum(1 for size in left if not size), told)
+    return not any(lapses(rule, sizes, tolerate) for sizes, tolerate in tried)
+
+
+@given(case=rounds())
+def test_a_promise_that_lapses_in_a_round_lapses_for_the_worst_sizes(
+    case: tuple[list[int], list[int], list[int], Callable[[int], int]],
+) -> None:
+    assert not any(misses(rule_of(name), case) for name in COUNT_MEMBERS)
+
+
+def test_a_look_at_whole_clusters_alone_misses_what_crashes_leave() -> None:
+    """The negative twin: five clusters of five, of which three lose five members together."""
+    whole, found = [5] * 5, [5, 5, 4, 3, 3]
+    for name in COUNT_MEMBERS:
+        assert misses(rule_of(name), (whole, whole, found, lambda _: 2))
+        assert not misses(rule_of(name), (whole, found, found, lambda _: 2))
+        assert not lapses(rule_of(name), torch.tensor(whole), 2)

@@ -273,6 +273,31 @@ class TestInTheRound:
         assert torch.allclose(moved["weighted_median"], heavy, rtol=0, atol=2.0**-24)
         assert not torch.allclose(moved["median"], heavy, rtol=0, atol=1e-4)
 
+    @pytest.mark.parametrize(
+        ("name", "crashed", "predicted"),
+        [
+            ("weighted_median", 5, False),
+            ("geometric_median", 5, False),
+            ("median", 5, True),
+            ("weighted_median", 0, True),
+        ],
+    )
+    def test_nothing_is_promised_where_crashes_leave_tainted_clusters_most_of_the_weight(
+        self, digits: Dataset, parties: InProcessParties, name: str, crashed: int, predicted: bool
+    ) -> None:
+        """Two clusters of five are tainted and ten members of the other three left, in a round that did go wrong."""
+        text = (
+            f"n = 25\nf = 2\ncrashed = {crashed}\ncluster_size = 5\nseed = 13\naggregator = '{name}'\nrounds = 1\n"
+            "protocol = {name = 'shamir', mode = 'correct'}\nattack = {name = 'scaled_sign_flip', strength = 1000.0}"
+        )
+        found = run_cell(one_cell(text), digits, parties).metrics
+        assert found["predicted_correct"] is predicted
+        assert found["observed_correct"] is predicted
+        assert found["contradicted"] == ""
+        said = f"{name} promises nothing for clusters of 5, 5, 4, 3, 3 with 2 tainted"
+        assert (said in found["predicted_why"]) is not predicted
+        assert ("promises nothing for clusters of the sizes that opened" in found["observed_why"]) is not predicted
+
     def test_the_rule_after_buckets_is_told_of_clusters(self, digits: Dataset) -> None:
         """12 singletons in buckets of 2: six rows, of which a median tolerates two, however many are declared."""
         cell = one_cell("clustering = 'singletons'\nf = 5\npre = 'bucketing'")
