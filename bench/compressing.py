@@ -88,7 +88,11 @@ def unfit_compression(cell: Cell, sizes: tuple[int, ...], dimension: int) -> str
     compressor, name = compressors.make(cell.compression), cell.compression.name
     if cell.decentralised:
         return f"{name} compresses updates on their way to a server, and {cell.topology.name} has none"
-    return _unfit_masks(cell, compressor, sizes, dimension) or _unfit_noise(cell, compressor, dimension)
+    return (
+        compressor.unfit(dimension)
+        or _unfit_masks(cell, compressor, sizes, dimension)
+        or _unfit_noise(cell, compressor, dimension)
+    )
 
 
 def _unfit_masks(cell: Cell, compressor: Compressor, sizes: tuple[int, ...], dimension: int) -> str | None:

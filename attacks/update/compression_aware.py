@@ -1,4 +1,4 @@
-"""Against compression: all of a sender's strength goes where the round's code lets it through."""
+"""Against compression: all of an update's length goes where the round's code lets it through."""
 
 from dataclasses import dataclass
 
@@ -20,9 +20,11 @@ from protocols import check
 class CompressionAware:
     """Each sends what the code keeps of its reversed update, as long as the whole update is, times `budget`.
 
-    The code of a round is public before anybody sends: what an honest sender loses to it, this one does not spend. Of
-    rand-k its message is about sqrt(d / k) times as long as an honest one, and stands for an update that is no longer
-    than its own: only a bound on the length of messages, not of updates, tells them apart.
+    A public mask lets a sender be sqrt(d / k) longer where only the length of whole updates is bounded: of rand-k its
+    message points the way of the compressed reversed update, and is about that many times as long as an honest one,
+    though the update that it is made of is no longer than its own. A bound on what is sent takes that away
+    (`norm_check`, or clipping, of the k words). Without any bound there is nothing to gain from the mask: `sign_flip`
+    with a scale of sqrt(d / k), which knows no mask, sends about the same.
 
     With error feedback the length is that of all that its messages have left out so far, too: an honest sender gives
     it back bit by bit, this one at once, and its memory stays an honest one's. With `hold` it sends its own update for

@@ -37,7 +37,7 @@ def _choice(found: Sequence[Trials], rate: float, goal: str) -> tuple[Cell, ...]
 def _closest(found: Sequence[Trials], rate: float, goal: str) -> str:
     here = [each for each in found if each.rate == rate and each.complete]
     if not here:
-        return "no design met every attack"
+        return "no design finished every trial of this rate"
     best = max(here, key=lambda each: (each.safe[goal] / each.number, each.lowest))
     if not best.safe[goal]:
         return "no design was called safe in any trial"
@@ -58,7 +58,7 @@ def overview(found: Sequence[Trials]) -> Table:
     for design in dict.fromkeys(each.design for each in found):
         own = {each.rate: each for each in found if each.design == design}
         cells = [_outcome(own[rate]) if rate in own else Cell(text=NONE, number=True) for rate in rates]
-        dearest = max(own.values(), key=lambda each: each.sent)
+        dearest = max(own.values(), key=lambda each: -1.0 if math.isnan(each.sent) else each.sent)
         lines.append((Cell(text=design), *cells, *_costs(dearest)))
     names = ("design", *(f"{percent(rate)} Byzantine:\nlowest accuracy" for rate in rates))
     return Table(columns=(*names, "sent per process\nand round", "secure aggregation,\na round"), lines=tuple(lines))
@@ -66,9 +66,13 @@ def overview(found: Sequence[Trials]) -> Table:
 
 def _outcome(each: Trials) -> Cell:
     sides = ", ".join(_safe(each, goal) for goal in ("private", "correct") if each.safe[goal])
-    under = each.worst if each.complete else f"{each.worst}, not under all attacks"
-    text = f"{under}; safe: {sides or 'on neither side'}"
-    return Cell(text=percent(each.lowest), note=text, number=True, tone="" if each.complete else "soft")
+    parts = [each.worst] if each.worst else []
+    parts += [f"{each.failed} of {each.number} failed"] if each.failed else []
+    # Where trials failed, that is said already.
+    parts += [] if each.complete or each.failed else ["not in all trials that others met"]
+    text = f"{', '.join(parts)}; safe: {sides or 'on neither side'}"
+    lowest = NONE if math.isnan(each.lowest) else percent(each.lowest)
+    return Cell(text=lowest, note=text, number=True, tone="" if each.complete else "soft")
 
 
 def _safe(each: Trials, goal: str) -> str:

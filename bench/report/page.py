@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from bench.report import tables
 from bench.report.defences import NOTE, defences
 from bench.report.design_tables import choices, overview
-from bench.report.designs import trials_of
+from bench.report.designs import among_threads, trials_of
 from bench.report.effects import effects
 from bench.report.figures import draw
 from bench.report.study import Study, study
@@ -82,6 +82,7 @@ def write_report(
         contradictions=contradictions(found),
         choices=choices(designs),
         designs=overview(designs),
+        among_threads=among_threads(found),
         verdicts=verdicts(found),
         policies=policies(found),
         headline=headline(found, attacked),

@@ -199,7 +199,8 @@ def _design_story(found: Study) -> Story:
     return Story(
         title="Accuracy under attack",
         caption="Read each line across: a design that holds keeps the colour of its first cell. Beside it stands in "
-        "how many trials the verdicts of all rounds called the design private and correct. "
+        "how many trials the verdicts of all rounds called the design private and correct. Of data, models and other "
+        "settings that no designer chooses, each cell shows the worst. "
         f"{_seeds(found, 'The numbers after ±')} {_partly(found)}".strip(),
         alt=f"Heat map of mean accuracy by design and attack, a panel for each fault rate. Highest "
         f"{percent(high['accuracy'])} ({place(high, attack=True)}), lowest {percent(low['accuracy'])} "

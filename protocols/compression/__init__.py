@@ -65,6 +65,13 @@ class Compressor(Protocol):
         """Return k: how many words stand for an update of d coordinates."""
         ...
 
+    def unfit(self, dimension: int) -> str | None:
+        """Return why it saves nothing of d coordinates, or not the share that it says, in words; None if it does.
+
+        The grid skips such a cell with these words; `code` works all the same.
+        """
+        ...
+
     def code(self, dimension: int, rng: np.random.Generator) -> Code:
         """Return a code, drawn from the stream."""
         ...

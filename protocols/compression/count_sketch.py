@@ -22,11 +22,13 @@ from protocols.compression import Code, check_share, compressors, share_of
 class CountSketch:
     """Adds up, in each of `tables` tables, the coordinates that fall into a bucket, each with a sign of its own.
 
-    All tables together have k x d buckets. A coordinate is estimated by the median over the tables of its bucket times
-    its sign. With `top` below 1 only that share of the coordinates is decoded, those with the largest estimates, as in
-    the source; what the server did not decode it keeps, as a sketch, for the next round, so all rounds use the same
-    hashes. That memory is fed by everybody, also by Byzantine processes, and it needs many more buckets than decoded
-    coordinates: with fewer it fills up with what collides, and training fails.
+    All tables together have about k x d buckets, at least one each: more than k x d where there are more tables than
+    that, which the grid refuses, as it does a sketch of as many words as the update has. A coordinate is estimated by
+    the median over the tables of its bucket times its sign. With `top` below 1 only that share of the coordinates is
+    decoded, those with the largest estimates, as in the source; what the server did not decode it keeps, as a sketch,
+    for the next round, so all rounds use the same hashes. That memory is fed by everybody, also by Byzantine processes,
+    and it needs many more buckets than decoded coordinates: with fewer it fills up with what collides, and training
+    fails.
 
     Guarantees:
         Buckets and signs are uniform and independent, in every table and coordinate.
@@ -67,6 +69,19 @@ class CountSketch:
 
     def _buckets(self, dimension: int) -> int:
         return max(1, round(self.k * dimension / self.tables))
+
+    def unfit(self, dimension: int) -> str | None:
+        """Where there are more tables than k x d, or a sketch is no shorter than the update."""
+        most, words = share_of(self.k, dimension), self.coordinates(dimension)
+        if self.tables > most:
+            return (
+                f"count_sketch with tables = {self.tables} has more than {most} = k x d buckets; allowed: up to {most}"
+            )
+        if words >= dimension:
+            return (
+                f"count_sketch with k = {self.k} sends {words} words for {dimension} coordinates; allowed: a smaller k"
+            )
+        return None
 
     def code(self, dimension: int, rng: np.random.Generator) -> Code:
         """See Compressor."""

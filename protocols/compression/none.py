@@ -37,6 +37,10 @@ class NoCompression:
         """All."""
         return dimension
 
+    def unfit(self, dimension: int) -> str | None:  # noqa: ARG002
+        """It says that it saves nothing."""
+        return None
+
     def code(self, dimension: int, rng: np.random.Generator) -> Code:  # noqa: ARG002
         """See Compressor."""
         return PLAIN

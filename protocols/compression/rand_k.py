@@ -55,6 +55,10 @@ class RandK:
         """See Compressor."""
         return share_of(self.k, dimension)
 
+    def unfit(self, dimension: int) -> str | None:  # noqa: ARG002
+        """It never sends more than all."""
+        return None
+
     def code(self, dimension: int, rng: np.random.Generator) -> Code:
         """See Compressor."""
         drawn = rng.choice(dimension, size=self.coordinates(dimension), replace=False)

@@ -22,6 +22,8 @@ class TopK:
 
     Two words for each: its number and its value. The masks differ, so messages cannot be added: this is for processes
     whose messages are read one by one, which hides nothing of them; a secure sum would need a mask that all share.
+    Nor can a coordinate-wise median combine them: most rows are zero in most coordinates, so it is zero there, and the
+    model learns nothing even without any attack; rules that compare whole rows can.
 
     Guarantees:
         No set of as many coordinates is nearer to the update than those that are sent.
@@ -51,6 +53,13 @@ class TopK:
     def coordinates(self, dimension: int) -> int:
         """Twice the number of the coordinates that are sent."""
         return 2 * share_of(self.k, dimension)
+
+    def unfit(self, dimension: int) -> str | None:
+        """Where numbers and values are more words than the update has."""
+        words = self.coordinates(dimension)
+        if words > dimension:
+            return f"top_k with k = {self.k} sends {words} words for {dimension} coordinates; allowed: a smaller k"
+        return None
 
     def code(self, dimension: int, rng: np.random.Generator) -> Code:  # noqa: ARG002
         """See Compressor; nothing is drawn."""

@@ -99,10 +99,11 @@ def refuses_shares_that_make_no_sense(spec: Spec) -> None:
 
 
 def sends_as_many_words_as_it_says(spec: Spec) -> None:
-    """Rows have coordinates(d) numbers, at least one, and come back with d, of the type that they had."""
+    """Rows have coordinates(d) numbers, from one to d unless it says `unfit`, and come back as d of their type."""
     for d in _DIMENSIONS:
         k, code = _compressor(spec).coordinates(d), _code(spec, d)
         assert k >= 1, f"{spec} sends {k} words for {d} coordinates"
+        assert k <= d or _compressor(spec).unfit(d), f"{spec} sends {k} words for {d} coordinates, and does not say so"
         for dtype in (torch.float32, torch.float64):
             packed = code.compress(_rows(3, d).to(dtype))
             assert packed.shape == (3, k), f"{spec} sends {tuple(packed.shape)}; allowed: {(3, k)}"

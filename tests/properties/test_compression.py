@@ -15,7 +15,7 @@ from torch import Tensor
 from protocols.aggregators import aggregators
 from protocols.check import CloisterError
 from protocols.compression import Code, compressors, corrected
-from protocols.compression.count_sketch import _Sketch
+from protocols.compression.count_sketch import CountSketch, _Sketch
 from protocols.compression.rand_k import RandK, _Kept
 from protocols.compression.top_k import TopK, _Largest
 from protocols.randomness import public_stream
@@ -106,6 +106,15 @@ BUGS: list[tuple[str, Spec, Any, str, Any, Check]] = [
         _Kept,
         "compress",
         lambda c, x: sent(c, x)[:, 1:],
+        kit.sends_as_many_words_as_it_says,
+    ),
+    ("fits all", LARGEST, TopK, "unfit", lambda self, d: None, kit.sends_as_many_words_as_it_says),
+    (
+        "many tables fit",
+        spec_of("count_sketch", k=0.5, tables=3),
+        CountSketch,
+        "unfit",
+        lambda self, d: None,
         kit.sends_as_many_words_as_it_says,
     ),
     (
@@ -217,6 +226,26 @@ def test_a_hostile_message_of_top_k_points_somewhere_in_the_update() -> None:
 
 
 class TestCountSketches:
+    @pytest.mark.parametrize(
+        ("k", "tables", "d", "why"),
+        [
+            (0.1, 65, 650, None),
+            (0.1, 66, 650, "tables = 66 has more than 65 = k x d buckets; allowed: up to 65"),
+            (0.1, 1000, 650, "tables = 1000 has more than 65"),
+            (0.001, 1, 650, None),
+            (0.001, 2, 650, "tables = 2 has more than 1"),
+            (1.0, 1, 650, "k = 1.0 sends 650 words for 650 coordinates"),
+            (0.5, 1, 1, "sends 1 words for 1"),
+            (0.99, 3, 650, None),
+            (0.98, 50, 650, "k = 0.98 sends 650 words for 650 coordinates"),
+        ],
+    )
+    def test_one_that_saves_less_than_it_says_does_not_fit(
+        self, k: float, tables: int, d: int, why: str | None
+    ) -> None:
+        said = compressors.make(spec_of("count_sketch", k=k, tables=tables)).unfit(d)
+        assert said is None if why is None else why in str(said)
+
     def test_heavy_coordinates_come_back_exactly_from_a_sketch_without_collisions(self) -> None:
         """Two of 400 coordinates in 5 tables of 40 buckets: the median is wrong only if three tables mix them up.
 

@@ -229,6 +229,9 @@ class TestRefusals:
                 "longer messages",
             ),
             ({"compression": "rand_k", "topology": "ring"}, "ring has none"),
+            ({"compression": {"name": "count_sketch", "tables": 1000}}, "tables = 1000 has more than 65"),
+            ({"compression": {"name": "count_sketch", "k": 1.0}}, "650 words for 650 coordinates"),
+            ({"compression": {"name": "top_k", "k": 0.6}, **SINGLE}, "780 words for 650 coordinates"),
         ],
         ids=lambda given: given if isinstance(given, str) else "",
     )
@@ -303,16 +306,22 @@ class TestAttacks:
         aware = world.code.compress(send({"name": "compression_aware"}, look("own", world)))
         assert bool((aware.norm(dim=1) > 1.3 * packed.norm(dim=1)).all())
 
-    def test_knowing_the_mask_is_what_breaks_the_mean(self, digits: Dataset, parties: InProcessParties) -> None:
-        """Four of twenty reverse updates of honest length: in all coordinates the model learns, in the kept ones not.
+    def test_the_length_of_what_is_sent_is_what_breaks_the_mean(
+        self, digits: Dataset, parties: InProcessParties
+    ) -> None:
+        """Four of twenty reverse updates: of honest length when sent the model learns, of sqrt(d / k) times that not.
 
-        Four senders reverse a fifth of the mean; with sqrt(d / k) = 5 times their length they outweigh the others.
+        Four senders reverse a fifth of the mean; with sqrt(d / k) = 5 times their length they outweigh the others. A
+        mask that is known lets them have it in updates of honest length; the control knows no mask, and is as long.
         """
         axes = {"n": 20, "f": 4, "rounds": 8, "local_steps": 5, "learning_rate": 0.5, "aggregator": "mean", **SINGLE}
-        mask, attacks_tried = {"name": "rand_k", "k": 0.04}, ({"name": "sign_flip", "scale": 1.0}, "compression_aware")
-        cells = [one_cell(mask, attack=attack, **axes) for attack in attacks_tried]
-        unaware, aware = (run_cell(cell, digits, parties).metrics["accuracy"] for cell in cells)
-        assert unaware > 2 * aware
+        flips = [{"name": "sign_flip", "scale": scale} for scale in (1.0, 5.0)]
+        cells = [
+            one_cell({"name": "rand_k", "k": 0.04}, attack=attack, **axes) for attack in (*flips, "compression_aware")
+        ]
+        short, long, aware = (run_cell(cell, digits, parties).metrics["accuracy"] for cell in cells)
+        assert short > 2 * aware
+        assert short > 2 * long
 
     def test_without_compression_it_reverses_the_update(self) -> None:
         world = dataclasses.replace(make_world(), code=PLAIN)

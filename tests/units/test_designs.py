@@ -1,6 +1,7 @@
 """Which design to choose at which fault rate: the rule, its words, and that nothing unsafe or unmeasured is chosen."""
 
 import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from bench.report import write_report
 from bench.report.canvas import settings_of
 from bench.report.design_figure import design_map
 from bench.report.design_tables import choices, overview
-from bench.report.designs import GOALS, Trials, chosen, is_choice, trials_of
+from bench.report.designs import GOALS, Trials, among_threads, chosen, configurations_of, is_choice, trials_of
 from bench.report.figures import Picture
 from bench.report.study import Study, study
 from bench.report.theme import LIGHT
+from bench.report.wording import human_bytes
 from bench.report.words import stories
 from tests.units.test_report import ENVIRONMENT, EXPERIMENT, Page, line, rounds_of
 
@@ -79,7 +81,99 @@ def test_a_design_that_did_not_meet_every_attack_is_not_chosen() -> None:
     rows = [each for each in lines() if (each["protocol"], each["attack"]) != ("norm_check", "ipm")]
     assert names("accuracy alone", 0.1, rows) == ("median", None)
     shown = {row[0].text: row[1] for row in overview(trials_of(found(rows))).lines}
-    assert "not under all attacks" in shown["norm_check in clusters"].note
+    assert "not in all trials that others met" in shown["norm_check in clusters"].note
+
+
+def lost(rows: list[dict[str, Any]], *, status: str, **which: object) -> list[dict[str, Any]]:
+    """The rows, with nothing measured in one trial, or no accuracy only where it is "ok"."""
+    index = next(i for i, each in enumerate(rows) if all(each[name] == value for name, value in which.items()))
+    measured = {"accuracy", "loss", "mpc_s", "bytes_per_process_round", *(SAFE | REST), "predicted_correct"}
+    gone = {"accuracy"} if status == "ok" else measured | {"predicted_private"}
+    return [
+        each | ({"status": status} | dict.fromkeys(gone, math.nan) if number == index else {})
+        for number, each in enumerate(rows)
+    ]
+
+
+@pytest.mark.parametrize("status", ["failed", "ok"])
+def test_a_design_of_which_a_trial_failed_is_not_chosen(status: str) -> None:
+    """Crashing where the accuracy would be lowest must not improve a design: of the other seed it would have 90 %."""
+    rows = lost(lines(), status=status, protocol="norm_check", f=2, attack="ipm", seed=0)
+    assert names("accuracy alone", 0.1) == ("norm_check", None)
+    assert names("accuracy alone", 0.1, rows) == ("median", None)
+    own = next(each for each in trials_of(found(rows)) if each.rate == 0.1 and each.design.startswith("norm_check"))
+    assert (own.failed, own.number, own.complete) == (1, 6, False)
+    shown = {row[0].text: row[1] for row in overview(trials_of(found(rows))).lines}
+    assert "ipm, 1 of 6 failed" in shown["norm_check in clusters"].note
+    assert "failed" not in shown["median in clusters"].note
+
+
+def test_a_seed_that_other_designs_have_must_not_be_missing() -> None:
+    rows = [each for each in lines() if (each["protocol"], each["attack"], each["seed"]) != ("norm_check", "ipm", 0)]
+    assert names("accuracy alone", 0.1, rows) == ("median", None)
+
+
+def test_a_design_that_always_failed_is_shown() -> None:
+    rows = lines()
+    for attack, seed in itertools.product(("none", "alie", "ipm"), (0, 1)):
+        rows = lost(rows, status="failed", protocol="norm_check", f=2, attack=attack, seed=seed)
+    assert names("accuracy alone", 0.1, rows) == ("median", None)
+    shown = {row[0].text: row[1] for row in overview(trials_of(found(rows))).lines}
+    assert shown["norm_check in clusters"].note == "6 of 6 failed; safe: on neither side"
+    costs = {row[0].text: row[-2].text for row in overview(trials_of(found(rows))).lines}
+    assert costs["norm_check in clusters"] == human_bytes(6e5)  # at the other rate
+    assert sum(each.number for each in trials_of(found(rows))) == len(rows)
+
+
+def in_two(axis: str, easy: object, hard: object, worse: dict[str, float]) -> list[dict[str, Any]]:
+    """The lines in two environments; in the hard one accuracies are lower by what is said of the protocol."""
+    return [
+        each
+        | {axis: value, "key": f"{each['key']} {value}"}
+        | {"accuracy": each["accuracy"] - (worse[each["protocol"]] if value == hard else 0.0)}
+        for each in lines()
+        for value in (easy, hard)
+    ]
+
+
+ENVIRONMENTS = [("dataset", "digits", "iris"), ("placement", "uniform", "worst"), ("crashed", 0, 3), ("rounds", 4, 8)]
+
+
+@pytest.mark.parametrize(("axis", "easy", "hard"), ENVIRONMENTS, ids=str)
+def test_what_no_designer_chooses_is_met_at_its_worst(axis: str, easy: object, hard: object) -> None:
+    """The norm check keeps most on average over both environments (.75), and less than the median in the hard one."""
+    rows = in_two(axis, easy, hard, {"additive": 0.0, "median": 0.15, "norm_check": 0.3})
+    own = trials_of(found(rows))
+    assert {each.design for each in own} == {f"{protocol} in clusters" for protocol in BYTES}
+    assert names("accuracy alone", 0.1, rows) == ("median", None)
+    lowest = {each.design.split()[0]: each.lowest for each in own if each.rate == 0.1}
+    assert lowest == pytest.approx({"additive": 0.4, "median": 0.65, "norm_check": 0.6})
+    cells = configurations_of(found(rows))
+    assert cells[0.1, "norm_check in clusters", "ipm"]["accuracy"] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(("axis", "easy", "hard"), ENVIRONMENTS, ids=str)
+def test_what_no_designer_chooses_makes_no_study_of_designs(axis: str, easy: object, hard: object) -> None:
+    rows = [each for each in in_two(axis, easy, hard, dict.fromkeys(BYTES, 0.1)) if each["protocol"] == "median"]
+    assert not is_choice(found(rows))
+
+
+def test_an_environment_that_only_others_met_may_be_the_worst() -> None:
+    rows = in_two("dataset", "digits", "iris", dict.fromkeys(BYTES, 0.0))
+    assert names("accuracy alone", 0.1, rows) == ("norm_check", None)
+    easier = [each for each in rows if (each["protocol"], each["dataset"]) != ("norm_check", "iris")]
+    assert names("accuracy alone", 0.1, easier) == ("median", None)
+
+
+def test_designs_of_joined_runs_are_compared() -> None:
+    assert names("accuracy alone", 0.1, [each | {"run": each["protocol"]} for each in lines()]) == ("norm_check", None)
+
+
+def test_a_pair_of_threads_and_processes_is_noted() -> None:
+    hidden = [each | {"protocol": "hidden(delegates=5)"} if each["protocol"] == "median" else each for each in lines()]
+    assert among_threads(found(hidden))
+    assert not among_threads(found())
+    assert not among_threads(found([each for each in hidden if each["protocol"].startswith("hidden")]))
 
 
 def test_one_unsafe_trial_is_enough_not_to_be_called_safe() -> None:
@@ -118,12 +212,12 @@ def test_without_several_rates_designs_attacks_or_verdicts_there_is_nothing_to_c
 def test_a_design_is_told_by_what_varies() -> None:
     rows = [each | {"pre": "nnm" if each["protocol"] == "additive" else "none"} for each in lines()]
     rows = [
-        each | {"cluster_size": 3 if each["protocol"] == "median" else 5, "model": each["protocol"]} for each in rows
+        each | {"cluster_size": 3 if each["protocol"] == "median" else 5, "worker": each["protocol"]} for each in rows
     ]
     assert [each.design for each in trials_of(found(rows)) if each.rate == 0.1] == [
-        "additive in clusters of 5, then nnm, model additive",
-        "median in clusters of 3, model median",
-        "norm_check in clusters of 5, model norm_check",
+        "additive in clusters of 5, then nnm, worker additive",
+        "median in clusters of 3, worker median",
+        "norm_check in clusters of 5, worker norm_check",
     ]
 
 
@@ -138,6 +232,14 @@ def test_the_page_opens_with_the_choice(tmp_path: Path, monkeypatch: pytest.Monk
     assert "Which design to choose at which fault rate" in page.text
     assert page.text.index("Which design to choose") < page.text.index("Verdict and outcome")
     assert "closest: median in clusters, called safe in 3 of 6 trials" in page.text
+    assert "compare their bytes, not their seconds" not in page.text
+
+
+def test_the_page_says_what_ran_among_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_module, "draw", nothing_drawn)
+    results = pd.DataFrame(lines()).replace({"protocol": {"median": "hidden"}})
+    page = Page(write_report(tmp_path, results, rounds_of(results), [ENVIRONMENT], [EXPERIMENT]).read_text("utf-8"))
+    assert "compare their bytes, not their seconds" in page.text
 
 
 def test_every_design_is_drawn_at_every_rate_with_its_verdicts() -> None:
