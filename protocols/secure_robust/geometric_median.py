@@ -31,6 +31,10 @@ from protocols.types import Traffic
 @robust_statistics.register(
     source="Pillutla, Kakade and Harchaoui 2022, IEEE TSP (RFA: smoothed Weiszfeld steps); here from distances alone",
     examples=({}, {"iterations": 1, "fraction_bits": 12, "smoothing": 0.5, "steps": 2}),
+    facts={
+        "places_matter": "two members may each be the other's farthest in a densest ball; the anchor, which gets what "
+        "rounding leaves of the weights, is the one with the lower number"
+    },
 )
 @dataclass(frozen=True, kw_only=True)
 class GeometricMedian:
@@ -39,8 +43,10 @@ class GeometricMedian:
     The start is the mean of the densest majority: of the ball around a member that holds h = floor(c / 2) + 1 members
     and has the smallest radius. Weights are multiples of 2^-12 that add up to 1; inverse distances, and the reciprocal
     of their sum, are read off tables, so that nothing is divided or iterated towards. Distances up to `smoothing` (at
-    least a unit) count as that, and others as up to 2^(1 / steps) larger than they are. The weighted sum is rounded
-    down to whole units, once. A member that is out of range, see `krum`, has no weight.
+    least a unit) count as that, and others as up to 2^(1 / steps) larger than they are. What rounding leaves of the
+    weights goes to the member around which the start is: of several with balls of one radius (of 3 members there are
+    always two) the one with the lowest number, so that the order of members shows in the result, within its bounds. The
+    weighted sum is rounded down to whole units, once. A member that is out of range, see `krum`, has no weight.
 
     Threat model: see `protocols.secure_robust`. Opened is the rounded weighted sum alone: distances, weights and points
     on the way stay shared. A coalition of at most t members learns no more than that; note that a geometric median may

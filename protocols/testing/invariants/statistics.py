@@ -125,8 +125,11 @@ def _stays_in_the_honest_hull(spec: Spec, effort: Effort) -> Evidence | NotAppli
     return Evidence(how="property", cases=len(HOSTILE), text="each coordinate lies between honest members' values")
 
 
-def _does_not_depend_on_places(spec: Spec, effort: Effort) -> Evidence:
-    """I6: members that change places change what is opened of none of them."""
+def _does_not_depend_on_places(spec: Spec, effort: Effort) -> Evidence | NotApplicable:
+    """I6: members that change places change what is opened of none of them, unless the statistic says why they may."""
+    why = robust_statistics.entry(spec.name).facts.get("places_matter")
+    if why is not None:
+        return NotApplicable(reason=str(why))
     parties = _sizes(spec, effort)[0]
     run, order = _usual(spec, parties, 1), list(range(parties))[::-1]
     moved = _run(spec, run.words[:, order])
