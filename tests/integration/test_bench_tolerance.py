@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import cli
 from bench.tolerance.wording import shown
 from protocols.playable import conditions_named
 from protocols.secure_sum import secure_sums
+from tests.command import run_bench
 
 BENCH = Path(sys.executable).with_name("bench")
 PROMISED = {
@@ -21,15 +21,7 @@ PROMISED = {
 
 
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str, str]:
-    """The command in this process: exit code, output, errors."""
-    monkeypatch.setattr(sys, "argv", ["bench", "tolerance", *words])
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as ended:
-        code = int(ended.code or 0)
-    said = capsys.readouterr()
-    return code, said.out, said.err
+    return run_bench(capsys, monkeypatch, "tolerance", *words)
 
 
 def test_the_installed_command_answers_in_a_few_lines() -> None:

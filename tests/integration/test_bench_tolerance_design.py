@@ -10,7 +10,7 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 
-from bench import cli, tolerance
+from bench import tolerance
 from bench.peers.tolerance import compare_tolerance
 from bench.report import tolerance_page
 from bench.report.canvas import settings_of
@@ -23,18 +23,11 @@ from protocols.secure_sum import secure_sums
 from protocols.tolerance.conditions import conditions_of
 from protocols.tolerance.parts import size_groups
 from protocols.tolerance.policies import PLACEMENTS, POLICIES
+from tests.command import run_bench
 
 
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str, str]:
-    """The command in this process: exit code, output, errors."""
-    monkeypatch.setattr(sys, "argv", ["bench", "tolerance", *words])
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as ended:
-        code = int(ended.code or 0)
-    said = capsys.readouterr()
-    return code, said.out, said.err
+    return run_bench(capsys, monkeypatch, "tolerance", *words)
 
 
 def asked(**changes: object) -> tolerance.Question:

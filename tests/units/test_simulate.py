@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from bench import cli, tolerance
+from bench import tolerance
 from bench.simulation import Outcome, Request, RoundLog, request, simulate
 from bench.simulation import epoch as epoch_module
 from bench.simulation.counting import BYZANTINE, CRASHED, CURIOUS, Occupancy, occupancy, verdict_of_counts
@@ -44,6 +43,7 @@ from protocols.tolerance.group_testing import GroupTests, Noise
 from protocols.tolerance.schemes import SCHEMES
 from protocols.tolerance.verdict import FaultyProcesses, verdict
 from protocols.types import Clustering
+from tests.command import run_bench
 
 ALPHA = 1e-6
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 9)).filter(lambda given: given[1] <= given[0])
@@ -628,15 +628,7 @@ WORDS = ("--n", "100", "--faulty", "0.05", "--cluster-size", "10", "--rounds", "
 
 
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str, str]:
-    """The command in this process: exit code, output, errors."""
-    monkeypatch.setattr(sys, "argv", ["bench", "simulate", *words])
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as ended:
-        code = int(ended.code or 0)
-    said = capsys.readouterr()
-    return code, said.out, said.err
+    return run_bench(capsys, monkeypatch, "simulate", *words)
 
 
 class TestTheCommand:

@@ -2,13 +2,12 @@
 
 import json
 import math
-import sys
 from collections.abc import Callable
 from itertools import combinations, pairwise
 
 import pytest
 
-from bench import cli, tolerance
+from bench import tolerance
 from bench.tolerance.hidden import hidden_named
 from protocols.aggregators import majority_breakdown
 from protocols.check import CloisterError
@@ -20,6 +19,7 @@ from protocols.tolerance.conditions import conditions_of
 from protocols.tolerance.design import window
 from protocols.tolerance.parts import clusters_of, size_groups
 from protocols.tolerance.worst import worst_case
+from tests.command import run_bench
 
 # name -> how many Byzantine inputs of c members make it wrong; design notes, sections 2.1 and 4.
 WRONG_FROM: dict[str, Callable[[int], int]] = {
@@ -38,14 +38,7 @@ OPEN_FROM: dict[str, Callable[[int, int], int]] = {"norm_check": lambda c, t: 0,
 
 
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["bench", "tolerance", *words])
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as ended:
-        code = int(ended.code or 0)
-    said = capsys.readouterr()
-    return code, said.out, said.err
+    return run_bench(capsys, monkeypatch, "tolerance", *words)
 
 
 def occupancies(n: int, size: int, faulty: int) -> list[list[tuple[int, int]]]:
