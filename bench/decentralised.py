@@ -22,7 +22,7 @@ from protocols.check import CloisterError
 from protocols.decentralised.graph import Graph, metropolis_weights
 from protocols.decentralised.heard import LARGEST, Heard
 from protocols.decentralised.rules import Exchanged, ExchangeRule
-from protocols.network import HEADER_BYTES
+from protocols.network import cost_of
 from protocols.randomness import public_stream
 from protocols.types import Clustering, Cost
 
@@ -206,13 +206,8 @@ def _cost(found: Exchanged, clustering: Clustering, d: int) -> Cost:
     asked = found.links.sum(dim=1)
     models = int((asked * torch.tensor(clustering.sizes)).sum())
     messages = models * (2 if found.pulled else 1)
-    payload = models * _MODEL_BYTES * d
-    return Cost(
-        payload_bytes=payload,
-        wire_bytes=payload + messages * HEADER_BYTES,
-        messages=messages,
-        rounds=messages // models if models else 0,
-    )
+    rounds = messages // models if models else 0
+    return cost_of(messages=messages, payload_bytes=models * _MODEL_BYTES * d, rounds=rounds)
 
 
 def score_models(

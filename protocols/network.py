@@ -29,6 +29,7 @@ __all__ = [
     "TooFewPartiesError",
     "bytes_of",
     "check_header",
+    "cost_of",
     "name_of",
     "raise_lost",
 ]
@@ -39,6 +40,12 @@ BOARD = -1
 _HEADER = struct.Struct("<IHHQ")
 HEADER_BYTES = _HEADER.size
 _MOST_HOPS = 2**16 - 1
+
+
+def cost_of(*, messages: int, payload_bytes: int, rounds: int) -> Cost:
+    """Return the cost of so many messages with so many bytes in all, each of which has a header on the wire."""
+    wire_bytes = payload_bytes + HEADER_BYTES * messages
+    return Cost(payload_bytes=payload_bytes, wire_bytes=wire_bytes, messages=messages, rounds=rounds)
 
 
 class NetworkError(RuntimeError):
@@ -153,12 +160,7 @@ class Meter:
 
     def _cost(self, kind: tuple[bool, bool], rounds: int) -> Cost:
         messages, payload_bytes = self._sent.get(kind, (0, 0))
-        return Cost(
-            payload_bytes=payload_bytes,
-            wire_bytes=payload_bytes + HEADER_BYTES * messages,
-            messages=messages,
-            rounds=rounds,
-        )
+        return cost_of(messages=messages, payload_bytes=payload_bytes, rounds=rounds)
 
 
 class Link(Protocol):

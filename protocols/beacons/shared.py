@@ -11,7 +11,7 @@ from protocols import check
 from protocols.beacons import Company, Drawn, Occasion, beacons, value_of
 from protocols.check import CloisterError
 from protocols.field import MERSENNE_61, PrimeField
-from protocols.network import HEADER_BYTES, OutOfStepError
+from protocols.network import OutOfStepError, cost_of
 from protocols.polynomials import consistent
 from protocols.registry import Spec
 from protocols.ring import FixedPoint
@@ -22,7 +22,7 @@ from protocols.secure_sum._sharing import PolynomialSharing
 from protocols.secure_sum._verified import hear, play, verified_cost
 from protocols.secure_sum._verified_plan import Plan
 from protocols.tolerance.conditions import Conditions, conditions_of
-from protocols.types import Cost, Traffic
+from protocols.types import Traffic
 
 _NOBODY = -1
 """In the place of a share that was not opened."""
@@ -148,12 +148,7 @@ class Shared:
         """What verified dealing sends, and the opened rows once more to each process."""
         dealt = verified_cost(self._plan(parties, clusters, coordinates))
         payload_bytes = 8 * parties**2 * clusters * coordinates
-        shown = Cost(
-            payload_bytes=payload_bytes,
-            wire_bytes=payload_bytes + HEADER_BYTES * parties,
-            messages=parties,
-            rounds=1,
-        )
+        shown = cost_of(messages=parties, payload_bytes=payload_bytes, rounds=1)
         return Traffic(offline=dealt.offline, mpc=dealt.mpc, upload=dealt.upload.then(shown))
 
     @property

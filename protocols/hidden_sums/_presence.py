@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import torch
 
-from protocols.network import HEADER_BYTES
+from protocols.network import cost_of
 from protocols.secure_sum import Board, Party
 from protocols.secure_sum._bulletin import bitmap
 from protocols.secure_sum._verified import hear, marked, say
@@ -35,9 +35,4 @@ def say_who_is_there(board: Board, present: Collection[int], *, said: Collection
 def presence_cost(parties: int) -> Cost:
     """Return what it costs: one byte from each member, one a member to each."""
     payload_bytes = parties * (1 + parties)
-    return Cost(
-        payload_bytes=payload_bytes,
-        wire_bytes=payload_bytes + HEADER_BYTES * 2 * parties,
-        messages=2 * parties,
-        rounds=2,
-    )
+    return cost_of(messages=2 * parties, payload_bytes=payload_bytes, rounds=2)

@@ -30,7 +30,7 @@ from itertools import cycle
 import torch
 from torch import Tensor
 
-from protocols.network import HEADER_BYTES, CheatingDetectedError
+from protocols.network import CheatingDetectedError, cost_of
 from protocols.randomness import SecretStreams
 from protocols.secure_robust._access import Access
 from protocols.secure_robust._engine import Shared
@@ -232,12 +232,12 @@ def resharing_cost(seats: Seats, *, clusters: int, coordinates: int) -> tuple[Co
     offline, online = _rising_cost(seats, _WORD_BYTES * clusters * coordinates)
     n, g, row = len(seats.members), len(seats.delegates), _WORD_BYTES * clusters * coordinates
     held = len(seats.access.held(0))
-    dealing = _cost(messages=g * (n - 1), payload_bytes=g * (n - 1) * held * _SEED_BYTES, rounds=1)
-    comparing = _cost(messages=g * (g - 1), payload_bytes=g * (g - 1) * _DIGEST_BYTES, rounds=1)
+    dealing = cost_of(messages=g * (n - 1), payload_bytes=g * (n - 1) * held * _SEED_BYTES, rounds=1)
+    comparing = cost_of(messages=g * (g - 1), payload_bytes=g * (g - 1) * _DIGEST_BYTES, rounds=1)
     sent = n - g
-    to_delegates = _cost(messages=sent, payload_bytes=sent * row, rounds=min(sent, 1))
+    to_delegates = cost_of(messages=sent, payload_bytes=sent * row, rounds=min(sent, 1))
     handed = (g - 1) * len(seats.groups)
-    among_delegates = _cost(messages=g * (g - 1), payload_bytes=handed * row, rounds=1)
+    among_delegates = cost_of(messages=g * (g - 1), payload_bytes=handed * row, rounds=1)
     return offline.then(dealing).then(comparing), online.then(to_delegates).then(among_delegates)
 
 
@@ -247,15 +247,6 @@ def _rising_cost(seats: Seats, row: int) -> tuple[Cost, Cost]:
     for rises in seats.rises:
         seeds = sum((len(rise.holders) - 1) * sum(map(len, rise.children)) for rise in rises)
         sent = sum(len(child) - 1 for rise in rises for child in rise.children)
-        offline = offline.then(_cost(messages=seeds, payload_bytes=seeds * _SEED_BYTES, rounds=1))
-        online = online.then(_cost(messages=sent, payload_bytes=sent * row, rounds=min(sent, 1)))
+        offline = offline.then(cost_of(messages=seeds, payload_bytes=seeds * _SEED_BYTES, rounds=1))
+        online = online.then(cost_of(messages=sent, payload_bytes=sent * row, rounds=min(sent, 1)))
     return offline, online
-
-
-def _cost(*, messages: int, payload_bytes: int, rounds: int) -> Cost:
-    return Cost(
-        payload_bytes=payload_bytes,
-        wire_bytes=payload_bytes + HEADER_BYTES * messages,
-        messages=messages,
-        rounds=rounds,
-    )

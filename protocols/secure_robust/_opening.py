@@ -6,7 +6,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from protocols.network import HEADER_BYTES, Link
+from protocols.network import Link, cost_of
 from protocols.secure_robust._access import Access
 from protocols.types import Cost
 
@@ -58,9 +58,4 @@ def sent_to_all_cost(*, parties: int, words: int) -> Cost:
 
 def _cost(*, messages: int, words: int, rounds: int) -> Cost:
     payload_bytes = _WORD_BYTES * words
-    return Cost(
-        payload_bytes=payload_bytes,
-        wire_bytes=payload_bytes + HEADER_BYTES * messages,
-        messages=messages,
-        rounds=rounds,
-    )
+    return cost_of(messages=messages, payload_bytes=payload_bytes, rounds=rounds)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from torch import Tensor
 
-from protocols.network import HEADER_BYTES, CheatingDetectedError
+from protocols.network import CheatingDetectedError, cost_of
 from protocols.randomness import SecretStreams
 from protocols.secure_robust._access import Access
 from protocols.secure_sum import Party
@@ -146,9 +146,4 @@ def agreement_cost(access: Access) -> Cost:
     dealing = [(low, high) for low in range(c) for high in range(low + 1, c) if _dealt(access, low, high)]
     messages = c * (c - 1) + len(dealing)
     payload_bytes = _PUBLIC_BYTES * c * (c - 1) + _KEY_BYTES * len(access.sets) * (size - 1)
-    return Cost(
-        payload_bytes=payload_bytes,
-        wire_bytes=payload_bytes + HEADER_BYTES * messages,
-        messages=messages,
-        rounds=2,
-    )
+    return cost_of(messages=messages, payload_bytes=payload_bytes, rounds=2)

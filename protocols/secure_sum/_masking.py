@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from torch import Tensor
 
 from protocols.identity import SIGNATURE_BYTES
-from protocols.network import HEADER_BYTES, CheatingDetectedError
+from protocols.network import CheatingDetectedError, cost_of
 from protocols.randomness import SecretStreams
 from protocols.ring import FixedPoint
 from protocols.secure_sum._graph import MaskGraph
@@ -96,12 +96,7 @@ class Plan:
     def _all_send(self, words: int, *, rounds: int) -> Cost:
         """Return the cost of so many words for each member, in one message a round."""
         messages, payload_bytes = self.parties * rounds, self.parties * words * _WORD_BYTES
-        return Cost(
-            payload_bytes=payload_bytes,
-            wire_bytes=payload_bytes + HEADER_BYTES * messages,
-            messages=messages,
-            rounds=rounds,
-        )
+        return cost_of(messages=messages, payload_bytes=payload_bytes, rounds=rounds)
 
 
 def to_words(data: bytes) -> Tensor:

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from torch import Tensor
 
 from protocols.network import BOARD as BOARD_RANK
-from protocols.network import HEADER_BYTES, OutOfStepError, bytes_of
+from protocols.network import OutOfStepError, bytes_of, cost_of
 from protocols.secure_sum import Board, Party
 from protocols.types import Cost
 
@@ -74,12 +74,7 @@ def publishing_cost(*, parties: int, clusters: int, coordinates: int, vouching: 
     vouchers = parties if vouching else 0
     payload_bytes = 8 * clusters * coordinates + VOUCHER_BYTES * vouchers
     messages = 1 + vouchers
-    return Cost(
-        payload_bytes=payload_bytes,
-        wire_bytes=payload_bytes + HEADER_BYTES * messages,
-        messages=messages,
-        rounds=1,
-    )
+    return cost_of(messages=messages, payload_bytes=payload_bytes, rounds=1)
 
 
 def _tag(key: bytes, use: int, sums: memoryview) -> bytes:

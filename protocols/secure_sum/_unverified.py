@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from protocols.network import HEADER_BYTES, TooFewPartiesError
+from protocols.network import TooFewPartiesError, cost_of
 from protocols.secure_sum import Board, Party
 from protocols.secure_sum._bulletin import OpenedRows, bitmap
 from protocols.secure_sum._sharing import PolynomialSharing
@@ -86,16 +86,6 @@ def unverified_cost(*, parties: int, clusters: int, coordinates: int) -> Traffic
     c, row = parties, 8 * clusters * coordinates
     return Traffic(
         offline=Cost.none(),
-        mpc=Cost(
-            payload_bytes=c * (c - 1) * row,
-            wire_bytes=c * (c - 1) * (row + HEADER_BYTES),
-            messages=c * (c - 1),
-            rounds=min(c - 1, 1),
-        ),
-        upload=Cost(
-            payload_bytes=c * (2 * c + row),
-            wire_bytes=c * (2 * c + row + 3 * HEADER_BYTES),
-            messages=3 * c,
-            rounds=3,
-        ),
+        mpc=cost_of(messages=c * (c - 1), payload_bytes=c * (c - 1) * row, rounds=min(c - 1, 1)),
+        upload=cost_of(messages=3 * c, payload_bytes=c * (2 * c + row), rounds=3),
     )

@@ -22,7 +22,7 @@ hash function modelled as a random oracle 2^k evaluations succeed with probabili
 import torch
 from torch import Tensor
 
-from protocols.network import BOARD, HEADER_BYTES, Link, OutOfStepError
+from protocols.network import BOARD, Link, OutOfStepError, cost_of
 from protocols.secure_sum import Party
 from protocols.secure_sum._verified_plan import HASH_BYTES, SALT_WORDS, WORD_BYTES, Plan, challenge, fits, hash_rows
 from protocols.types import Cost, Traffic
@@ -203,17 +203,8 @@ def verified_cost(plan: Plan) -> Traffic:
     down = c * (1 + c * HASH_BYTES) + (c**2 + HASH_BYTES) + c + c * tags + c**2 + c
     return Traffic(
         offline=Cost.none(),
-        mpc=_cost(messages=c * (c - 1), payload_bytes=c * (c - 1) * row, rounds=min(c - 1, 1)),
-        upload=_cost(messages=11 * c, payload_bytes=c * (up + down), rounds=9),
-    )
-
-
-def _cost(*, messages: int, payload_bytes: int, rounds: int) -> Cost:
-    return Cost(
-        payload_bytes=payload_bytes,
-        wire_bytes=payload_bytes + HEADER_BYTES * messages,
-        messages=messages,
-        rounds=rounds,
+        mpc=cost_of(messages=c * (c - 1), payload_bytes=c * (c - 1) * row, rounds=min(c - 1, 1)),
+        upload=cost_of(messages=11 * c, payload_bytes=c * (up + down), rounds=9),
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from protocols import check
-from protocols.network import HEADER_BYTES
+from protocols.network import cost_of
 from protocols.ring import FixedPoint
 from protocols.secure_sum import Board, Opened, Party, secure_sums
 from protocols.secure_sum._publish import publish, publishing_cost, read_published
@@ -78,10 +78,5 @@ class AdditiveStock:
             return Traffic(offline=Cost.none(), mpc=Cost.none(), upload=upload)
         messages = parties + (parties - 1) + 2 * parties * (parties - 1)
         payload_bytes = 8 * (parties + (parties - 1)) + 8 * 2 * (parties - 1) * clusters * coordinates
-        mpc = Cost(
-            payload_bytes=payload_bytes,
-            wire_bytes=payload_bytes + HEADER_BYTES * messages,
-            messages=messages,
-            rounds=4,
-        )
+        mpc = cost_of(messages=messages, payload_bytes=payload_bytes, rounds=4)
         return Traffic(offline=Cost.none(), mpc=mpc, upload=upload)

@@ -12,7 +12,7 @@ from torch import Tensor
 from protocols import check
 from protocols.check import CloisterError
 from protocols.field import MERSENNE_61, PrimeField
-from protocols.network import HEADER_BYTES, CheatingDetectedError, TooFewPartiesError
+from protocols.network import CheatingDetectedError, TooFewPartiesError, cost_of
 from protocols.polynomials import consistent
 from protocols.reed_solomon import DecodingError, decode
 from protocols.ring import FixedPoint
@@ -157,8 +157,8 @@ class Committee:
         c, k, row = parties, self.servers, 8 * clusters * coordinates
         return Traffic(
             offline=Cost.none(),
-            mpc=_cost(messages=k * (c - 1), payload_bytes=k * (c - 1) * row, rounds=min(c - 1, 1)),
-            upload=_cost(messages=c + 2 * k, payload_bytes=(c - k) + k * (2 * c + row), rounds=3),
+            mpc=cost_of(messages=k * (c - 1), payload_bytes=k * (c - 1) * row, rounds=min(c - 1, 1)),
+            upload=cost_of(messages=c + 2 * k, payload_bytes=(c - k) + k * (2 * c + row), rounds=3),
         )
 
     def outcome(
@@ -206,18 +206,9 @@ class Committee:
         rounds = min(c - 1, 1) + min(k - 1, 1)
         return Traffic(
             offline=Cost.none(),
-            mpc=_cost(messages=2 * k * (c - 1), payload_bytes=k * (c - 1) * (row + keys), rounds=rounds),
-            upload=_cost(messages=c + 5 * k, payload_bytes=c * k * checked.box_bytes + k * each_server, rounds=5),
+            mpc=cost_of(messages=2 * k * (c - 1), payload_bytes=k * (c - 1) * (row + keys), rounds=rounds),
+            upload=cost_of(messages=c + 5 * k, payload_bytes=c * k * checked.box_bytes + k * each_server, rounds=5),
         )
-
-
-def _cost(*, messages: int, payload_bytes: int, rounds: int) -> Cost:
-    return Cost(
-        payload_bytes=payload_bytes,
-        wire_bytes=payload_bytes + HEADER_BYTES * messages,
-        messages=messages,
-        rounds=rounds,
-    )
 
 
 def _first_sums(sharing: PolynomialSharing, posted: Posted) -> tuple[Tensor, tuple[int, ...]]:

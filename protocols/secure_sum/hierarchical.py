@@ -10,7 +10,7 @@ from torch import Tensor
 from protocols import check
 from protocols.check import CloisterError
 from protocols.field import MERSENNE_61, PrimeField
-from protocols.network import HEADER_BYTES
+from protocols.network import cost_of
 from protocols.ring import FixedPoint
 from protocols.secure_sum import Board, Opened, Party, secure_sums
 from protocols.secure_sum._delegates import (
@@ -177,10 +177,10 @@ class Hierarchical:
         first, second = sum(size * (size - 1) for size in sizes), g * (c - 1)
         return Traffic(
             offline=Cost.none(),
-            mpc=_cost(
+            mpc=cost_of(
                 messages=first + second, payload_bytes=(first + second) * row, rounds=min(first, 1) + min(second, 1)
             ),
-            upload=_cost(messages=2 * c + 3 * g, payload_bytes=2 * c * c + 2 * g * c + g * row, rounds=5),
+            upload=cost_of(messages=2 * c + 3 * g, payload_bytes=2 * c * c + 2 * g * c + g * row, rounds=5),
         )
 
     def outcome(
@@ -242,12 +242,3 @@ class Hierarchical:
             coordinates=coordinates,
             least=self._least(parties),
         )
-
-
-def _cost(*, messages: int, payload_bytes: int, rounds: int) -> Cost:
-    return Cost(
-        payload_bytes=payload_bytes,
-        wire_bytes=payload_bytes + HEADER_BYTES * messages,
-        messages=messages,
-        rounds=rounds,
-    )

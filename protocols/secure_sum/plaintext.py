@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from protocols import check
-from protocols.network import HEADER_BYTES
+from protocols.network import cost_of
 from protocols.ring import FixedPoint
 from protocols.secure_sum import Board, Opened, Party, secure_sums
 from protocols.secure_sum._publish import publish, publishing_cost, read_published
@@ -65,11 +65,6 @@ class Plaintext:
         """(c - 1) messages of all words, in one round."""
         messages = parties - 1
         payload_bytes = 8 * messages * clusters * coordinates
-        mpc = Cost(
-            payload_bytes=payload_bytes,
-            wire_bytes=payload_bytes + HEADER_BYTES * messages,
-            messages=messages,
-            rounds=min(messages, 1),
-        )
+        mpc = cost_of(messages=messages, payload_bytes=payload_bytes, rounds=min(messages, 1))
         upload = publishing_cost(parties=parties, clusters=clusters, coordinates=coordinates, vouching=False)
         return Traffic(offline=Cost.none(), mpc=mpc, upload=upload)
