@@ -501,8 +501,9 @@ def _play(
         keys = SimpleNamespace(zero_shares=ZeroShares(rank, cast(Any, streams)), secrets=secrets)
         word = inputs[rank] if rank < len(inputs) else 0
         party = Party(link=link, parties=len(links), use=1, keys=cast(Any, keys))
-        reshare(party, seats, torch.full((tapes, 1), word, dtype=torch.int64))
-        link.finish()
+        with link.turn():
+            reshare(party, seats, torch.full((tapes, 1), word, dtype=torch.int64))
+            link.finish()
 
     for link in links:
         link.transcript = []
