@@ -1,20 +1,22 @@
 """Opening the sums of all clusters of a round: batches of one size, and no cluster takes another one with it."""
 
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bench.inside import Inside, computed
+from bench.numbering import batch_number
 from bench.seating import Sitting, at_work, seated
 from bench.setting import Federation
+from protocols.faults import Crash
 from protocols.faulty_link import Fault
 from protocols.in_process import InProcessParties
 from protocols.network import CheatingDetectedError, NetworkError
-from protocols.parties import OpenedSums, Parties
+from protocols.parties import NO_FAULTS, OpenedSums, Parties
 from protocols.types import Clustering, Traffic
 
 __all__ = ["Opened", "open_sums"]
@@ -63,36 +65,41 @@ def open_sums(
     words: Tensor,
     clustering: Clustering,
     parties: Parties,
-    misconduct: Mapping[int, Fault] = MappingProxyType({}),
+    misconduct: Mapping[int, Fault] = NO_FAULTS,
+    *,
+    round_index: int,
 ) -> Opened:
     """Open every cluster's sum; a cluster that fails leaves the round, and its members the mean.
 
     Clusters of one size run as one batch. A batch that fails is run again cluster by cluster, so that a failing
-    cluster takes no other one with it. A cluster with crashed members, or with some that misbehave, runs alone, among
-    threads of this process: by the same code, with the same words and the same bytes, but no party process has to die
-    for it. `misconduct` says what processes do to the messages that they send; clusters whose members swap messages
-    run together, and fail together.
+    cluster takes no other one with it. A cluster with crashed members, or with some that misbehave, runs alone. Who
+    crashes, in whatever exchange, is back in the next batch. `misconduct` says what processes do to the messages that
+    they send; where it is more than a crash, the cluster runs among threads of this process, by the same code, with
+    the same words and the same bytes, as waiting for silent members costs no time there. Clusters whose members swap
+    messages run together, and fail together.
 
     Raises: NetworkError when no cluster can open its sum although none has a faulty member.
     """
     gone = frozenset(np.flatnonzero(federation.crashed).tolist())
     doings = at_work(clustering, gone, misconduct)
     found = _Found()
-    sittings = seated(clustering, gone, doings)
-    faulty = any(sitting.misbehaves for sitting in sittings)
-    while sittings:
-        sitting = sittings.pop()
+    waiting = deque(seated(clustering, gone, doings))
+    faulty = any(sitting.misbehaves for sitting in waiting)
+    while waiting:
+        sitting = waiting.popleft()
         members = words[torch.tensor(sitting.seats)]
         group = _chosen_parties(federation, sitting, parties)
+        number = batch_number(
+            seed=federation.seed, round_index=round_index, attempt=sitting.attempt, cluster=sitting.numbers[0]
+        )
         try:
-            opened = group.open_sums(federation.protocol, members)
+            opened = group.open_sums(federation.protocol, members, number=number, faults=sitting.faults)
         except NetworkError as error:
             found.failure = error
             if len(sitting.numbers) > 1 and not sitting.misbehaves:
-                sittings += sitting.alone
+                waiting += sitting.alone
             else:
-                spent = group.spent if isinstance(group, InProcessParties) else Traffic.none()
-                found.lose(sitting, _named(error), spent)
+                found.lose(sitting, _named(error), group.spent)
             continue
         found.add(sitting, computed(federation.protocol, federation.ring, members, opened), opened)
     if found.failure is not None and not found.results and not found.empty and not faulty:
@@ -150,14 +157,10 @@ def _named(error: NetworkError) -> frozenset[int]:
 
 
 def _chosen_parties(federation: Federation, sitting: Sitting, parties: Parties) -> Parties:
-    """Return who opens a batch; one with faulty members keeps its parties, who remember what they sent."""
-    if not sitting.misbehaves:
+    """Return who opens a batch; where members do worse than crash, threads do, who remember what they sent."""
+    if all(isinstance(fault, Crash) for fault in sitting.faults.values()):
         return parties
     company = tuple(int(federation.numbers[process]) for members in sitting.seats for process in members)
     if company not in federation.companies:
-        shared: dict[int, Fault] = {}
-        federation.companies[company] = InProcessParties(len(sitting.seats[0]), faults=shared), shared
-    group, present = federation.companies[company]
-    present.clear()
-    present.update(sitting.faults)
-    return group
+        federation.companies[company] = InProcessParties(len(sitting.seats[0]), faults={})
+    return federation.companies[company]

@@ -312,7 +312,7 @@ def test_a_selective_abort_sees_what_is_opened_and_not_what_is_never_sent(
         misconduct(federation, words, clustering, None, 0)
     (view,) = seen
     j = clustering.clusters.index(view.members)
-    opened = open_sums(federation, words, clustering, parties)
+    opened = open_sums(federation, words, clustering, parties, round_index=0)
     assert torch.equal(view.mean, opened.means[opened.numbers.index(j)])
     plain = federation.ring.decode(words[list(view.members)].sum(dim=0)) / len(view.members)
     changed = bool(federation.crashed[list(view.members)].any()) or not crashed
@@ -364,7 +364,7 @@ def test_an_attack_in_an_exchange_that_never_comes_is_skipped_with_its_reason(
     spent: list[Traffic] = []
     for step in (last, last + 1):
         crashes = {process: Crash(step=step) for process in clustering.clusters[0]}
-        spent.append(open_sums(federation, words, clustering, parties, crashes).traffic)
+        spent.append(open_sums(federation, words, clustering, parties, crashes, round_index=0).traffic)
     assert spent[0] != spent[1]
 
 
