@@ -15,13 +15,13 @@ from attacks import attacks
 from attacks.plan import specs_of
 from bench.cell import Cell
 from bench.chain import links_of
+from bench.numbering import batch_number
 from bench.opening import Opened
 from bench.rules import rule_of
 from bench.setting import Federation
 from protocols.check import CloisterError
 from protocols.clustering import clusterings
 from protocols.faults import Crash
-from protocols.faulty_link import Fault
 from protocols.hidden_sums import HiddenSums, hidden_sums
 from protocols.hidden_sums.rules import outer_rules
 from protocols.in_process import InProcessParties
@@ -107,7 +107,7 @@ def hidden_verdict(federation: Federation, clustering: Clustering, said: Verdict
     )
 
 
-def open_aggregate(federation: Federation, words: Tensor, clustering: Clustering) -> Opened:
+def open_aggregate(federation: Federation, words: Tensor, clustering: Clustering, round_index: int) -> Opened:
     """Open what the rule makes of all clusters' sums; a cluster with a crashed member leaves the round.
 
     The means are those that nobody sees, for the bench to judge the result by. Nothing is opened where too few
@@ -116,9 +116,11 @@ def open_aggregate(federation: Federation, words: Tensor, clustering: Clustering
     # The protocol's groups are the ranks in order, larger ones first.
     order = sorted(range(len(clustering.clusters)), key=lambda j: (-clustering.sizes[j], j))
     places = [process for j in order for process in clustering.clusters[j]]
-    parties = _parties(federation, places)
+    parties = _parties(federation)
+    number = batch_number(seed=federation.seed, round_index=round_index, attempt=0, cluster=0)
+    crashes = {rank: Crash(step=0) for rank, process in enumerate(places) if federation.crashed[process]}
     try:
-        opened = parties.open_sums(federation.protocol, words[places][None])
+        opened = parties.open_sums(federation.protocol, words[places][None], number=number, faults=crashes)
     except NetworkError:
         if not federation.crashed.any():
             raise
@@ -131,7 +133,7 @@ def open_aggregate(federation: Federation, words: Tensor, clustering: Clustering
     sizes = torch.tensor([clustering.sizes[j] for j in there])
     result = _judged(protocol, words[places][None, list(opened.contributors)], opened.sums)
     ranks = frozenset(rank for rank, process in enumerate(places) if process in colluding)
-    n, contributors, use = len(places), opened.contributors, parties.use
+    n, contributors, use = len(places), opened.contributors, number
     told = protocol.exposed(parties=n, contributors=contributors, colluding=ranks, use=use)
     return Opened(
         numbers=there,
@@ -168,13 +170,9 @@ def _judged(protocol: HiddenSums, words: Tensor, opened: Tensor) -> _Result:
     )
 
 
-def _parties(federation: Federation, places: Sequence[int]) -> InProcessParties:
-    """Return the threads that play, with the crashes of this round; kept from round to round."""
+def _parties(federation: Federation) -> InProcessParties:
+    """Return the threads that play, kept from round to round."""
     company = tuple(sorted(int(number) for number in federation.numbers))
     if company not in federation.companies:
-        shared: dict[int, Fault] = {}
-        federation.companies[company] = InProcessParties(len(company), faults=shared), shared
-    group, faults = federation.companies[company]
-    faults.clear()
-    faults.update({rank: Crash(step=0) for rank, process in enumerate(places) if federation.crashed[process]})
-    return group
+        federation.companies[company] = InProcessParties(len(company))
+    return federation.companies[company]
