@@ -17,6 +17,7 @@ from torch import Tensor
 import attacks.testing as kit
 from attacks import attacks
 from attacks.api import World, look
+from attacks.update import _statistics
 from attacks.update._krum import Bait, choice, longest_chosen
 from attacks.update._line_search import maximise
 from attacks.update._statistics import mean_and_deviation
@@ -97,22 +98,59 @@ class TestWhatFollowsFromTheHonestMean:
     @given(
         rows=st.integers(1, 40),
         columns=st.integers(1, 30),
-        centre=st.sampled_from([0.0, 1.0, 1e6]),
+        centre=st.sampled_from([0.0, 1.0, 31.0, 33.0, 1e6]),
         seed=st.integers(0, 99),
     )
     def test_mean_and_deviation_do_not_cancel(self, rows: int, columns: int, centre: float, seed: int) -> None:
-        """Sums of 40 numbers of size c in float64 are off by 40 c 2^-53 at most; centred first, so are deviations."""
-        values = torch.from_numpy(public_stream(seed, "rows").normal(centre, 1.0, size=(rows, columns)))
-        mean, deviation = mean_and_deviation(values)
-        slack = 80 * max(centre, 10.0) * 2.0**-53
-        assert torch.allclose(mean, values.mean(dim=0), rtol=0, atol=slack)
-        assert torch.allclose(deviation, values.std(dim=0, correction=0), rtol=1e-12, atol=slack)
+        assert_mean_and_deviation(
+            torch.from_numpy(public_stream(seed, "rows").normal(centre, 1.0, size=(rows, columns)))
+        )
+
+    def test_some_columns_that_cancel_among_others_that_do_not(self) -> None:
+        values = torch.from_numpy(public_stream(0, "rows").normal(size=(64, 10_000)))
+        values[:, ::7] += 1e6
+        values[:, 5] = 3.1
+        values[:, 6] = 0.0
+        assert_mean_and_deviation(values)
+        assert float(mean_and_deviation(values)[1][6]) == 0.0
+
+    def test_a_difference_that_cancels_is_seen(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_statistics, "_LEAST", {torch.float64: -torch.inf})
+        values = torch.from_numpy(public_stream(0, "rows").normal(1e6, 1.0, size=(20, 30)))
+        with pytest.raises(AssertionError):
+            assert_mean_and_deviation(values)
 
     def test_mean_and_deviation_of_many_columns_come_from_several_blocks(self) -> None:
-        values = torch.from_numpy(public_stream(0, "rows").normal(size=(64, 10_000)))
+        assert_mean_and_deviation(torch.from_numpy(public_stream(0, "rows").normal(size=(64, 10_000))))
+
+    def test_in_float32_they_are_as_exact_as_it_is(self) -> None:
+        """With u = 2^-24 and L = 1/4: 1.5 x 22 u / L is 8e-6."""
+        values = torch.from_numpy(public_stream(0, "rows").normal(size=(20, 300))).float()
+        values[:, ::7] += 1000.0
         mean, deviation = mean_and_deviation(values)
-        assert torch.allclose(mean, values.mean(dim=0), rtol=0, atol=1e-14)
-        assert torch.allclose(deviation, values.std(dim=0, correction=0), rtol=1e-12, atol=0)
+        wide = values.double()
+        assert torch.allclose(mean.double(), wide.mean(dim=0), rtol=0, atol=21 * 1005 * 2.0**-24)
+        # Centred, a column is off by its mean's error, of which the deviation keeps a part in its square only.
+        assert torch.allclose(deviation.double(), wide.std(dim=0, correction=0), rtol=8e-6, atol=0)
+
+    def test_numbers_that_are_none_stay_in_their_column(self) -> None:
+        values = torch.ones(3, 4, dtype=torch.float64)
+        values[1] = torch.tensor([torch.nan, torch.inf, 1.0, 1e200], dtype=torch.float64)
+        mean, deviation = mean_and_deviation(values)
+        assert deviation.isfinite().tolist() == [False, False, True, False]
+        assert mean.isfinite().tolist() == [False, False, True, True]
+
+
+def assert_mean_and_deviation(values: Tensor) -> None:
+    """Compare with torch's, which centre first; the bounds are those of mean_and_deviation(), u = 2^-53 and L = 2^-10.
+
+    A centred column is off by its mean's error, which is that of k numbers of the column's size.
+    """
+    mean, deviation = mean_and_deviation(values)
+    k, largest, u = len(values), float(values.abs().max()), 2.0**-53
+    slack = 2 * (k + 1) * largest * u
+    assert torch.allclose(mean, values.mean(dim=0), rtol=0, atol=slack)
+    assert torch.allclose(deviation, values.std(dim=0, correction=0), rtol=3 * (k + 2) * u * 2**10, atol=slack)
 
 
 def distance(a: list[float], b: list[float]) -> float:
