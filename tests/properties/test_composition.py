@@ -19,6 +19,7 @@ from protocols.randomness import public_stream
 from protocols.registry import Spec
 from protocols.testing import aggregators as kit
 from protocols.testing import check_documented, examples_of
+from protocols.testing.elsewhere import back, elsewhere, moved
 
 CLOSE = 1e-12  # numbers of about 1, and sums of a few of them
 EXAMPLES = examples_of(pre_aggregators)
@@ -56,6 +57,18 @@ class TestConformance:
                     assert int(counts.sum()) == int(sizes.sum())
                     assert left == tolerate
                     assert bool(torch.isfinite(found).all())
+
+    def test_rows_on_another_device_stay_there(self, spec: Spec) -> None:
+        pre = pre_aggregators.make(spec)
+        for m, d, dtype in ((8, 2, torch.float64), (7, 5, torch.float32)):
+            means, sizes = kit.make_points(m, d)
+            rows, tolerate = means.to(dtype), min(pre.breakdown(m), (m - 1) // 2)
+            expected, counts, _ = pre(rows, sizes, tolerate, facts())
+            with elsewhere():
+                found, there, _ = pre(moved(rows), sizes, tolerate, facts())
+            # Averages of at most m numbers below 10, in float32 at worst.
+            assert torch.allclose(back(found), expected, rtol=0, atol=10 * m * 2.0**-24)
+            assert back(there).tolist() == counts.tolist()
 
     def test_a_batch_is_its_cells_and_float32_is_float64_but_for_rounding(self, spec: Spec) -> None:
         pre = pre_aggregators.make(spec)
