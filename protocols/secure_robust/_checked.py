@@ -132,5 +132,5 @@ def in_range_cost(access: Access, shape: tuple[int, int, int], limits: Range) ->
     clusters, members, coordinates = shape
     packed, width = clusters * members * words_for(coordinates), WORD_BITS - limits.bits - 1
     layers = [*greater_than_public_layers(limits.bits + 1), *(2 * each for each in all_set_layers(width)), 1]
-    online = masked_cost(access, shape).then(openings_cost(access, packed, layers))
+    online = masked_cost(access, shape).then(openings_cost(access, packed, layers, comparisons=1))
     return online.then(all_lanes_cost(access, values=clusters * members, coordinates=coordinates))

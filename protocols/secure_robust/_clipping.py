@@ -84,7 +84,8 @@ class Clipping:
         entries = len(self.table(coordinates).changes)
         shape, lanes = (clusters, access.parties, entries), clusters * access.parties * words_for(entries)
         offline, online = lengths_cost(access, clusters=clusters, limits=Range.widest(coordinates))
-        online = online.then(openings_cost(access, lanes, [*greater_than_public_layers(WORD_BITS), 1]))
+        layers = [*greater_than_public_layers(WORD_BITS), 1]
+        online = online.then(openings_cost(access, lanes, layers, comparisons=1))
         online = online.then(as_words_cost(access, shape))
         dealt, opened = open_whole_units_cost(access, clusters=clusters, coordinates=coordinates, fraction=_FACTOR_BITS)
         return offline.then(deal_bits_cost(access, shape)).then(dealt), online.then(opened)

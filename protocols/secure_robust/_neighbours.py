@@ -18,7 +18,7 @@ from protocols.secure_robust._engine import Engine, Shared
 from protocols.secure_robust._lanes import items_as_lanes, lanes_as_items
 from protocols.secure_robust._opening import opening_cost, openings_cost
 from protocols.secure_robust._planes import WORD_BITS, words_for
-from protocols.secure_robust._ranking import places_of, places_of_layers
+from protocols.secure_robust._ranking import places_of, places_of_comparisons, places_of_layers
 from protocols.secure_robust._scan import scan, scan_cost
 from protocols.types import Cost
 
@@ -121,8 +121,10 @@ def among_first(bits: Engine, places: Shared, kept: int) -> Shared:
 
 def first_places_cost(access: Access, *, numbers: int, planes: int, words: int) -> Cost:
     """Return what it costs for so many words of lanes."""
-    cost = openings_cost(access, words, places_of_layers(numbers, planes))
-    return cost.then(openings_cost(access, words * numbers, greater_than_public_layers((numbers - 1).bit_length())))
+    pairs = places_of_comparisons(numbers)
+    cost = openings_cost(access, words, places_of_layers(numbers, planes), comparisons=pairs)
+    layers = greater_than_public_layers((numbers - 1).bit_length())
+    return cost.then(openings_cost(access, words * numbers, layers, comparisons=1))
 
 
 def distances_of(words: Tensor) -> Tensor:

@@ -116,7 +116,7 @@ class NormCheck:
         offline, online = lengths_cost(access, clusters=clusters, limits=self._limits(coordinates))
         lanes = clusters * words_for(parties)
         mpc = share_words_cost(access, clusters=clusters, coordinates=coordinates).then(online)
-        mpc = mpc.then(openings_cost(access, lanes, [*greater_than_public_layers(WORD_BITS), 1]))
+        mpc = mpc.then(openings_cost(access, lanes, [*greater_than_public_layers(WORD_BITS), 1], comparisons=1))
         mpc = mpc.then(open_sum_cost(access, clusters=clusters, coordinates=coordinates))
         upload = kept_cost(access, clusters=clusters, coordinates=coordinates)
         return Traffic(offline=agreement_cost(access).then(offline), mpc=mpc, upload=upload)

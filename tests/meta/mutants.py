@@ -219,6 +219,13 @@ LISTED: tuple[Mutant, ...] = (
 
 OWN: tuple[Mutant, ...] = (
     Mutant(
+        name="comparisons that every party counts",
+        module="protocols/secure_robust/_engine.py",
+        old="        if self.rank == 0:\n            self._link.meter.compared",
+        new="        if self.rank >= 0:\n            self._link.meter.compared",
+        killers=("tests/properties/test_secure_robust.py", "-k", "eight_members"),
+    ),
+    Mutant(
         name="shares of an opening that no pad blinds",
         private=True,
         module="protocols/secure_robust/_engine.py",

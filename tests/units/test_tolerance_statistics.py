@@ -9,6 +9,7 @@ import pytest
 
 from bench import tolerance
 from bench.tolerance.hidden import hidden_named
+from bench.tolerance.pricing import Price
 from protocols.aggregators import majority_breakdown
 from protocols.check import CloisterError
 from protocols.hidden_sums.hidden import Hidden
@@ -237,7 +238,9 @@ def test_hidden_sums_have_a_best_size_a_window_and_a_price() -> None:
     assert own.fail == pytest.approx(by_size[2].fail.value)
     protocol = Hidden(group_size=2)
     traffic = protocol.cost(parties=12, clusters=1, coordinates=10_000)
-    assert (own.wire_bytes_per_process, own.rounds) == (traffic.wire_bytes / 12, traffic.rounds)
+    priced = Price(wire_bytes_per_process=traffic.wire_bytes / 12, rounds=traffic.rounds, comparisons=15 * 157 * 64)
+    assert own.price == priced  # all pairs of the six groups' means, in 157 words of lanes
+    assert traffic.comparisons == priced.comparisons
     assert {"median inputs", "additive passive"} <= {each.protocol for each in found.designs.options}
 
 
