@@ -4,26 +4,18 @@ import math
 from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from protocols import check
 from protocols.check import CloisterError
 from protocols.hidden_sums import hidden_sums
-from protocols.hidden_sums._noise import (
-    JointNoise,
-    opened,
-    opened_with_noise,
-    opening_of_result_cost,
-    part_unknown,
-    share_of_noise,
-)
+from protocols.hidden_sums._combining import Combining, combining_cost, play
+from protocols.hidden_sums._noise import JointNoise, part_unknown
 from protocols.hidden_sums._presence import call_the_roll, presence_cost, say_who_is_there, who_is_there
 from protocols.hidden_sums._promises import group_conditions, hidden_conditions
-from protocols.hidden_sums._resharing import Seats, reshare, resharing_cost
+from protocols.hidden_sums._resharing import Seats, resharing_cost
 from protocols.hidden_sums._seating import (
     Rung,
-    common_multiple,
     draw_seats,
     exposed_by,
     hierarchy_of,
@@ -35,11 +27,9 @@ from protocols.hidden_sums.rules import OuterRule, outer_rules
 from protocols.network import TooFewPartiesError
 from protocols.ring import FixedPoint
 from protocols.secure_robust._access import Access
-from protocols.secure_robust._checked import draw_of, engines_of
-from protocols.secure_robust._conversions import deal_numbers
 from protocols.secure_robust._pads import agreement_cost
 from protocols.secure_sum import Board, Opened, Party
-from protocols.secure_sum._publish import publish, publishing_cost, read_published
+from protocols.secure_sum._publish import publishing_cost, read_published
 from protocols.secure_sum._thresholds import in_size_of, threshold_of
 from protocols.secure_sum._verdict import Verdict
 from protocols.sublink import SubLink
@@ -160,16 +150,7 @@ class Hidden:
 
     def noise_on(self, groups: Sequence[Sequence[int]]) -> JointNoise | None:
         """Return the noise that opens with the result of these groups, if any; CloisterError where it does not fit."""
-        if not self.noise_std:
-            return None
-        if not self.rule.is_continuous:
-            raise CloisterError(
-                f"noise_std = {self.noise_std!r} means nothing to outer = {self.outer!r}, which a small change of one "
-                f"update may move by any distance; allowed: 0, or outer = 'median'"
-            )
-        # One unit of one member's update moves the result by the weight of its group, at most.
-        std = self.noise_std / self.ring.unit * max(self._weights(groups))
-        return JointNoise(std=std, access=self.access)
+        return self._combining(groups).noise
 
     def noise_bound(self, *, parties: int) -> int:
         """See HiddenSums.noise_bound."""
@@ -239,27 +220,8 @@ class Hidden:
     def contribute(self, party: Party, words: Tensor) -> None:
         """See RobustStatistic.contribute."""
         seats = self.seats(parties=party.parties, present=who_is_there(party), use=party.use)
-        if party.rank not in seats.contributors:
-            return
-        if party.rank not in seats.delegates:
-            reshare(party, seats, words)
-            return
-        clusters, coordinates = words.shape
-        served = replace(party, link=SubLink(party.link, seats.delegates), parties=self.delegates)
-        bits, engine = engines_of(served, seats.access)
-        draw, noise = draw_of(served), self.noise_on(seats.sums)
-        values = reshare(party, seats, words)
-        assert values is not None
-        weights = torch.tensor(self._weights(seats.sums))
-        result = self.rule.combine(bits, draw, engine.scale(values, weights[:, None]), self.tolerate)
-        if noise is None:
-            published = opened(bits, result, coordinates, in_bits=self.rule.in_bits)
-        else:
-            share = share_of_noise(party, noise, (clusters, coordinates))
-            with bits.offline():
-                hiding = deal_numbers(bits, draw, (clusters, 1, coordinates)) if self.rule.in_bits else None
-            published = opened_with_noise(bits, result, share, hiding)
-        publish(served, published, vouching=True)
+        if party.rank in seats.contributors:
+            play(party, seats, self._combining(seats.sums), words)
 
     def collect(self, board: Board) -> Opened:
         """See RobustStatistic.collect."""
@@ -275,39 +237,24 @@ class Hidden:
 
     def reference(self, words: Tensor) -> Opened:
         """See RobustStatistic.reference; words of all members, or of those of complete groups alone."""
-        _, parties, _ = words.shape
-        groups = self.groups_of(parties=parties)
-        sums = torch.stack([words[:, list(group)].sum(dim=1) for group in groups], dim=1)
-        weighted = sums * torch.tensor(self._weights(groups))[:, None]
-        return Opened(sums=self.rule.reference(weighted, self.tolerate), contributors=tuple(range(parties)))
+        parties = words.shape[1]
+        combining = self._combining(self.groups_of(parties=parties))
+        return Opened(sums=combining.reference(words), contributors=tuple(range(parties)))
 
     def decode(self, opened: Opened, *, parties: int) -> Tensor:
         """See RobustStatistic.decode; `parties` are the contributors."""
-        groups = self.groups_of(parties=parties)
-        if self.rule.by_members:
-            return self.ring.decode(opened.sums) / parties
-        kept = self.rule.kept(len(groups), self.tolerate)
-        return self.ring.decode(opened.sums) / (kept * common_multiple(groups))
+        return self._combining(self.groups_of(parties=parties)).decode(opened.sums)
 
     def cost(self, *, parties: int, clusters: int, coordinates: int) -> Traffic:
         """One word a member, g - 1 a group, and what the rule sends among g delegates, whatever the members."""
         seats = self.seats(parties=parties, present=frozenset(range(parties)), use=1)
-        shape = (clusters, len(seats.groups), coordinates)
-        dealt, combined = self.rule.cost(seats.access, shape, self.tolerate)
         seeds, handed = resharing_cost(seats, clusters=clusters, coordinates=coordinates)
-        hiding, opening = opening_of_result_cost(
-            seats.access,
-            clusters=clusters,
-            coordinates=coordinates,
-            in_bits=self.rule.in_bits,
-            noisy=self.noise_std > 0,
-        )
+        dealt, combined = combining_cost(self._combining(seats.sums), clusters=clusters, coordinates=coordinates)
+        publishing = publishing_cost(parties=self.delegates, clusters=clusters, coordinates=coordinates, vouching=True)
         return Traffic(
-            offline=agreement_cost(seats.access).then(seeds).then(dealt).then(hiding),
-            mpc=handed.then(combined).then(opening),
-            upload=presence_cost(parties).then(
-                publishing_cost(parties=self.delegates, clusters=clusters, coordinates=coordinates, vouching=True)
-            ),
+            offline=agreement_cost(seats.access).then(seeds).then(dealt),
+            mpc=handed.then(combined),
+            upload=presence_cost(parties).then(publishing),
         )
 
     def outcome(
@@ -333,6 +280,12 @@ class Hidden:
         withstood = self.withstands(groups=len(seats.sums))
         return Verdict(private=not exposed, correct=tainted <= withstood, live=True)
 
-    def _weights(self, groups: Sequence[Sequence[int]]) -> list[int]:
-        common = common_multiple(groups)
-        return [1 if self.rule.by_members else common // len(group) for group in groups]
+    def _combining(self, groups: Sequence[Sequence[int]]) -> Combining:
+        return Combining(
+            groups=groups,
+            outer=self.outer,
+            tolerate=self.tolerate,
+            noise_std=self.noise_std,
+            ring=self.ring,
+            access=self.access,
+        )
