@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from protocols.secure_robust._access import Access
-from protocols.secure_robust._checked import Range
+from protocols.secure_robust._checked import Range, in_range_in_the_clear
 from protocols.secure_robust._circuits import greater_than_public, greater_than_public_layers, negated
 from protocols.secure_robust._conversions import Draw, deal_numbers, deal_numbers_cost, planes_of, planes_of_cost
 from protocols.secure_robust._engine import Engine, Shared
@@ -130,8 +130,7 @@ def first_places_cost(access: Access, *, numbers: int, planes: int, words: int) 
 def distances_of(words: Tensor) -> Tensor:
     """Return the same distances in the clear: (clusters, members, others) of words (clusters, members, coordinates)."""
     clusters, members, coordinates = words.shape
-    bound = 1 << range_for(coordinates).bits
-    inside = ((words >= -bound) & (words < bound)).all(dim=2)
+    inside = in_range_in_the_clear(words, range_for(coordinates).bits)
     squares = [(words - words[:, member, None]).square().sum(dim=2) & (_BEYOND - 1) for member in range(members)]
     beyond = ~(inside[:, :, None] & inside[:, None, :])
     distances = torch.stack(squares, dim=1) + beyond * _BEYOND

@@ -121,6 +121,7 @@ COMPARED: Mapping[str, tuple[Mapping[str, Any], int]] = {
     "sign_majority": ({}, 2 * 128),
     # 5 members' 100 coordinates and, in one word, their lengths
     "norm_check": ({}, 5 * 128 + 64),
+    "range_check": ({}, 5 * 128),
     # as many; then of 4 others' distances all pairs and the places, and the same of 5 members' scores
     "krum": ({}, 5 * 128 + (6 + 4) * 64 + (10 + 5) * 64),
     # distances as for krum; then all pairs of the mixed updates

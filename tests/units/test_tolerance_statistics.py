@@ -30,12 +30,13 @@ WRONG_FROM: dict[str, Callable[[int], int]] = {
     "krum": lambda c: 2,
     "nnm": lambda c: 2,
     "norm_check": lambda c: 1,
+    "range_check": lambda c: 1,
     "clip": lambda c: 1,
     "centered_clipping": lambda c: 1,
     "sign_majority": lambda c: 1,
 }
 # name -> how many colluding members, of c who share with threshold t, learn an update.
-OPEN_FROM: dict[str, Callable[[int, int], int]] = {"norm_check": lambda c, t: 0, "krum": lambda c, t: 0}
+OPEN_FROM: dict[str, Callable[[int, int], int]] = {"norm_check": lambda c, t: 1, "krum": lambda c, t: 0}
 
 
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str, str]:
@@ -155,7 +156,8 @@ def test_a_mistake_is_one_line(
     [
         (("median",), "median withstands 1 of 4 clusters with 3 or more Byzantine members of 5, or lost"),
         (("median",), "private  fails with probability 0.127967: 3 or more colluding members of a cluster of 5 open"),
-        (("norm_check",), "what a cluster opens may be the update of one member alone"),
+        (("krum",), "what a cluster opens may be the update of one member alone"),
+        (("norm_check",), "1 or more colluding members of a cluster of 5 open its updates"),
         (("norm_check",), "median withstands 1 of 4 clusters with a Byzantine member or lost"),
         (("median", "--mode", "passive"), "one colluding member of a cluster of 5, who departs from the protocol"),
         (("hidden",), "hidden (inputs, 3 delegates with threshold 1)"),
