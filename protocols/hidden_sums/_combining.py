@@ -74,26 +74,26 @@ class Combining:
         return self.ring.decode(sums) / (kept * common_multiple(self.groups))
 
 
-def play(party: Party, seats: Seats, combining: Combining, words: Tensor) -> None:
-    """Play one member that contributes, and a delegate where it is one: from its words to what the board reads."""
+def play(party: Party, seats: Seats, combining: Combining, share: Tensor) -> None:
+    """Play one holder of a group's sum, and a delegate where it is one: from its share to what the board reads."""
     if party.rank not in seats.delegates:
-        reshare(party, seats, words)
+        reshare(party, seats, share)
         return
-    clusters, coordinates = words.shape
+    clusters, coordinates = share.shape
     served = replace(party, link=SubLink(party.link, seats.delegates), parties=len(seats.delegates))
     bits, engine = engines_of(served, seats.access)
     draw, noise, rule = draw_of(served), combining.noise, combining.rule
-    values = reshare(party, seats, words)
+    values = reshare(party, seats, share)
     assert values is not None
     weights = torch.tensor(combining.weights)
     result = rule.combine(bits, draw, engine.scale(values, weights[:, None]), combining.tolerate)
     if noise is None:
         published = opened(bits, result, coordinates, in_bits=rule.in_bits)
     else:
-        share = share_of_noise(party, noise, (clusters, coordinates))
+        own = share_of_noise(party, noise, (clusters, coordinates))
         with bits.offline():
             hiding = deal_numbers(bits, draw, (clusters, 1, coordinates)) if rule.in_bits else None
-        published = opened_with_noise(bits, result, share, hiding)
+        published = opened_with_noise(bits, result, own, hiding)
     publish(served, published, vouching=True)
 
 
