@@ -104,8 +104,10 @@ def open_sums(
         for j, inside in zip(chosen, computed(federation.protocol, federation.ring, members, opened), strict=True):
             if not inside.contributors:
                 empty.add(j)
-            else:
-                results[j] = replace(inside, contributors=_processes(clustering, j, inside.contributors))
+                continue
+            results[j] = replace(inside, contributors=_processes(clustering, j, inside.contributors))
+            if federation.in_range:  # who is left out has entered what no honest member enters
+                named |= set(clustering.clusters[j]) - set(results[j].contributors)
         traffic = traffic.beside(opened.traffic)
     if failure is not None and not results and not empty and not crashing:
         raise failure

@@ -14,13 +14,14 @@ from protocols.hidden_sums.rules import OuterRule, outer_rules
 from protocols.ring import FixedPoint
 from protocols.secure_robust._access import Access
 from protocols.secure_robust._checked import draw_of, engines_of
-from protocols.secure_robust._conversions import deal_numbers
+from protocols.secure_robust._conversions import Draw, deal_numbers
+from protocols.secure_robust._engine import WORDS, Engine, Shared
 from protocols.secure_sum import Party
 from protocols.secure_sum._publish import publish
 from protocols.sublink import SubLink
 from protocols.types import Cost
 
-__all__ = ["Combining", "combining_cost", "play"]
+__all__ = ["Combining", "among_delegates", "combining_cost", "open_result", "play"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,22 +80,33 @@ def play(party: Party, seats: Seats, combining: Combining, share: Tensor) -> Non
     if party.rank not in seats.delegates:
         reshare(party, seats, share)
         return
-    clusters, coordinates = share.shape
-    served = replace(party, link=SubLink(party.link, seats.delegates), parties=len(seats.delegates))
-    bits, engine = engines_of(served, seats.access)
-    draw, noise, rule = draw_of(served), combining.noise, combining.rule
+    served = among_delegates(party, seats)
+    bits, _ = engines_of(served, seats.access)
+    draw = draw_of(served)
     values = reshare(party, seats, share)
     assert values is not None
-    weights = torch.tensor(combining.weights)
-    result = rule.combine(bits, draw, engine.scale(values, weights[:, None]), combining.tolerate)
+    publish(served, open_result(party, bits, draw, combining, values), vouching=True)
+
+
+def among_delegates(party: Party, seats: Seats) -> Party:
+    """Return this party among the delegates, of whom it is one."""
+    return replace(party, link=SubLink(party.link, seats.delegates), parties=len(seats.delegates))
+
+
+def open_result(party: Party, bits: Engine, draw: Draw, combining: Combining, sums: Shared, *, part: int = 0) -> Tensor:
+    """Return what the delegates open of groups' sums (clusters, groups, coordinates): words (clusters, coordinates).
+
+    `part` numbers what a batch opens apart.
+    """
+    clusters, _, coordinates = sums.shape
+    noise, rule, weights = combining.noise, combining.rule, torch.tensor(combining.weights)
+    result = rule.combine(bits, draw, bits.over(WORDS).scale(sums, weights[:, None]), combining.tolerate)
     if noise is None:
-        published = opened(bits, result, coordinates, in_bits=rule.in_bits)
-    else:
-        own = share_of_noise(party, noise, (clusters, coordinates))
-        with bits.offline():
-            hiding = deal_numbers(bits, draw, (clusters, 1, coordinates)) if rule.in_bits else None
-        published = opened_with_noise(bits, result, own, hiding)
-    publish(served, published, vouching=True)
+        return opened(bits, result, coordinates, in_bits=rule.in_bits)
+    own = share_of_noise(party, noise, (clusters, coordinates), part)
+    with bits.offline():
+        hiding = deal_numbers(bits, draw, (clusters, 1, coordinates)) if rule.in_bits else None
+    return opened_with_noise(bits, result, own, hiding)
 
 
 def combining_cost(combining: Combining, *, clusters: int, coordinates: int) -> tuple[Cost, Cost]:

@@ -140,7 +140,11 @@ def outcome_of(protocol: _Played, faults: Faulty, *, parties: int, use: int) -> 
         seats = protocol.seats(parties=parties, present=present, dealt=dealt, use=use)
     except TooFewPartiesError:
         return Verdict(private=not exposed, correct=True, live=False)
-    exposed |= exposed_by(seats, colluding, shows_total=protocol.rule.by_members)
+    held = seats.one_by_one if formation.one_by_one else seats
+    exposed |= exposed_by(held, colluding, shows_total=protocol.rule.by_members)
     tainted = sum(not faults.byzantine.isdisjoint(members) for members in seats.sums)
     withstood = protocol.withstands(groups=len(seats.sums))
-    return Verdict(private=not exposed, correct=tainted <= withstood, live=faults.late.isdisjoint(seats.holders))
+    live = faults.late.isdisjoint(seats.holders)
+    if formation.one_by_one:  # who does not pass the check costs its group
+        live = live and len(seats.sums) - tainted >= formation.access.parties
+    return Verdict(private=not exposed, correct=tainted <= withstood, live=live)

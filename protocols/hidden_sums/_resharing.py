@@ -22,7 +22,7 @@ keys).
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from itertools import cycle
 
@@ -87,6 +87,12 @@ class Seats:
     def holders(self) -> frozenset[int]:
         """Who holds a share of a lowest group's sum: all who take part once the groups have entered."""
         return frozenset(rank for leaf in self.leaves for rank in leaf)
+
+    @property
+    def one_by_one(self) -> "Seats":
+        """The same seats where each member is a group of its own, which shares its own words with the delegates."""
+        alone = tuple((rank,) for rank in self.contributors)
+        return replace(self, groups=alone, sums=alone, leaves=alone, rises=())
 
     def group_of(self, rank: int) -> int:
         """Return the number of a member's group."""

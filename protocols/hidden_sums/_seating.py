@@ -58,11 +58,15 @@ def common_multiple(groups: Sequence[Sequence[int]]) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Formation:
-    """Groups and groups of groups, how the lowest ones share, and how the delegates above the top level do."""
+    """Groups and groups of groups, how the lowest ones share, and how the delegates above the top level do.
+
+    With `one_by_one` groups share nothing: each member's own words are shared among the delegates.
+    """
 
     hierarchy: Hierarchy
     sharing: GroupSharing
     access: Access
+    one_by_one: bool = False
 
     @property
     def lowest(self) -> tuple[tuple[int, ...], ...]:
@@ -88,6 +92,8 @@ class Formation:
     @property
     def rungs(self) -> tuple[Rung, ...]:
         """The thresholds from the members up to the delegates: t1, all of a node's holders but one, then t2."""
+        if self.one_by_one:
+            return (Rung(holders="delegates", threshold=self.access.threshold),)
         within = {size: self.sharing.threshold(size) for size in self.hierarchy.leaves.sizes}
         members = Rung(
             holders="members of a group",
@@ -107,6 +113,8 @@ class Formation:
         They are t1 + 1 members of a group that has more, or all but one of the members of a node, and all holders of
         the node above it or, at the top, t2 + 1 delegates; one of these may be in the node.
         """
+        if self.one_by_one:
+            return self.access.threshold + 1
         found = [max(min(self.top.sizes) - 1, 1) + self.access.threshold]
         within = {size: self.sharing.threshold(size) for size in self.hierarchy.leaves.sizes}
         found += [t + 1 for size, t in within.items() if t + 1 < size]
@@ -209,10 +217,18 @@ def _alone(known: Iterable[frozenset[int]]) -> frozenset[int]:
     return frozenset(process for rest in rests if len(rest) == 1 for process in rest)
 
 
-def may_expose(groups: Sequence[Collection[int]], colluding: Set[int], access: Access, *, shows_total: bool) -> bool:
+def may_expose(
+    groups: Sequence[Collection[int]],
+    colluding: Set[int],
+    access: Access,
+    *,
+    shows_total: bool,
+    one_by_one: bool = False,
+) -> bool:
     """Return whether these may learn an input, whoever of each group serves, where the groups are the only level."""
     serving = sum(not colluding.isdisjoint(group) for group in groups)
-    known = [frozenset(group) - colluding for group in groups] if serving > access.threshold else []
+    held = [(rank,) for group in groups for rank in group] if one_by_one else groups
+    known = [frozenset(each) - colluding for each in held] if serving > access.threshold else []
     if shows_total:
         known.append(frozenset[int]().union(*groups) - colluding)
     return bool(_alone(known))

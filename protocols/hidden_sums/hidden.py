@@ -14,6 +14,16 @@ from protocols.hidden_sums._combining import Combining, combining_cost, play
 from protocols.hidden_sums._groups import Attendance, GroupSharing, group_sharing
 from protocols.hidden_sums._noise import JointNoise, part_unknown
 from protocols.hidden_sums._promises import Faulty, group_conditions, hidden_conditions, outcome_of
+from protocols.hidden_sums._range import (
+    INPUT_CHECKS,
+    InputCheck,
+    checked_reference,
+    checking_cost,
+    collect_checked,
+    decode_checked,
+    limit_of,
+    play_checked,
+)
 from protocols.hidden_sums._resharing import Seats, resharing_cost
 from protocols.hidden_sums._seating import (
     Formation,
@@ -103,6 +113,7 @@ class Hidden:
     levels: tuple[int, ...] = ()
     sharing: Literal["additive", "shamir"] = "additive"
     threshold: str = ""
+    input_check: InputCheck = "none"
 
     def __post_init__(self) -> None:
         check.integer_at_least(1, group_size=self.group_size)
@@ -111,6 +122,12 @@ class Hidden:
         check.non_negative(noise_std=self.noise_std)
         for size in self.levels:
             check.integer_at_least(2, levels=size)
+        check.one_of(INPUT_CHECKS, input_check=self.input_check)
+        if self.checks_inputs and (self.levels or self.sharing != "additive"):
+            raise CloisterError(
+                f"input_check = {self.input_check!r} has members share with the delegates, and not in groups; allowed: "
+                f"no levels, and sharing = 'additive'"
+            )
         _ = self.ring, self.rule, self.access, self.in_groups  # refuse what does not fit
 
     @property
@@ -122,6 +139,16 @@ class Hidden:
     def rule(self) -> OuterRule:
         """The outer rule."""
         return outer_rules.make(outer_rules.resolve(self.outer))
+
+    @property
+    def least_groups(self) -> int:
+        """As many as there are delegates."""
+        return self.delegates
+
+    @property
+    def checks_inputs(self) -> bool:
+        """See HiddenSums.checks_inputs."""
+        return self.input_check == "range"
 
     @property
     def conditions(self) -> Conditions:
@@ -158,6 +185,12 @@ class Hidden:
             self.in_groups.check(size=len(group))
         self.rule.check(groups=len(self.groups_of(parties=parties)), tolerate=self.tolerate)
         self.noise_on(self.groups_of(parties=parties))
+        if self.checks_inputs:
+            self.limit(parties=parties)
+
+    def limit(self, *, parties: int) -> int:
+        """See HiddenSums.limit."""
+        return limit_of(self._combining(self.groups_of(parties=parties)))
 
     def noise_on(self, groups: Sequence[Sequence[int]]) -> JointNoise | None:
         """Return the noise that opens with the result of these groups, if any; CloisterError where it does not fit."""
@@ -191,16 +224,19 @@ class Hidden:
     def formation(self, *, parties: int) -> Formation:
         """Return the groups and groups of groups, and how they and the delegates share."""
         hierarchy = hierarchy_of(parties=parties, group_size=self.group_size, levels=self.levels)
-        return Formation(hierarchy=hierarchy, sharing=self.in_groups, access=self.access)
+        return Formation(hierarchy=hierarchy, sharing=self.in_groups, access=self.access, one_by_one=self.checks_inputs)
 
     def exposes(self, groups: Sequence[Collection[int]], colluding: Set[int]) -> bool:
         """See HiddenSums.exposes; `groups` are the only level."""
-        shown = may_expose(groups, colluding, self.access, shows_total=self.rule.by_members)
+        shown = may_expose(
+            groups, colluding, self.access, shows_total=self.rule.by_members, one_by_one=self.checks_inputs
+        )
         return shown or bool(opened_by(groups, colluding, self.in_groups))
 
     def exposed(self, *, parties: int, contributors: Collection[int], colluding: Set[int], use: int) -> frozenset[int]:
         """See HiddenSums.exposed; exact, but for what the result of a rule other than the mean tells itself."""
         seats = self.seats(parties=parties, present=frozenset(contributors), use=use)
+        seats = seats.one_by_one if self.checks_inputs else seats
         shared = self.formation(parties=parties).opened(colluding)
         return shared | exposed_by(seats, colluding, shows_total=self.rule.by_members)
 
@@ -230,7 +266,10 @@ class Hidden:
         entered = self.in_groups.enter(party, formation.lowest, words)
         there = entered.attendance
         seats = self.seats(parties=party.parties, present=there.present, dealt=there.dealt, use=party.use)
-        if party.rank in seats.holders:
+        if self.checks_inputs:
+            if party.rank in seats.contributors:
+                play_checked(party, seats, self._combining(seats.sums), entered.held)
+        elif party.rank in seats.holders:
             share = formation.additive(party, seats, entered)
             play(party, seats, self._combining(seats.sums), share)
 
@@ -244,21 +283,31 @@ class Hidden:
             raise
         self.in_groups.announce(board, there, there)
         served = replace(board, link=SubLink(board.link, seats.delegates), parties=self.delegates)
+        if self.checks_inputs:
+            return collect_checked(served, seats, self._combining(seats.sums))
         return Opened(sums=read_published(served, vouching=True), contributors=seats.contributors)
 
     def reference(self, words: Tensor) -> Opened:
         """See RobustStatistic.reference; words of all members, or of those of complete groups alone."""
         parties = words.shape[1]
         combining = self._combining(self.groups_of(parties=parties))
+        if self.checks_inputs:
+            return checked_reference(combining, words)
         return Opened(sums=combining.reference(words), contributors=tuple(range(parties)))
 
     def decode(self, opened: Opened, *, parties: int) -> Tensor:
         """See RobustStatistic.decode; `parties` are the contributors."""
-        return self._combining(self.groups_of(parties=parties)).decode(opened.sums)
+        combining = self._combining(self.groups_of(parties=parties))
+        return decode_checked(combining, opened) if self.checks_inputs else combining.decode(opened.sums)
 
     def cost(self, *, parties: int, clusters: int, coordinates: int) -> Traffic:
-        """One word a holder, g - 1 a group, what groups share, and what the rule sends among g delegates."""
+        """One word a holder, g - 1 a group, what groups share, and what the rule sends among g delegates.
+
+        With a check of inputs each member is a group of its own, and every coordinate of it is looked at: 126 ANDs.
+        """
         seats = self.seats(parties=parties, present=frozenset(range(parties)), use=1)
+        if self.checks_inputs:
+            return self._checked_cost(seats, clusters=clusters, coordinates=coordinates)
         sizes = [len(group) for group in self.formation(parties=parties).lowest]
         entering = self.in_groups.cost(sizes, clusters=clusters, coordinates=coordinates)
         seeds, handed = resharing_cost(seats, clusters=clusters, coordinates=coordinates)
@@ -283,6 +332,20 @@ class Hidden:
         """See outcome_of; `late` crash when their groups have their words, and before re-sharing begins."""
         faults = Faulty(byzantine=byzantine, crashed=crashed, curious=curious, late=late)
         return outcome_of(self, faults, parties=parties, use=use)
+
+    def _checked_cost(self, seats: Seats, *, clusters: int, coordinates: int) -> Traffic:
+        combining, parties = self._combining(seats.sums), len(seats.contributors)
+        seeds, handed = resharing_cost(seats.one_by_one, clusters=clusters, coordinates=coordinates)
+        numbers, looked = checking_cost(combining, seats, clusters=clusters, coordinates=coordinates)
+        dealt, combined = combining_cost(combining, clusters=clusters, coordinates=coordinates)
+        entering = self.in_groups.cost([len(group) for group in seats.sums], clusters=clusters, coordinates=coordinates)
+        columns = coordinates + parties
+        publishing = publishing_cost(parties=self.delegates, clusters=clusters, coordinates=columns, vouching=True)
+        return Traffic(
+            offline=agreement_cost(seats.access).then(seeds).then(numbers).then(dealt),
+            mpc=handed.then(looked).then(combined),
+            upload=entering.upload.then(publishing),
+        )
 
     def _combining(self, groups: Sequence[Sequence[int]]) -> Combining:
         return Combining(

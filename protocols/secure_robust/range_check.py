@@ -25,7 +25,7 @@ from protocols.types import Traffic
 @robust_statistics.register(
     source="Bell et al. 2023, USENIX Security, ACORN (input validation by range proofs); here in the members' own MPC",
     examples=({}, {"bits": 20}, {"fraction_bits": 12, "least_passing": 1}),
-    facts={"opens_sums": True, "passes_honest": True},
+    facts={"opens_sums": True},
 )
 @dataclass(frozen=True, kw_only=True)
 class RangeCheck:
@@ -70,6 +70,11 @@ class RangeCheck:
     def breakdown(self, parties: int) -> int:  # noqa: ARG002
         """Even one Byzantine update moves the mean, if by no more than the range allows."""
         return 0
+
+    @property
+    def checks_inputs(self) -> bool:
+        """It does, always; see ChecksRange."""
+        return True
 
     def limit(self, *, parties: int) -> int:
         """Return the bits of the range in a cluster of so many; CloisterError where their sum may wrap around."""
