@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -41,13 +41,13 @@ class Received:
 
     sender: int
     header: Header
-    payload: Tensor
+    payload: Tensor = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Message:
     header: Header
-    payload: bytes
+    payload: bytes = field(repr=False)
     arrives: float
 
 
