@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterable, Mapping, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -46,13 +46,13 @@ class Received:
 
     sender: int
     header: Header
-    payload: Tensor
+    payload: Tensor = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Message:
     header: Header
-    payload: bytes
+    payload: bytes = field(repr=False)
     arrives: float
 
 
