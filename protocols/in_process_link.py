@@ -15,9 +15,9 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Mapping, Set
+from collections.abc import Generator, Iterable, Mapping, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -46,13 +46,13 @@ class Received:
 
     sender: int
     header: Header
-    payload: Tensor
+    payload: Tensor = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Message:
     header: Header
-    payload: bytes
+    payload: bytes = field(repr=False)
     arrives: float
 
 
@@ -202,10 +202,12 @@ class InProcessLink:
         """See Link.exchange."""
         self._send(outgoing)
         due = self._now + self._deadline_s
+        came: list[Header] = []
         for peer, tensor in incoming.items():
-            self._receive(peer, tensor, due)
+            came += self._receive(peer, tensor, due)
             raise_lost(self._lost_among(outgoing.keys() | incoming.keys()))
         raise_lost(self._lost_among(outgoing.keys()))
+        self._count(came)
 
     def try_exchange(
         self, outgoing: Mapping[int, Tensor], incoming: Mapping[int, Tensor]
@@ -215,7 +217,7 @@ class InProcessLink:
         if incoming:
             self._due = max(self._due, self._now) + self._deadline_s
         for peer, tensor in incoming.items():
-            self._receive(peer, tensor, self._due)
+            self._count(self._receive(peer, tensor, self._due))
         return self._lost_among(outgoing.keys() | incoming.keys())
 
     def _lost_among(self, peers: Set[int]) -> dict[int, NetworkError]:
@@ -230,9 +232,14 @@ class InProcessLink:
             self._sent[peer] = self._sent.get(peer, 0) + 1
             self._hub.post((self.rank, peer), header, payload, self._now)
 
-    def _receive(self, peer: int, tensor: Tensor, due: float) -> None:
+    def _count(self, came: Iterable[Header]) -> None:
+        for header in came:
+            self.meter.received(header)
+
+    def _receive(self, peer: int, tensor: Tensor, due: float) -> list[Header]:
+        """Fill the tensor; return the header of what came, if anything did."""
         if peer in self._lost:
-            return
+            return []
         try:
             message = self._hub.take((peer, self.rank), due, self._deadline_s)
             if message is None:
@@ -242,6 +249,8 @@ class InProcessLink:
             self._fill(peer, tensor, message)
         except NetworkError as error:
             self._lost[peer] = error
+            return []
+        return [message.header]
 
     def _fill(self, peer: int, tensor: Tensor, message: _Message) -> None:
         target = bytes_of(tensor)
@@ -249,7 +258,6 @@ class InProcessLink:
         self._received[peer] = self._received.get(peer, 0) + 1
         if message.payload:
             target[:] = message.payload
-        self.meter.received(message.header)
         if self.transcript is not None:
             self.transcript.append(Received(sender=peer, header=message.header, payload=tensor.clone()))
 
