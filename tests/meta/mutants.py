@@ -619,6 +619,27 @@ OWN: tuple[Mutant, ...] = (
         new="        pre=(),\n",
         killers=("tests/units/test_attacking.py", "-k", "what_comes_before_the_rule"),
     ),
+    Mutant(
+        name="a cluster is judged before the last of its domains is known",
+        module="protocols/tolerance/transfer.py",
+        old="if last[j] == place)",
+        new="if last[j] >= place)",
+        killers=("tests/properties/test_tolerance_laws.py", "-k", "domains"),
+    ),
+    Mutant(
+        name="angles are left out at which the integrand still matters",
+        module="protocols/tolerance/saddle.py",
+        old="_Axis(steps=axis.steps[fade > -faded]",
+        new="_Axis(steps=axis.steps[fade > -faded / 8]",
+        killers=("tests/units/test_tolerance_engines.py", "-k", "angles or third_kind"),
+    ),
+    Mutant(
+        name="bench tolerance asks about another number of honest inputs than bench run",
+        module="protocols/playable.py",
+        old='"least_honest": least_honest}\n',
+        new='"least_honest": least_honest or 1}\n',
+        killers=("tests/integration/test_bench_tolerance.py", "-k", "predicted"),
+    ),
 )
 
 MUTANTS: tuple[Mutant, ...] = LISTED + OWN

@@ -25,6 +25,7 @@ from protocols.tolerance.placed import packed, spread
 from protocols.tolerance.policies import PLACEMENTS, POLICIES, Setting, law_of
 from protocols.tolerance.sides import at_will, hierarchical_sides, mixed_sides
 from protocols.tolerance.strata import Strata
+from protocols.tolerance.transfer import transferred
 
 Clusters = Sequence[Sequence[int]]
 Marks = Mapping[int, int]
@@ -183,6 +184,8 @@ def test_domains_fail_as_a_whole_whatever_their_members_kinds(
     law, expected = Domains(members=members, failing=failing), float(np.mean(shares))
     agrees(law, event, expected)
     sizes = members.sum(axis=0).tolist()
+    swept = transferred(members, failing, [event.given(size) for size in sizes], event.most)
+    assert swept == pytest.approx(expected, rel=1e-9, abs=1e-12)
     rough = law._marked_bounds(event, sizes, {size: event.given(size) for size in sizes})
     assert rough.lower * (1 - 1e-9) <= expected <= rough.upper * (1 + 1e-9) + 1e-12
 
