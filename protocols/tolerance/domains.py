@@ -19,6 +19,7 @@ from protocols.tolerance.laws import Event, OneKind, Uniform
 from protocols.tolerance.parts import Mask
 from protocols.tolerance.solve import Probability, bounds_on
 from protocols.tolerance.transfer import transferred
+from protocols.tolerance.union import bracket
 
 __all__ = ["Domains"]
 
@@ -72,12 +73,13 @@ class Domains:
         if states is not None:
             hits = sum(many for held, many in states.items() if _happens(held, masks, event.most))
             return Probability.exact(float(Fraction(hits, choices)), "counting domains")
-        shares = [self._share(j, bad) for j, (_, bad) in enumerate(masks)]
-        if event.most < 0:
+        if event.most < 0 and event.forbidden is None:
             return Probability.exact(1.0, "certain")
-        total = sum(shares, Fraction(0))
-        lower = max(shares) if event.most == 0 and event.forbidden is None else Fraction(0)
-        return bounds_on(float(lower), float(total / (event.most + 1)), because=_HARD)
+        return self._bounded([float(self._share(j, bad)) for j, (_, bad) in enumerate(masks)], event)
+
+    def _bounded(self, shares: Sequence[float], event: Event | MarkedEvent) -> Probability:
+        bounds = bracket(shares, [1] * len(shares), event.most, associated=False)
+        return bounds_on(0.0 if event.forbidden else bounds.lower, bounds.upper, because=_HARD)
 
     def _as_units(self, event: Event) -> Probability | None:
         """Where domains of one size lie whole in clusters, they are to clusters what processes are otherwise."""
@@ -127,9 +129,7 @@ class Domains:
     def _marked_bounds(
         self, event: MarkedEvent, sizes: Sequence[int], soft: Mapping[int, tuple[Floats, Floats]]
     ) -> Probability:
-        shares = [self._mean(j, soft[size][1]) for j, size in enumerate(sizes)]
-        alone = event.most == 0 and event.forbidden is None
-        return bounds_on(max(shares) if alone else 0.0, math.fsum(shares) / (event.most + 1), because=_HARD)
+        return self._bounded([self._mean(j, soft[size][1]) for j, size in enumerate(sizes)], event)
 
     def _enumerated(self, masks: Sequence[tuple[Mask, Mask]], most: int) -> int:
         """In how many choices of domains the event happens."""

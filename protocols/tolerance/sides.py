@@ -191,14 +191,15 @@ def hierarchical_sides(
 def _under_tree(law: Law, tree: Tree, event: MarkedEvent, breakdown: Callable[[int], int]) -> Probability:
     match law:
         case Uniform():
-            return hierarchy_fails(tree, faulty=event.kinds, bad=event.bad, breakdown=breakdown)
+            found = hierarchy_fails(tree, faulty=event.kinds, bad=event.bad, breakdown=breakdown)
         case Mixture():
             found = hierarchy_drawn(tree, event, law.totals, breakdown)
         case _:
             found = None
-    if found is not None:
+    if found is not None and found.engine != "bounds":
         return found
     fewest, most = leaves_to_break(tree, breakdown)
-    upper = _marked(law, replace(event, most=fewest - 1)).upper
-    why = "clusters of unlike laws break the same level in too many ways"
-    return bounds_on(_marked(law, replace(event, most=most)).lower, upper, because=why)
+    enough, sure = (_marked(law, replace(event, most=count)) for count in (fewest - 1, most))
+    upper = min(enough.upper, found.upper) if found else enough.upper
+    why = found.because if found else "clusters of unlike laws break the same level in too many ways"
+    return bounds_on(sure.lower, upper, because=why)

@@ -634,6 +634,13 @@ OWN: tuple[Mutant, ...] = (
         killers=("tests/units/test_tolerance_engines.py", "-k", "angles or third_kind"),
     ),
     Mutant(
+        name="a lower bound counts one cluster fewer that can be fine",
+        module="protocols/tolerance/union.py",
+        old="(mean - most) / (m - most)",
+        new="(mean - most) / max(1, m - most - 1)",
+        killers=("tests/units/test_tolerance_engines.py", "-k", "sandwich"),
+    ),
+    Mutant(
         name="bench tolerance asks about another number of honest inputs than bench run",
         module="protocols/playable.py",
         old='"least_honest": least_honest}\n',
