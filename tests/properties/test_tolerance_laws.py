@@ -661,7 +661,8 @@ def test_hierarchical_sides_have_the_clusters_privacy_and_the_trees_correctness(
     flat = sides(uniform, conditions, majority_breakdown(15))
     assert found.private.value == pytest.approx(flat.private.value, rel=1e-9)
     assert found.correct.engine == "recursion"
-    assert found.fail.lower >= max(found.private.lower, found.correct.lower)
+    assert found.fail.engine == found.correct.engine
+    assert found.fail.value >= max(found.private.value, found.correct.value)
     dealt = hierarchical_sides(spread(asked.groups, 18), asked, faults, conditions, majority_breakdown)
     assert dealt.correct.engine == "bounds that meet"
 
