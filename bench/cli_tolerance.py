@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from bench.folders import make_folder
 from protocols.check import CloisterError
 
 if TYPE_CHECKING:
@@ -126,6 +127,8 @@ def tolerance(  # noqa: PLR0917 - the options of one command
         coordinates=coordinates,
         delegates=serving,
     )
+    if path is not None:
+        make_folder(path.parent)
     is_range = cluster_size is not None and ":" in cluster_size
     found = job.answers(asked, design=design and not is_range)
     if path is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from torch import Tensor
 
@@ -21,12 +21,14 @@ from protocols.tolerance.schemes import SCHEMES
 from protocols.types import Traffic
 
 __all__ = [
+    "ChecksRange",
     "ClusterProtocols",
     "Playable",
     "as_registered",
     "cluster_protocols",
     "conditions_named",
     "conditions_under",
+    "in_range_of",
     "opens_sums",
     "playable",
     "robust_of",
@@ -60,6 +62,20 @@ class Playable(Protocol):
 
     def cost(self, *, parties: int, clusters: int, coordinates: int) -> Traffic:
         """Return the closed form of what one batch sends when all members follow the protocol."""
+        ...
+
+
+@runtime_checkable
+class ChecksRange(Protocol):
+    """What shows that members' inputs are in range, so that no sum of them wraps around; honest members always pass."""
+
+    @property
+    def checks_inputs(self) -> bool:
+        """Whether it does."""
+        ...
+
+    def limit(self, *, parties: int) -> int:
+        """Return the bits of the range in a cluster of so many: words -2^limit .. 2^limit - 1 pass."""
         ...
 
 
@@ -206,6 +222,12 @@ def _refuse_unless_withheld(name: str, least_honest: int) -> None:
 def opens_sums(spec: Spec) -> bool:
     """Return whether what is opened is the plain sum of the contributors' words."""
     return bool(robust_of(spec) is None or cluster_protocols.entry(spec.name).facts.get("opens_sums"))
+
+
+def in_range_of(spec: Spec) -> ChecksRange | None:
+    """Return the plug-in that the spec describes where it shows inputs to be in range before it adds them."""
+    plug_in = robust_of(spec)
+    return plug_in if isinstance(plug_in, ChecksRange) and plug_in.checks_inputs else None
 
 
 def robust_of(spec: Spec) -> RobustStatistic | None:

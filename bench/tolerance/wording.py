@@ -104,8 +104,8 @@ def _design_words(answer: Answer) -> list[str]:
     ]
     for what, option in (("with this protocol", found.cheapest), ("with any", found.cheapest_any)):
         shown = (
-            f"{option.protocol}, size {option.size}, {option.wire_bytes_per_process / 1e3:.4g} kB a process and sum, "
-            f"{option.rounds} rounds"
+            f"{option.protocol}, size {option.size}, {option.price.wire_bytes_per_process / 1e3:.4g} kB a process and "
+            f"sum, {option.price.rounds} rounds, {option.price.comparisons:,} comparisons"
             if option
             else "none meets the target"
         )
