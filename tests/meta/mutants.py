@@ -698,6 +698,34 @@ OWN: tuple[Mutant, ...] = (
         new="        pre=(),\n",
         killers=("tests/units/test_attacking.py", "-k", "what_comes_before_the_rule"),
     ),
+    Mutant(
+        name="a cluster is judged before the last of its domains is known",
+        module="protocols/tolerance/transfer.py",
+        old="if last[j] == place)",
+        new="if last[j] >= place)",
+        killers=("tests/properties/test_tolerance_laws.py", "-k", "domains"),
+    ),
+    Mutant(
+        name="angles are left out at which the integrand still matters",
+        module="protocols/tolerance/saddle.py",
+        old="Axis(steps=axis.steps[fade > -faded]",
+        new="Axis(steps=axis.steps[fade > -faded / 8]",
+        killers=("tests/units/test_tolerance_engines.py", "-k", "angles or third_kind"),
+    ),
+    Mutant(
+        name="a lower bound counts one cluster fewer that can be fine",
+        module="protocols/tolerance/union.py",
+        old="(mean - most) / (m - most)",
+        new="(mean - most) / max(1, m - most - 1)",
+        killers=("tests/units/test_tolerance_engines.py", "-k", "sandwich"),
+    ),
+    Mutant(
+        name="bench tolerance asks about another number of honest inputs than bench run",
+        module="protocols/playable.py",
+        old='"least_honest": least_honest}\n',
+        new='"least_honest": least_honest or 1}\n',
+        killers=("tests/integration/test_bench_tolerance.py", "-k", "predicted"),
+    ),
 )
 
 MUTANTS: tuple[Mutant, ...] = LISTED + OWN
