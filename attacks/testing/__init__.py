@@ -15,6 +15,7 @@ from torch import Tensor
 
 from attacks.api import (
     Backdoor,
+    ChurnView,
     Claiming,
     ClaimView,
     DataAttack,
@@ -22,6 +23,7 @@ from attacks.api import (
     OpenedRound,
     OwnView,
     Placing,
+    Rejoining,
     Rows,
     UpdateAttack,
     World,
@@ -283,10 +285,28 @@ def claims_for_its_own_processes_only(spec: Spec) -> None:
     assert (view.features == features).all(), f"{spec} changes its view"
 
 
+def leaves_with_its_own_processes_only(spec: Spec) -> None:
+    """An attack that uses churn has its own processes leave, once each, no more than may, repeatably."""
+    attack = attacks.make(spec)
+    if not isinstance(attack, Rejoining):
+        return
+    faulty, clusters = np.arange(12) % 3 == 0, tuple(tuple(range(j, j + 4)) for j in (0, 4, 8))
+    features = public_stream(0, "conformance").random((12, 4))
+    for most in (0, 1, 12):
+        rng = public_stream(0, "attack")
+        view = ChurnView(clusters=clusters, faulty=faulty, most=most, features=features, rng=rng)
+        leaving = attack.leave(view)
+        assert faulty[leaving].all(), f"{spec} has processes {leaving.tolist()} leave, of which some are not its own"
+        assert len(set(leaving.tolist())) == len(leaving) <= most, f"{spec} has {len(leaving)} of at most {most} leave"
+        again = replace(view, rng=public_stream(0, "attack"))
+        assert np.array_equal(leaving, attack.leave(again)), f"{spec} differs between equal views"
+
+
 _COMMON: list[Check] = [
     is_a_documented_frozen_dataclass,
     places_f_processes,
     claims_for_its_own_processes_only,
+    leaves_with_its_own_processes_only,
 ]
 _UPDATE: list[Check] = [
     sends_one_finite_row_per_byzantine_process,
