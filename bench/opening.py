@@ -82,7 +82,7 @@ def open_sums(
     """
     gone = frozenset(np.flatnonzero(federation.crashed).tolist())
     doings = at_work(clustering, gone, misconduct)
-    found = _Found()
+    found = _Found(in_range=federation.in_range)
     waiting = deque(seated(clustering, gone, doings))
     faulty = any(sitting.misbehaves for sitting in waiting)
     while waiting:
@@ -120,8 +120,12 @@ def open_sums(
 
 @dataclass(kw_only=True)
 class _Found:
-    """What the batches of a round have opened, who was named in them, and what they cost."""
+    """What the batches of a round have opened, who was named in them, and what they cost.
 
+    Where only inputs `in_range` are added, who is left out has entered what no honest member enters.
+    """
+
+    in_range: bool
     results: dict[int, Inside] = field(default_factory=dict[int, Inside])
     empty: set[int] = field(default_factory=set[int])
     named: set[int] = field(default_factory=set[int])
@@ -137,6 +141,8 @@ class _Found:
             if each.contributors:
                 contributors = tuple(members[place] for place in each.contributors)
                 self.results[number] = replace(each, contributors=contributors)
+                if self.in_range:
+                    self.named.update(set(members) - set(contributors))
             else:
                 self.empty.add(number)
         self.traffic = self.traffic.beside(opened.traffic)

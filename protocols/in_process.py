@@ -143,10 +143,11 @@ class InProcessParties:
 
 def _leaving(link: InProcessLink, work: Callable[[InProcessLink], Result]) -> Result:
     """Return work(link); the others then need not wait for this party."""
-    try:
-        result = work(link)
-    except BaseException:
-        link.close()
-        raise
-    link.finish()
+    with link.turn():
+        try:
+            result = work(link)
+        except BaseException:
+            link.close()
+            raise
+        link.finish()
     return result

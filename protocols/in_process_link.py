@@ -4,6 +4,10 @@ Every party reads from one named peer at a time and blocks until that peer's nex
 party computes does not depend on how the threads happen to be scheduled. Time is virtual: a message arrives a
 latency after it was sent, drawn from the schedule's seed for each message; a deadline passes, at once, when all
 parties wait for messages that nobody has sent.
+
+Parties may run side by side, or take turns (`InProcessLink.turn`), which changes nothing but the time that it takes:
+PyTorch lets go of the interpreter in every operation, and threads that pass it to each other that often spend up to
+four times as long on it as on their work.
 """
 
 import hashlib
@@ -11,8 +15,9 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Mapping, Set
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -41,13 +46,13 @@ class Received:
 
     sender: int
     header: Header
-    payload: Tensor
+    payload: Tensor = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Message:
     header: Header
-    payload: bytes
+    payload: bytes = field(repr=False)
     arrives: float
 
 
@@ -55,8 +60,9 @@ class _Hub:
     """What the links of one set of parties share: messages on their way, and who waits for whom."""
 
     def __init__(self, ranks: list[int], *, seed: int | None, latency_s: float) -> None:
-        # One condition a party, so that a message wakes only who waits for it.
-        self._lock = threading.Lock()
+        # A party whose turn it is holds the lock until it waits. One condition a party, so that a message wakes only
+        # who waits for it.
+        self._lock = threading.RLock()
         self._changed = {rank: threading.Condition(self._lock) for rank in ranks}
         self._channels: dict[_Channel, deque[_Message]] = {(a, b): deque() for a in ranks for b in ranks if a != b}
         self._running = set(ranks)
@@ -72,6 +78,11 @@ class _Hub:
         with self._lock:
             self._running = ranks - self._closed
             self._all_run_here = True
+
+    @contextmanager
+    def turn(self) -> Generator[None, None, None]:
+        with self._lock:
+            yield
 
     def post(self, channel: _Channel, header: Header, payload: bytes, now: float) -> None:
         with self._lock:
@@ -172,6 +183,12 @@ class InProcessLink:
     def run(self, ranks: set[int]) -> None:
         """Say which parties run from now on, so that a wait for the others ends."""
         self._hub.run(ranks)
+
+    @contextmanager
+    def turn(self) -> Generator[None, None, None]:
+        """Let this thread run as the only one of all that take turns, but for the times in which it waits."""
+        with self._hub.turn():
+            yield
 
     def finish(self) -> None:
         """Say that this party has done its work: nobody waits for it any more."""
