@@ -115,7 +115,7 @@ LISTED: tuple[Mutant, ...] = (
         name="divide by all members, not by the survivors",
         listed=11,
         module="bench/opening.py",
-        old="        contributors=[results[j].contributors for j in there],\n",
+        old="        contributors=[found.results[j].contributors for j in there],\n",
         new="        contributors=[clustering.clusters[j] for j in there],\n",
         killers=("tests/units/test_round.py",),
     ),
@@ -176,11 +176,12 @@ LISTED: tuple[Mutant, ...] = (
         name="a failed cluster counts as a zero vector with full weight",
         listed=30,
         module="bench/opening.py",
-        old="            failure = error\n",
-        new="            failure, nothing = error, words.new_zeros(words.shape[1])\n"
-        "            if len(chosen) == 1:\n"
-        "                everybody = clustering.clusters[chosen[0]]\n"
-        "                results[chosen[0]] = _Result(sums=nothing, contributors=everybody, exact=True)\n",
+        old="            found.failure = error\n",
+        new="            found.failure, nothing = error, words.new_zeros(words.shape[1]).double()\n"
+        "            if len(sitting.numbers) == 1:\n"
+        "                everybody = sitting.seats[0]\n"
+        "                said = Inside(mean=nothing, contributors=everybody, exact=True)\n"
+        "                found.results[sitting.numbers[0]] = said\n",
         killers=("tests/units/test_round.py",),
     ),
     Mutant(
@@ -519,7 +520,7 @@ OWN: tuple[Mutant, ...] = (
     Mutant(
         name="a lost peer is heard again",
         module="protocols/in_process_link.py",
-        old="        if peer in self._lost:\n            return\n",
+        old="        if peer in self._lost:\n            return []\n",
         new="        self._lost.pop(peer, None)\n",
         killers=("tests/units/test_network.py", "tests/units/test_in_process_link.py", "-k", "lost"),
     ),
@@ -725,6 +726,27 @@ OWN: tuple[Mutant, ...] = (
         old='"least_honest": least_honest}\n',
         new='"least_honest": least_honest or 1}\n',
         killers=("tests/integration/test_bench_tolerance.py", "-k", "predicted"),
+    ),
+    Mutant(
+        name="parties number the batches of a cell from where the one before it has ended",
+        module="bench/opening.py",
+        old="number=number, faults=sitting.faults)",
+        new="faults=sitting.faults)",
+        killers=("tests/units/test_numbering.py", "-k", "run_before"),
+    ),
+    Mutant(
+        name="what another cluster's member is sent enters no other cluster",
+        module="bench/seating.py",
+        old="faults=dict.fromkeys(places, self.fault))",
+        new="faults={})",
+        killers=("tests/units/test_seating.py",),
+    ),
+    Mutant(
+        name="who joins again takes the place of the one that it was before",
+        module="bench/churning.py",
+        old="self._who[leavers] = self._who[leavers][order]",
+        new="self._who[leavers] = self._who[leavers]",
+        killers=("tests/units/test_churning.py", "-k", "simulation"),
     ),
 )
 
