@@ -748,6 +748,27 @@ OWN: tuple[Mutant, ...] = (
         new="self._who[leavers] = self._who[leavers]",
         killers=("tests/units/test_churning.py", "-k", "simulation"),
     ),
+    Mutant(
+        name="the deviations of an attack are differences that cancel",
+        module="attacks/update/_statistics.py",
+        old="    if bool(vague.any()):\n",
+        new="    if False:\n",
+        killers=("tests/units/test_update_attacks.py", "-k", "cancel"),
+    ),
+    Mutant(
+        name="bucketing promises as if no honest row shared a bucket with a tainted one",
+        module="protocols/aggregators/pre/bucketing.py",
+        old=" / (buckets - tolerate)\n",
+        new=" / buckets / buckets\n",
+        killers=("tests/properties/test_composition.py", "-k", "buckets_stay_within"),
+    ),
+    Mutant(
+        name="a rule makes its order on the processor, wherever its rows are",
+        module="protocols/aggregators/zeno.py",
+        old="dtype=torch.bool, device=rows.device)",
+        new="dtype=torch.bool)",
+        killers=("tests/properties/test_aggregators.py", "-k", "zeno and works_where"),
+    ),
 )
 
 MUTANTS: tuple[Mutant, ...] = LISTED + OWN
