@@ -572,8 +572,8 @@ OWN: tuple[Mutant, ...] = (
     Mutant(
         name="groups' sums are not weighted by their sizes",
         module="protocols/hidden_sums/_combining.py",
-        old="engine.scale(values, weights[:, None])",
-        new="engine.scale(values, weights[:1, None])",
+        old=".scale(sums, weights[:, None])",
+        new=".scale(sums, weights[:1, None])",
         killers=("tests/properties/test_hidden_sums.py", "-k", "python_integers"),
     ),
     Mutant(

@@ -11,6 +11,7 @@ from bench.catalogue import KINDS, describe
 from bench.cli import app
 from bench.experiment import load_experiment, parse_experiment, parse_setting, preset_names
 from bench.grid import expand
+from tests.command import run_bench
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,6 +43,15 @@ def test_every_command_in_the_readme_exists_with_its_options() -> None:
             parse_setting(setting)
         if words[1] == "run" and len(words) > 2 and words[2] in preset_names():
             load_experiment(words[2])
+
+
+def test_what_the_readme_shows_of_a_command_is_what_it_prints(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = re.findall(r"```\n\$ bench (.*?)```", README, flags=re.DOTALL)
+    assert shown
+    for command, *lines in map(str.splitlines, shown):
+        assert run_bench(capsys, monkeypatch, *shlex.split(command)) == (0, "\n".join([*lines, ""]), "")
 
 
 def test_the_code_of_an_attack_in_the_readme_is_at_most_ten_lines() -> None:
