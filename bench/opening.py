@@ -17,7 +17,7 @@ from protocols.network import CheatingDetectedError, NetworkError
 from protocols.parties import Parties
 from protocols.types import Clustering, Traffic
 
-__all__ = ["Opened", "open_sums"]
+__all__ = ["Opened", "named_in", "open_sums"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ def open_sums(
             failure = error
             batches += [[j] for j in chosen] if len(chosen) > 1 else []
             if len(chosen) == 1:
-                named |= {clustering.clusters[chosen[0]][place] for place in _named(error)}
+                named |= {clustering.clusters[chosen[0]][place] for place in named_in(error)}
                 lost = lost.beside(group.spent if isinstance(group, InProcessParties) else Traffic.none())
             continue
         if len(chosen) == 1:
@@ -123,7 +123,7 @@ def open_sums(
     )
 
 
-def _named(error: NetworkError) -> frozenset[int]:
+def named_in(error: NetworkError) -> frozenset[int]:
     """Return whom an error names as a cheat: one of several suspects is nobody in particular."""
     suspects = error.suspects if isinstance(error, CheatingDetectedError) else frozenset[int]()
     return suspects if len(suspects) == 1 else frozenset()

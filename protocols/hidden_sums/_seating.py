@@ -22,7 +22,6 @@ __all__ = [
     "exposed_by",
     "hierarchy_of",
     "may_expose",
-    "opened_by",
 ]
 
 
@@ -117,8 +116,9 @@ class Formation:
         return min(found)
 
     def opened(self, colluding: Set[int]) -> frozenset[int]:
-        """Return the members of whom these know the input from the shares within their groups."""
-        return opened_by(self.lowest, colluding, self.sharing)
+        """Return the others in lowest groups of which more than t1 members collude: shares tell these all inputs."""
+        broken = [leaf for leaf in self.lowest if len(colluding & set(leaf)) > self.sharing.threshold(len(leaf))]
+        return frozenset(rank for leaf in broken for rank in leaf) - colluding
 
     def additive(self, party: Party, seats: Seats, entered: Entered) -> Tensor:
         """Return a holder's additive share of its lowest group's sum, int64 (clusters, coordinates)."""
@@ -196,12 +196,6 @@ def exposed_by(seats: Seats, colluding: Set[int], *, shows_total: bool) -> froze
     return _alone(frozenset(sums) - colluding for sums in known)
 
 
-def opened_by(groups: Iterable[Collection[int]], colluding: Set[int], sharing: GroupSharing) -> frozenset[int]:
-    """Return the others in lowest groups of which more than t1 members collude: shares tell these all inputs."""
-    broken = [group for group in groups if len(colluding & set(group)) > sharing.threshold(len(group))]
-    return frozenset(rank for group in broken for rank in group) - colluding
-
-
 def _alone(known: Iterable[frozenset[int]]) -> frozenset[int]:
     """Return whose input follows from sums over these sets, of which any two are nested or disjoint."""
     sets = set(known)
@@ -209,10 +203,21 @@ def _alone(known: Iterable[frozenset[int]]) -> frozenset[int]:
     return frozenset(process for rest in rests if len(rest) == 1 for process in rest)
 
 
-def may_expose(groups: Sequence[Collection[int]], colluding: Set[int], access: Access, *, shows_total: bool) -> bool:
-    """Return whether these may learn an input, whoever of each group serves, where the groups are the only level."""
-    serving = sum(not colluding.isdisjoint(group) for group in groups)
-    known = [frozenset(group) - colluding for group in groups] if serving > access.threshold else []
+def may_expose(formation: Formation, colluding: Set[int], *, enough: int, shows_total: bool) -> bool:
+    """Return whether these may learn an input where all groups are complete, whoever serves.
+
+    More than `enough` delegates know the groups' sums. In one draw, whoever serves for a part colludes wherever anyone
+    in it does: that coalition knows the most.
+    """
+    hierarchy = formation.hierarchy
+    known: list[Collection[int]] = []
+    for level, above in enumerate(hierarchy.levels[1:]):
+        parts = hierarchy.processes(level).clusters
+        for node in above.clusters:
+            if not any(colluding.isdisjoint(parts[child]) for child in node):
+                known += [parts[child] for child in node]
+    if sum(not colluding.isdisjoint(group) for group in formation.top.clusters) > enough:
+        known += formation.top.clusters
     if shows_total:
-        known.append(frozenset[int]().union(*groups) - colluding)
-    return bool(_alone(known))
+        known.append(range(hierarchy.leaves.n))
+    return bool(formation.opened(colluding) or _alone(frozenset(sums) - colluding for sums in known))

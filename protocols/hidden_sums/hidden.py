@@ -21,7 +21,6 @@ from protocols.hidden_sums._seating import (
     exposed_by,
     hierarchy_of,
     may_expose,
-    opened_by,
 )
 from protocols.hidden_sums.rules import OuterRule, outer_rules
 from protocols.network import TooFewPartiesError
@@ -193,10 +192,20 @@ class Hidden:
         hierarchy = hierarchy_of(parties=parties, group_size=self.group_size, levels=self.levels)
         return Formation(hierarchy=hierarchy, sharing=self.in_groups, access=self.access)
 
-    def exposes(self, groups: Sequence[Collection[int]], colluding: Set[int]) -> bool:
-        """See HiddenSums.exposes; `groups` are the only level."""
-        shown = may_expose(groups, colluding, self.access, shows_total=self.rule.by_members)
-        return shown or bool(opened_by(groups, colluding, self.in_groups))
+    def exposes(
+        self, groups: Sequence[Sequence[int]], colluding: Set[int], *, deviating: Set[int] = frozenset()
+    ) -> bool:
+        """See HiddenSums.exposes; one delegate that deviates may have a group's sum opened, and more it knows not."""
+        ranks = [process for group in groups for process in group]
+        if not ranks:
+            return False
+        places = frozenset(place for place, process in enumerate(ranks) if process in colluding)
+        enough = 0 if not deviating.isdisjoint(ranks) else self.access.threshold
+        return may_expose(self.formation(parties=len(ranks)), places, enough=enough, shows_total=self.rule.by_members)
+
+    def deceives(self, groups: Sequence[Sequence[int]], deviating: Set[int]) -> bool:
+        """See HiddenSums.deceives: one of them is enough, who may serve as a delegate."""
+        return any(not deviating.isdisjoint(group) for group in groups)
 
     def exposed(self, *, parties: int, contributors: Collection[int], colluding: Set[int], use: int) -> frozenset[int]:
         """See HiddenSums.exposed; exact, but for what the result of a rule other than the mean tells itself."""
