@@ -110,7 +110,7 @@ def hidden_verdict(federation: Federation, clustering: Clustering, said: Verdict
     if not private:
         why.append("colluding members may serve as delegates and know all of a cluster but one")
     if deceived:
-        why.append("a Byzantine delegate may open what it likes")
+        why.append("a Byzantine delegate, of each committee, may open what it likes")
     if deviating:
         why.append("a Byzantine member may stop the round")
     try:
@@ -168,7 +168,8 @@ def open_aggregate(
         if not (federation.crashed.any() or misconduct):
             raise
         nothing = Opened(numbers=[], means=words[:0].double(), contributors=[], exact=[], traffic=parties.spent)
-        return replace(nothing, lost=parties.spent, named=frozenset(places[rank] for rank in named_in(error)))
+        named = frozenset(places[rank] for rank in named_in(error))
+        return replace(nothing, lost=parties.spent, named=named, stopped=bool(misconduct))
     protocol, colluding = hidden_sums.make(federation.protocol), federation.who_fails.colluding
     present = frozenset(places[rank] for rank in opened.contributors)
     there = [j for j, each in enumerate(clustering.clusters) if present.issuperset(each)]

@@ -30,7 +30,8 @@ class Opened:
     those that opened that nobody's update passed their check, and so have no mean.
     Where cluster sums stay hidden, only the rule's result opened, `aggregate` (d,) plus `noise` (d,), of which nobody
     faulty knows `protection` times what the mechanism asks for. The means are then what nobody saw; `told` are the
-    processes whose updates the result, or sums that colluding delegates know, tell the colluding ones.
+    processes whose updates the result, or sums that colluding delegates know, tell the colluding ones. `stopped`:
+    somebody who misbehaves kept all from opening anything, wrong or right.
     """
 
     numbers: list[int]
@@ -46,6 +47,7 @@ class Opened:
     noise: Tensor | None = None
     protection: float = 1.0
     told: frozenset[int] = frozenset()
+    stopped: bool = False
 
     @property
     def added(self) -> Tensor:

@@ -22,6 +22,11 @@ class HiddenSums(RobustStatistic, Protocol):
     """
 
     @property
+    def deviating_conditions(self) -> Conditions:
+        """What it tolerates where Byzantine members depart from the protocol, too."""
+        ...
+
+    @property
     def group_conditions(self) -> Conditions:
         """What faulty members of a group do to that group; the delegates' part is `exposes`."""
         ...

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
@@ -10,28 +10,27 @@ from torch import Tensor
 from protocols import check
 from protocols.check import CloisterError
 from protocols.hidden_sums import hidden_sums
-from protocols.hidden_sums._combining import Combining, combining_cost, play
+from protocols.hidden_sums._combining import Combining, check_committees, play, play_cost, read_result
 from protocols.hidden_sums._groups import Attendance, GroupSharing, group_sharing
 from protocols.hidden_sums._noise import JointNoise, part_unknown
-from protocols.hidden_sums._promises import Faulty, group_conditions, hidden_conditions, outcome_of
-from protocols.hidden_sums._resharing import Seats, resharing_cost
-from protocols.hidden_sums._seating import (
-    Formation,
-    draw_seats,
-    exposed_by,
-    hierarchy_of,
+from protocols.hidden_sums._promises import (
+    Faulty,
+    deviating_conditions,
+    group_conditions,
+    hidden_conditions,
+    may_deceive,
     may_expose,
+    outcome_of,
 )
+from protocols.hidden_sums._resharing import Seats
+from protocols.hidden_sums._seating import Formation, draw_seats, exposed_by, hierarchy_of
 from protocols.hidden_sums.rules import OuterRule, outer_rules
 from protocols.network import TooFewPartiesError
 from protocols.ring import FixedPoint
 from protocols.secure_robust._access import Access
-from protocols.secure_robust._pads import agreement_cost
 from protocols.secure_sum import Board, Opened, Party
-from protocols.secure_sum._publish import publishing_cost, read_published
 from protocols.secure_sum._thresholds import in_size_of, threshold_of
 from protocols.secure_sum._verdict import Verdict
-from protocols.sublink import SubLink
 from protocols.tolerance.conditions import Conditions
 from protocols.types import Traffic
 
@@ -79,8 +78,9 @@ class Hidden:
     Shamir's sharing up to n - t1 - 1 members of each group may crash once its words are dealt, and before re-sharing
     begins: they cost nothing, and more cost their group. A later crash of a holder stops the batch.
     A member that is no delegate and departs from the protocol changes its own group's sum, or stops the batch: seeds
-    that differ between delegates are detected. A delegate that departs from it can change the result unseen, and make
-    it any one group's sum.
+    that differ between delegates are detected. A delegate that departs from it can make the result any one group's sum,
+    or another one unseen; with `committees` = 2 as many others compute the same again, in integers, and what opens is
+    taken over only if it is the same: a wrong result needs one such delegate in each.
 
     Guarantees:
         The opened words equal the reference's of the words of `contributors` plus the noise, bit for bit, modulo 2^64.
@@ -89,6 +89,7 @@ class Hidden:
         groups' means, if L times these is below 2^63 / kept as words.
         A member that is gone at the start leaves out its group and no other; later crashes within t1 change nothing.
         Seeds that differ between delegates are detected before any of them hands on what it got of an input.
+        With two committees, whatever delegates of one of them do, the result is right or the batch stops.
         The cost formula equals what the meter counts.
     """
 
@@ -102,6 +103,7 @@ class Hidden:
     levels: tuple[int, ...] = ()
     sharing: Literal["additive", "shamir"] = "additive"
     threshold: str = ""
+    committees: int = 1
 
     def __post_init__(self) -> None:
         check.integer_at_least(1, group_size=self.group_size)
@@ -110,6 +112,7 @@ class Hidden:
         check.non_negative(noise_std=self.noise_std)
         for size in self.levels:
             check.integer_at_least(2, levels=size)
+        check_committees(self.committees, self.noise_std)
         _ = self.ring, self.rule, self.access, self.in_groups  # refuse what does not fit
 
     @property
@@ -126,6 +129,11 @@ class Hidden:
     def conditions(self) -> Conditions:
         """See RobustStatistic.conditions: the worst case over where the faulty are; see `outcome`."""
         return hidden_conditions(self)
+
+    @property
+    def deviating_conditions(self) -> Conditions:
+        """See HiddenSums.deviating_conditions."""
+        return deviating_conditions(self)
 
     @property
     def group_conditions(self) -> Conditions:
@@ -155,7 +163,7 @@ class Hidden:
             )
         for group in self.formation(parties=parties).lowest:
             self.in_groups.check(size=len(group))
-        self.rule.check(groups=len(self.groups_of(parties=parties)), tolerate=self.tolerate)
+        self.check_groups(groups=len(self.groups_of(parties=parties)))
         self.noise_on(self.groups_of(parties=parties))
 
     def noise_on(self, groups: Sequence[Sequence[int]]) -> JointNoise | None:
@@ -168,9 +176,9 @@ class Hidden:
         return 0 if noise is None else noise.bound
 
     def protection(self, *, parties: int, contributors: Collection[int], colluding: Set[int], use: int) -> float:
-        """See HiddenSums.protection; more than t2 colluding delegates know every group's sum, without noise."""
+        """See HiddenSums.protection."""
         seats = self.seats(parties=parties, present=frozenset(contributors), use=use)
-        return part_unknown(seats.access, len(colluding & set(seats.delegates)))
+        return min(part_unknown(seats.access, len(colluding & set(each.delegates))) for each in seats.committees)
 
     def check_coordinates(self, *, coordinates: int) -> None:
         """See RobustStatistic.check_coordinates; as many as the rule can combine."""
@@ -189,23 +197,18 @@ class Hidden:
 
     def formation(self, *, parties: int) -> Formation:
         """Return the groups and groups of groups, and how they and the delegates share."""
-        hierarchy = hierarchy_of(parties=parties, group_size=self.group_size, levels=self.levels)
-        return Formation(hierarchy=hierarchy, sharing=self.in_groups, access=self.access)
+        formed = hierarchy_of(parties=parties, group_size=self.group_size, levels=self.levels)
+        return Formation(hierarchy=formed, sharing=self.in_groups, access=self.access, committees=self.committees)
 
     def exposes(
         self, groups: Sequence[Sequence[int]], colluding: Set[int], *, deviating: Set[int] = frozenset()
     ) -> bool:
-        """See HiddenSums.exposes; one delegate that deviates may have a group's sum opened, and more it knows not."""
-        ranks = [process for group in groups for process in group]
-        if not ranks:
-            return False
-        places = frozenset(place for place, process in enumerate(ranks) if process in colluding)
-        enough = 0 if not deviating.isdisjoint(ranks) else self.access.threshold
-        return may_expose(self.formation(parties=len(ranks)), places, enough=enough, shows_total=self.rule.by_members)
+        """See HiddenSums.exposes; one delegate that deviates may have a group's sum opened."""
+        return may_expose(self, groups, colluding, deviating)
 
     def deceives(self, groups: Sequence[Sequence[int]], deviating: Set[int]) -> bool:
-        """See HiddenSums.deceives: one of them is enough, who may serve as a delegate."""
-        return any(not deviating.isdisjoint(group) for group in groups)
+        """See HiddenSums.deceives."""
+        return may_deceive(self, groups, deviating)
 
     def exposed(self, *, parties: int, contributors: Collection[int], colluding: Set[int], use: int) -> frozenset[int]:
         """See HiddenSums.exposed; exact, but for what the result of a rule other than the mean tells itself."""
@@ -229,8 +232,8 @@ class Hidden:
 
     def check_groups(self, *, groups: int) -> None:
         """Raise CloisterError where so many complete groups are too few for the delegates or the rule."""
-        if groups < self.delegates:
-            raise CloisterError(f"delegates = {self.delegates} need as many groups; allowed: {self.delegates} or more")
+        parties = max(groups, 1) * math.prod((self.group_size, *self.levels))
+        self.formation(parties=parties).check(groups=groups)
         self.rule.check(groups=groups, tolerate=self.tolerate)
 
     def contribute(self, party: Party, words: Tensor) -> None:
@@ -240,8 +243,7 @@ class Hidden:
         there = entered.attendance
         seats = self.seats(parties=party.parties, present=there.present, dealt=there.dealt, use=party.use)
         if party.rank in seats.holders:
-            share = formation.additive(party, seats, entered)
-            play(party, seats, self._combining(seats.sums), share)
+            play(party, seats, self._combining(seats.sums), formation.additive(party, seats, entered))
 
     def collect(self, board: Board) -> Opened:
         """See RobustStatistic.collect."""
@@ -252,8 +254,7 @@ class Hidden:
             self.in_groups.announce(board, there, Attendance.of(()))
             raise
         self.in_groups.announce(board, there, there)
-        served = replace(board, link=SubLink(board.link, seats.delegates), parties=self.delegates)
-        return Opened(sums=read_published(served, vouching=True), contributors=seats.contributors)
+        return Opened(sums=read_result(board, seats), contributors=seats.contributors)
 
     def reference(self, words: Tensor) -> Opened:
         """See RobustStatistic.reference; words of all members, or of those of complete groups alone."""
@@ -270,14 +271,7 @@ class Hidden:
         seats = self.seats(parties=parties, present=frozenset(range(parties)), use=1)
         sizes = [len(group) for group in self.formation(parties=parties).lowest]
         entering = self.in_groups.cost(sizes, clusters=clusters, coordinates=coordinates)
-        seeds, handed = resharing_cost(seats, clusters=clusters, coordinates=coordinates)
-        dealt, combined = combining_cost(self._combining(seats.sums), clusters=clusters, coordinates=coordinates)
-        publishing = publishing_cost(parties=self.delegates, clusters=clusters, coordinates=coordinates, vouching=True)
-        return Traffic(
-            offline=agreement_cost(seats.access).then(seeds).then(dealt),
-            mpc=entering.mpc.then(handed).then(combined),
-            upload=entering.upload.then(publishing),
-        )
+        return play_cost(self._combining(seats.sums), seats, entering, clusters=clusters, coordinates=coordinates)
 
     def outcome(
         self,
@@ -288,9 +282,10 @@ class Hidden:
         *,
         use: int = 1,
         late: frozenset[int] = frozenset(),
+        deviating: frozenset[int] = frozenset(),
     ) -> Verdict:
-        """See outcome_of; `late` crash when their groups have their words, and before re-sharing begins."""
-        faults = Faulty(byzantine=byzantine, crashed=crashed, curious=curious, late=late)
+        """See outcome_of and Faulty."""
+        faults = Faulty(byzantine=byzantine, crashed=crashed, curious=curious, late=late, deviating=deviating)
         return outcome_of(self, faults, parties=parties, use=use)
 
     def _combining(self, groups: Sequence[Sequence[int]]) -> Combining:

@@ -513,6 +513,20 @@ OWN: tuple[Mutant, ...] = (
         killers=("tests/properties/test_hidden_groups.py", "-k", "TestCrashes"),
     ),
     Mutant(
+        name="the results of two committees are not compared",
+        module="protocols/hidden_sums/_combining.py",
+        old="    if not all(torch.equal(results[0], other) for other in results[1:]):\n",
+        new="    if not all(torch.equal(results[0], other) for other in results[2:]):\n",
+        killers=("tests/properties/test_hidden_committees.py", "-k", "TestLies"),
+    ),
+    Mutant(
+        name="a delegate of the first committee serves in the second",
+        module="protocols/hidden_sums/_seating.py",
+        old="        free = [rank for rank in holders if rank not in first]\n",
+        new="        free = list(holders)\n",
+        killers=("tests/properties/test_hidden_committees.py", "-k", "nobody_serves_twice"),
+    ),
+    Mutant(
         name="delegates do not compare the seeds that they got",
         module=_RESHARING,
         old="    if wrong:\n",

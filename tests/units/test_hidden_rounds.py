@@ -191,6 +191,7 @@ def test_words_of_clusters_of_two_sizes_leave_room_for_the_rule(dataset: Dataset
         ({"attack": {"name": "crash", "step": 900}}, "acts in exchange 900, and the last one of hidden is exchange"),
         ({"cluster_size": 6}, "leave 2 of 15 members; allowed: at least delegates = 3 groups"),
         ({"privacy": "distributed"}, None),
+        ({"protocol": {"name": "hidden", "committees": 2}, "privacy": "central"}, "does not fit committees = 2"),
         ({"privacy": "central"}, None),
         ({"aggregator": "krum"}, None),
         ({"aggregator": "krum", "f": 1, "n": 12}, None),
@@ -310,6 +311,22 @@ def test_a_lying_delegate_moves_the_result_and_whoever_may_serve_is_not_trusted(
     assert not outcome.said.correct
     assert "Byzantine delegate" in " ".join(outcome.said.why)
     assert outcome.sum_exact  # it speaks of clusters in which nobody misbehaves
+
+
+def test_two_committees_stop_a_round_in_which_a_delegate_lies_and_the_verdict_knows_it(dataset: Dataset) -> None:
+    """The delegates of the first committee are those of one; one Byzantine process is never in both."""
+    protocol = {"name": "hidden", "committees": 2}
+    for seed, lies in ((1, True), (3, False)):
+        cell = attacked_cell("tamper_share", LATE, seed=seed, n=9, protocol=protocol)
+        assert delegates_lie(cell, dataset) == lies
+        outcome = first_round(cell, dataset)
+        assert (outcome.said.correct, outcome.said.live) == (True, False)
+        assert outcome.observed.correct
+        assert outcome.observed.live != lies
+        assert (outcome.lost_bytes > 0) == lies
+        assert outcome.observed.contradicts(outcome.said) == ()
+    two = first_round(attacked_cell("tamper_share", LATE, seed=1, n=9, f=2, protocol=protocol), dataset)
+    assert not two.said.correct
 
 
 def test_without_an_attack_on_messages_byzantine_members_serve_as_they_should(dataset: Dataset) -> None:
