@@ -15,6 +15,8 @@ from torch import Tensor
 from bench.cell import Cell
 from bench.chain import links_of
 from bench.compressing import combined_rows, updates_of
+from bench.inside import same_members
+from bench.numbering import batch_number
 from bench.opening import Opened, named_in
 from bench.rules import rule_of
 from bench.setting import Federation
@@ -26,6 +28,7 @@ from protocols.hidden_sums import HiddenSums, hidden_sums
 from protocols.hidden_sums.rules import outer_rules
 from protocols.in_process import InProcessParties
 from protocols.network import NetworkError
+from protocols.parties import OpenedSums
 from protocols.playable import cluster_protocols
 from protocols.privacy import mechanisms
 from protocols.registry import Spec
@@ -47,8 +50,8 @@ def unfit_hidden(cell: Cell, sizes: Sequence[int]) -> str | None:
     parts = math.prod(_levels(cell))
     if min(sizes) < parts:
         return f"{cell.protocol.name}: clusters of {min(sizes)} members make no {parts} groups; take larger clusters"
-    protocol = hidden_sums.make(protocol_of(cell, sizes))
     try:
+        protocol = hidden_sums.make(protocol_of(cell, sizes))
         protocol.check_size(parties=sum(sizes))
     except CloisterError as error:
         return f"{cell.protocol.name}: {error}"
@@ -103,6 +106,8 @@ def hidden_verdict(federation: Federation, clustering: Clustering, said: Verdict
     protocol, colluding = hidden_sums.make(federation.protocol), federation.who_fails.colluding
     complete = [clustering.clusters[j] for j in in_order(clustering)]
     complete = [each for each in complete if not federation.crashed[list(each)].any()]
+    # Who does not pass a check costs its cluster, too.
+    passing = [each for each in complete if not (federation.in_range and federation.faulty[list(each)].any())]
     why = list(said.why)
     deviating = federation.who_fails.byzantine if _on_messages(federation) else frozenset[int]()
     private, opens = not protocol.exposes(complete, colluding, deviating=deviating), True
@@ -115,6 +120,12 @@ def hidden_verdict(federation: Federation, clustering: Clustering, said: Verdict
         why.append("a Byzantine member may stop the round")
     try:
         protocol.check_groups(groups=len(complete))
+        if len(passing) < protocol.least_groups:
+            opens = False
+            why.append(
+                f"{len(passing)} of {len(clustering.clusters)} clusters surely pass the check of inputs; "
+                f"allowed: {protocol.least_groups} or more"
+            )
     except CloisterError as error:
         opens = False
         why.append(f"{len(complete)} of {len(clustering.clusters)} clusters are complete: {error}")
@@ -150,7 +161,7 @@ def result_in_the_clear(federation: Federation, words: Tensor, clustering: Clust
 
 
 def open_aggregate(
-    federation: Federation, words: Tensor, clustering: Clustering, misconduct: Mapping[int, Fault]
+    federation: Federation, words: Tensor, clustering: Clustering, misconduct: Mapping[int, Fault], *, round_index: int
 ) -> Opened:
     """Open what the rule makes of all clusters' sums; a cluster with a crashed member leaves the round.
 
@@ -161,9 +172,12 @@ def open_aggregate(
     Raises: NetworkError where nobody crashed and nobody misbehaves.
     """
     places = [process for j in in_order(clustering) for process in clustering.clusters[j]]
-    parties = _parties(federation, places, misconduct)
+    parties = _parties(federation)
+    number = batch_number(seed=federation.seed, round_index=round_index, attempt=0, cluster=0)
+    faults = {rank: misconduct[process] for rank, process in enumerate(places) if process in misconduct}
+    faults |= {rank: Crash(step=0) for rank, process in enumerate(places) if federation.crashed[process]}
     try:
-        opened = parties.open_sums(federation.protocol, words[places][None])
+        opened = parties.open_sums(federation.protocol, words[places][None], number=number, faults=faults)
     except NetworkError as error:
         if not (federation.crashed.any() or misconduct):
             raise
@@ -172,12 +186,17 @@ def open_aggregate(
         return replace(nothing, lost=parties.spent, named=named, stopped=bool(misconduct))
     protocol, colluding = hidden_sums.make(federation.protocol), federation.who_fails.colluding
     present = frozenset(places[rank] for rank in opened.contributors)
-    there = [j for j, each in enumerate(clustering.clusters) if present.issuperset(each)]
+    counted = present if opened.kept is None else frozenset(_kept_of(places, opened))
+    there = [j for j, each in enumerate(clustering.clusters) if counted.issuperset(each)]
+    named = frozenset(places[rank] for rank in opened.suspects)
+    if not there:
+        nothing = Opened(numbers=[], means=words[:0].double(), contributors=[], exact=[], traffic=opened.traffic)
+        return replace(nothing, lost=opened.traffic, named=named)
     sums = torch.stack([words[list(clustering.clusters[j])].sum(dim=0) for j in there])
     sizes = torch.tensor([clustering.sizes[j] for j in there])
-    result = _judged(protocol, words[places][None, list(opened.contributors)], opened.sums)
+    result = _judged(protocol, words[places][None, list(opened.contributors)], opened.sums, opened.kept)
     ranks = frozenset(rank for rank, process in enumerate(places) if process in colluding)
-    n, contributors, use = len(places), opened.contributors, parties.use
+    n, contributors, use = len(places), opened.contributors, number
     told = protocol.exposed(parties=n, contributors=contributors, colluding=ranks, use=use)
     return Opened(
         numbers=there,
@@ -190,7 +209,18 @@ def open_aggregate(
         protection=protocol.protection(parties=n, contributors=contributors, colluding=ranks, use=use),
         told=frozenset(places[rank] for rank in told),
         faulty=frozenset(there if misconduct else ()),
+        named=named,
+        empty=frozenset(
+            j for j, each in enumerate(clustering.clusters) if present.issuperset(each) and not counted.issuperset(each)
+        ),
     )
+
+
+def _kept_of(places: Sequence[int], opened: OpenedSums) -> Iterator[int]:
+    """Yield the processes whose words are in the result."""
+    assert opened.kept is not None
+    kept: list[bool] = opened.kept[0].tolist()
+    return (places[rank] for rank, inside in zip(opened.contributors, kept, strict=True) if inside)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,12 +232,15 @@ class _Result:
     exact: bool
 
 
-def _judged(protocol: HiddenSums, words: Tensor, opened: Tensor) -> _Result:
-    """Return the result for words (1, contributors, d): the opened words, or what they are but for their noise."""
+def _judged(protocol: HiddenSums, words: Tensor, opened: Tensor, kept: Tensor | None = None) -> _Result:
+    """Return the result for words (1, contributors, d): the opened words, or what they are but for their noise.
+
+    `kept` is who is said to be in it, where inputs are checked.
+    """
     members, reference = words.shape[1], protocol.reference(words)
     bound, apart = protocol.noise_bound(parties=members), opened - reference.sums
     # No absolute value: int64 has none of -2^63, which is what a flipped top bit makes.
-    exact = bool(((apart <= bound) & (apart >= -bound)).all())
+    exact = bool(((apart <= bound) & (apart >= -bound)).all()) and bool(same_members(kept, reference.kept).all())
     known = reference if bound and exact else replace(reference, sums=opened)
     return _Result(
         aggregate=protocol.decode(known, parties=members)[0],
@@ -216,14 +249,9 @@ def _judged(protocol: HiddenSums, words: Tensor, opened: Tensor) -> _Result:
     )
 
 
-def _parties(federation: Federation, places: Sequence[int], misconduct: Mapping[int, Fault]) -> InProcessParties:
-    """Return the threads that play, with what is done to their messages in this round; kept from round to round."""
+def _parties(federation: Federation) -> InProcessParties:
+    """Return the threads that play, kept from round to round; what they sent before may be sent again."""
     company = tuple(sorted(int(number) for number in federation.numbers))
     if company not in federation.companies:
-        shared: dict[int, Fault] = {}
-        federation.companies[company] = InProcessParties(len(company), faults=shared), shared
-    group, faults = federation.companies[company]
-    faults.clear()
-    faults.update({rank: misconduct[process] for rank, process in enumerate(places) if process in misconduct})
-    faults.update({rank: Crash(step=0) for rank, process in enumerate(places) if federation.crashed[process]})
-    return group
+        federation.companies[company] = InProcessParties(len(company), faults={})
+    return federation.companies[company]

@@ -15,14 +15,24 @@ from protocols.network import CheatingDetectedError
 from protocols.ring import FixedPoint
 from protocols.secure_robust._access import Access
 from protocols.secure_robust._checked import draw_of, engines_of
-from protocols.secure_robust._conversions import deal_numbers
+from protocols.secure_robust._conversions import Draw, deal_numbers
+from protocols.secure_robust._engine import WORDS, Engine, Shared
 from protocols.secure_robust._pads import agreement_cost
 from protocols.secure_sum import Board, Party
 from protocols.secure_sum._publish import publish, publishing_cost, read_published
 from protocols.sublink import SubLink
-from protocols.types import Traffic
+from protocols.types import Cost, Traffic
 
-__all__ = ["Combining", "check_committees", "play", "play_cost", "read_result"]
+__all__ = [
+    "Combining",
+    "among_delegates",
+    "check_committees",
+    "delegates_cost",
+    "open_result",
+    "play",
+    "play_cost",
+    "read_result",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,22 +92,33 @@ def play(party: Party, seats: Seats, combining: Combining, share: Tensor) -> Non
     if mine is None:
         reshare(party, seats, share)
         return
-    clusters, coordinates = share.shape
-    served = replace(party, link=SubLink(party.link, mine.delegates), parties=len(mine.delegates))
-    bits, engine = engines_of(served, seats.access)
-    draw, noise, rule = draw_of(served), combining.noise, combining.rule
+    served = among_delegates(party, mine)
+    bits, _ = engines_of(served, seats.access)
+    draw = draw_of(served)
     values = reshare(party, seats, share)
     assert values is not None
-    weights = torch.tensor(combining.weights)
-    result = rule.combine(bits, draw, engine.scale(values, weights[:, None]), combining.tolerate)
+    publish(served, open_result(party, bits, draw, combining, values), vouching=True)
+
+
+def among_delegates(party: Party, seats: Seats) -> Party:
+    """Return this party among the delegates, of whom it is one."""
+    return replace(party, link=SubLink(party.link, seats.delegates), parties=len(seats.delegates))
+
+
+def open_result(party: Party, bits: Engine, draw: Draw, combining: Combining, sums: Shared, *, part: int = 0) -> Tensor:
+    """Return what the delegates open of groups' sums (clusters, groups, coordinates): words (clusters, coordinates).
+
+    `part` numbers what a batch opens apart.
+    """
+    clusters, _, coordinates = sums.shape
+    noise, rule, weights = combining.noise, combining.rule, torch.tensor(combining.weights)
+    result = rule.combine(bits, draw, bits.over(WORDS).scale(sums, weights[:, None]), combining.tolerate)
     if noise is None:
-        published = opened(bits, result, coordinates, in_bits=rule.in_bits)
-    else:
-        own = share_of_noise(party, noise, (clusters, coordinates))
-        with bits.offline():
-            hiding = deal_numbers(bits, draw, (clusters, 1, coordinates)) if rule.in_bits else None
-        published = opened_with_noise(bits, result, own, hiding)
-    publish(served, published, vouching=True)
+        return opened(bits, result, coordinates, in_bits=rule.in_bits)
+    own = share_of_noise(party, noise, (clusters, coordinates), part)
+    with bits.offline():
+        hiding = deal_numbers(bits, draw, (clusters, 1, coordinates)) if rule.in_bits else None
+    return opened_with_noise(bits, result, own, hiding)
 
 
 def read_result(board: Board, seats: Seats) -> Tensor:
@@ -119,22 +140,29 @@ def read_result(board: Board, seats: Seats) -> Tensor:
     return results[0]
 
 
+def delegates_cost(combining: Combining, *, clusters: int, coordinates: int) -> tuple[Cost, Cost]:
+    """Return what one committee sends offline and online, from shared sums to the opened result."""
+    access, rule = combining.access, combining.rule
+    dealt, combined = rule.cost(access, (clusters, len(combining.groups), coordinates), combining.tolerate)
+    hiding, opening = opening_of_result_cost(
+        access, clusters=clusters, coordinates=coordinates, in_bits=rule.in_bits, noisy=combining.noise_std > 0
+    )
+    return dealt.then(hiding), combined.then(opening)
+
+
 def play_cost(combining: Combining, seats: Seats, entering: Traffic, *, clusters: int, coordinates: int) -> Traffic:
     """Return what a batch sends, from what entering its groups sends to what the board reads.
 
     A second committee sends the same as the first, at the same time.
     """
-    access, rule, beside = combining.access, combining.rule, len(seats.committees)
+    access, beside = combining.access, len(seats.committees)
     seeds, handed = resharing_cost(seats, clusters=clusters, coordinates=coordinates)
-    dealt, combined = rule.cost(access, (clusters, len(combining.groups), coordinates), combining.tolerate)
-    hiding, opening = opening_of_result_cost(
-        access, clusters=clusters, coordinates=coordinates, in_bits=rule.in_bits, noisy=combining.noise_std > 0
-    )
+    dealt, combined = delegates_cost(combining, clusters=clusters, coordinates=coordinates)
     publishing = publishing_cost(parties=access.parties, clusters=clusters, coordinates=coordinates, vouching=True)
-    dealing = agreement_cost(access).times(beside).then(seeds).then(dealt.then(hiding).times(beside))
+    dealing = agreement_cost(access).times(beside).then(seeds).then(dealt.times(beside))
     return Traffic(
         offline=entering.offline.then(dealing),
-        mpc=entering.mpc.then(handed).then(combined.then(opening).times(beside)),
+        mpc=entering.mpc.then(handed).then(combined.times(beside)),
         upload=entering.upload.then(publishing.times(beside)),
     )
 

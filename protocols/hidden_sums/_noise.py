@@ -80,9 +80,9 @@ def part_unknown(access: Access, known: int) -> float:
     return math.sqrt((access.parties - known) / (access.parties - access.threshold))
 
 
-def share_of_noise(party: Party, noise: JointNoise, shape: tuple[int, int]) -> Tensor:
-    """Return this party's own share, int64 (clusters, coordinates)."""
-    key = party.keys.secrets.token(purpose="hidden sums noise", use=party.use, size=_KEY_BYTES)
+def share_of_noise(party: Party, noise: JointNoise, shape: tuple[int, int], part: int = 0) -> Tensor:
+    """Return this party's own share, int64 (clusters, coordinates); parts of a batch that open apart have their own."""
+    key = party.keys.secrets.token(purpose=f"hidden sums noise {part}", use=party.use, size=_KEY_BYTES)
     draws = SecretStreams(key).gaussian(use=party.use, lanes=shape[0], count=shape[1])
     return torch.round(draws * noise.share_std).to(torch.int64)
 

@@ -159,15 +159,15 @@ def outcome_of(protocol: _Played, faults: Faulty, *, parties: int, use: int) -> 
         seats = protocol.seats(parties=parties, present=present, dealt=dealt, use=use)
     except TooFewPartiesError:
         return Verdict(private=not exposed, correct=True, live=False)
-    exposed |= exposed_by(seats, colluding, shows_total=protocol.rule.by_members)
+    held = seats.one_by_one if formation.one_by_one else seats
+    exposed |= exposed_by(held, colluding, shows_total=protocol.rule.by_members)
     tainted = sum(not faults.byzantine.isdisjoint(members) for members in seats.sums)
     withstood = protocol.withstands(groups=len(seats.sums))
     lied = all(not faults.deviating.isdisjoint(each.delegates) for each in seats.committees)
-    return Verdict(
-        private=not exposed,
-        correct=tainted <= withstood and not lied,
-        live=faults.late.isdisjoint(seats.holders) and not faults.deviating,
-    )
+    live = faults.late.isdisjoint(seats.holders) and not faults.deviating
+    if formation.one_by_one:  # who does not pass the check costs its group
+        live = live and len(seats.sums) - tainted >= formation.access.parties
+    return Verdict(private=not exposed, correct=tainted <= withstood and not lied, live=live)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +189,7 @@ class _ExposesByDeviating:
 
     def __call__(self, a: Counts, c: int, t: int, revealed: bool) -> Mask:
         formation = self.layout.formation(parties=c)
-        most = max(min(formation.top.sizes) - 1, 1)
+        most = 1 if formation.one_by_one else max(min(formation.top.sizes) - 1, 1)
         return ((a >= most) & (a < c)) | _Exposes(layout=self.layout)(a, c, t, revealed)
 
 

@@ -96,6 +96,12 @@ class Seats:
         """Who holds a share of a lowest group's sum: all who take part once the groups have entered."""
         return frozenset(rank for leaf in self.leaves for rank in leaf)
 
+    @property
+    def one_by_one(self) -> "Seats":
+        """The same seats where each member is a group of its own, which shares its own words with the delegates."""
+        alone = tuple((rank,) for rank in self.contributors)
+        return replace(self, groups=alone, sums=alone, leaves=alone, rises=())
+
     def group_of(self, rank: int) -> int:
         """Return the number of a member's group."""
         return next(number for number, group in enumerate(self.groups) if rank in group)

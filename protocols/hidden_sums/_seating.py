@@ -58,11 +58,15 @@ def common_multiple(groups: Sequence[Sequence[int]]) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Formation:
-    """Groups and groups of groups, how the lowest ones share, and how the delegates above the top level do."""
+    """Groups and groups of groups, how the lowest ones share, and how the delegates above the top level do.
+
+    With `one_by_one` groups share nothing: each member's own words are shared among the delegates.
+    """
 
     hierarchy: Hierarchy
     sharing: GroupSharing
     access: Access
+    one_by_one: bool = False
     committees: int = 1
 
     def check(self, *, groups: int) -> None:
@@ -114,6 +118,8 @@ class Formation:
     @property
     def rungs(self) -> tuple[Rung, ...]:
         """The thresholds from the members up to the delegates: t1, all of a node's holders but one, then t2."""
+        if self.one_by_one:
+            return (Rung(holders="delegates", threshold=self.access.threshold),)
         within = {size: self.sharing.threshold(size) for size in self.hierarchy.leaves.sizes}
         members = Rung(
             holders="members of a group",
@@ -133,6 +139,8 @@ class Formation:
         They are t1 + 1 members of a group that has more, or all but one of the members of a node, and all holders of
         the node above it or, at the top, t2 + 1 delegates; one of these may be in the node.
         """
+        if self.one_by_one:
+            return self.access.threshold + 1
         found = [max(min(self.top.sizes) - 1, 1) + self.access.threshold]
         within = {size: self.sharing.threshold(size) for size in self.hierarchy.leaves.sizes}
         found += [t + 1 for size, t in within.items() if t + 1 < size]
@@ -262,7 +270,8 @@ def exposes_whoever_serves(formation: Formation, colluding: Set[int], *, enough:
             if not any(colluding.isdisjoint(parts[child]) for child in node):
                 known += [parts[child] for child in node]
     if sum(not colluding.isdisjoint(group) for group in formation.top.clusters) > enough:
-        known += formation.top.clusters
+        members = range(hierarchy.leaves.n)
+        known += [(rank,) for rank in members] if formation.one_by_one else formation.top.clusters
     if shows_total:
         known.append(range(hierarchy.leaves.n))
     return bool(formation.opened(colluding) or _alone(frozenset(sums) - colluding for sums in known))

@@ -22,6 +22,16 @@ from protocols.hidden_sums._promises import (
     may_expose,
     outcome_of,
 )
+from protocols.hidden_sums._range import (
+    InputCheck,
+    check_inputs,
+    checked_cost,
+    checked_reference,
+    collect_checked,
+    decode_checked,
+    limit_of,
+    play_checked,
+)
 from protocols.hidden_sums._resharing import Seats
 from protocols.hidden_sums._seating import Formation, draw_seats, exposed_by, hierarchy_of
 from protocols.hidden_sums.rules import OuterRule, outer_rules
@@ -104,6 +114,7 @@ class Hidden:
     sharing: Literal["additive", "shamir"] = "additive"
     threshold: str = ""
     committees: int = 1
+    input_check: InputCheck = "none"
 
     def __post_init__(self) -> None:
         check.integer_at_least(1, group_size=self.group_size)
@@ -113,6 +124,7 @@ class Hidden:
         for size in self.levels:
             check.integer_at_least(2, levels=size)
         check_committees(self.committees, self.noise_std)
+        check_inputs(self)
         _ = self.ring, self.rule, self.access, self.in_groups  # refuse what does not fit
 
     @property
@@ -124,6 +136,16 @@ class Hidden:
     def rule(self) -> OuterRule:
         """The outer rule."""
         return outer_rules.make(outer_rules.resolve(self.outer))
+
+    @property
+    def least_groups(self) -> int:
+        """As many as there are delegates."""
+        return self.delegates
+
+    @property
+    def checks_inputs(self) -> bool:
+        """See HiddenSums.checks_inputs."""
+        return self.input_check == "range"
 
     @property
     def conditions(self) -> Conditions:
@@ -165,6 +187,12 @@ class Hidden:
             self.in_groups.check(size=len(group))
         self.check_groups(groups=len(self.groups_of(parties=parties)))
         self.noise_on(self.groups_of(parties=parties))
+        if self.checks_inputs:
+            self.limit(parties=parties)
+
+    def limit(self, *, parties: int) -> int:
+        """See HiddenSums.limit."""
+        return limit_of(self._combining(self.groups_of(parties=parties)))
 
     def noise_on(self, groups: Sequence[Sequence[int]]) -> JointNoise | None:
         """Return the noise that opens with the result of these groups, if any; CloisterError where it does not fit."""
@@ -198,7 +226,13 @@ class Hidden:
     def formation(self, *, parties: int) -> Formation:
         """Return the groups and groups of groups, and how they and the delegates share."""
         formed = hierarchy_of(parties=parties, group_size=self.group_size, levels=self.levels)
-        return Formation(hierarchy=formed, sharing=self.in_groups, access=self.access, committees=self.committees)
+        return Formation(
+            hierarchy=formed,
+            sharing=self.in_groups,
+            access=self.access,
+            one_by_one=self.checks_inputs,
+            committees=self.committees,
+        )
 
     def exposes(
         self, groups: Sequence[Sequence[int]], colluding: Set[int], *, deviating: Set[int] = frozenset()
@@ -213,6 +247,7 @@ class Hidden:
     def exposed(self, *, parties: int, contributors: Collection[int], colluding: Set[int], use: int) -> frozenset[int]:
         """See HiddenSums.exposed; exact, but for what the result of a rule other than the mean tells itself."""
         seats = self.seats(parties=parties, present=frozenset(contributors), use=use)
+        seats = seats.one_by_one if self.checks_inputs else seats
         shared = self.formation(parties=parties).opened(colluding)
         return shared | exposed_by(seats, colluding, shows_total=self.rule.by_members)
 
@@ -242,7 +277,10 @@ class Hidden:
         entered = self.in_groups.enter(party, formation.lowest, words)
         there = entered.attendance
         seats = self.seats(parties=party.parties, present=there.present, dealt=there.dealt, use=party.use)
-        if party.rank in seats.holders:
+        if self.checks_inputs:
+            if party.rank in seats.contributors:
+                play_checked(party, seats, self._combining(seats.sums), entered.held)
+        elif party.rank in seats.holders:
             play(party, seats, self._combining(seats.sums), formation.additive(party, seats, entered))
 
     def collect(self, board: Board) -> Opened:
@@ -254,24 +292,33 @@ class Hidden:
             self.in_groups.announce(board, there, Attendance.of(()))
             raise
         self.in_groups.announce(board, there, there)
+        if self.checks_inputs:
+            return collect_checked(board, seats, self._combining(seats.sums))
         return Opened(sums=read_result(board, seats), contributors=seats.contributors)
 
     def reference(self, words: Tensor) -> Opened:
         """See RobustStatistic.reference; words of all members, or of those of complete groups alone."""
         parties = words.shape[1]
         combining = self._combining(self.groups_of(parties=parties))
+        if self.checks_inputs:
+            return checked_reference(combining, words)
         return Opened(sums=combining.reference(words), contributors=tuple(range(parties)))
 
     def decode(self, opened: Opened, *, parties: int) -> Tensor:
         """See RobustStatistic.decode; `parties` are the contributors."""
-        return self._combining(self.groups_of(parties=parties)).decode(opened.sums)
+        combining = self._combining(self.groups_of(parties=parties))
+        return decode_checked(combining, opened) if self.checks_inputs else combining.decode(opened.sums)
 
     def cost(self, *, parties: int, clusters: int, coordinates: int) -> Traffic:
-        """One word a holder, g - 1 a group, what groups share, and what the rule sends among g delegates."""
+        """One word a holder, g - 1 a group, what groups share, and what the rule sends among g delegates.
+
+        With a check of inputs each member is a group of its own, and every coordinate of it is looked at: 126 ANDs.
+        """
         seats = self.seats(parties=parties, present=frozenset(range(parties)), use=1)
         sizes = [len(group) for group in self.formation(parties=parties).lowest]
         entering = self.in_groups.cost(sizes, clusters=clusters, coordinates=coordinates)
-        return play_cost(self._combining(seats.sums), seats, entering, clusters=clusters, coordinates=coordinates)
+        price = checked_cost if self.checks_inputs else play_cost
+        return price(self._combining(seats.sums), seats, entering, clusters=clusters, coordinates=coordinates)
 
     def outcome(
         self,

@@ -34,6 +34,8 @@ _BEACONS = ("tests/properties/test_beacons.py",)
 _COMPRESSING = ("tests/units/test_compressing.py",)
 _DEALING = ("tests/properties/test_verified_dealing.py",)
 _RESHARING = "protocols/hidden_sums/_resharing.py"
+_CHECKING = "protocols/hidden_sums/_range.py"
+_CHECKED = ("tests/properties/test_hidden_range.py", "-k", "TestExactPrivacy or named")
 
 LISTED: tuple[Mutant, ...] = (
     Mutant(
@@ -218,6 +220,53 @@ LISTED: tuple[Mutant, ...] = (
 )
 
 OWN: tuple[Mutant, ...] = (
+    Mutant(
+        name="hidden sums of inputs that nobody looks at",
+        private=True,
+        module=_CHECKING,
+        old="    passing = open_in_range(bits, draw, values, limit_of(combining))\n",
+        new="    passing = torch.ones_like(open_in_range(bits, draw, values, limit_of(combining)))\n",
+        killers=_CHECKED,
+    ),
+    Mutant(
+        name="a range check of the sum alone",
+        private=True,
+        module=_CHECKING,
+        old="    passing = open_in_range(bits, draw, values, limit_of(combining))\n",
+        new="    total = values.parts.sum(dim=2, keepdim=True).expand_as(values.parts).contiguous()\n"
+        "    passing = open_in_range(bits, draw, Shared(parts=total), limit_of(combining))\n",
+        killers=_CHECKED,
+    ),
+    Mutant(
+        name="a range that ends one unit too far, and begins one too late",
+        module="protocols/secure_robust/_checked.py",
+        old="    shifted = bits.over(WORDS).add_public(values, torch.tensor(1 << limit))\n",
+        new="    shifted = bits.over(WORDS).add_public(values, torch.tensor((1 << limit) - 1))\n",
+        killers=("tests/properties/test_robust_norms.py", "-k", "TestRangeCheck"),
+    ),
+    Mutant(
+        name="a range twice as wide as sums have room for",
+        private=True,
+        module="protocols/secure_robust/_passing.py",
+        old="_ROOM = 62\n",
+        new="_ROOM = 63\n",
+        killers=("tests/properties/test_robust_norms.py", "-k", "TestRangeCheck"),
+    ),
+    Mutant(
+        name="a sum that opens although too few pass",
+        private=True,
+        module="protocols/secure_robust/_passing.py",
+        old="    return passing * (passing.sum(dim=1, keepdim=True) >= least)\n",
+        new="    return passing * (passing.sum(dim=1, keepdim=True) >= least - 1)\n",
+        killers=("tests/properties/test_robust_norms.py", "-k", "fewer_than_have_to_pass"),
+    ),
+    Mutant(
+        name="comparisons that every party counts",
+        module="protocols/secure_robust/_engine.py",
+        old="        if self.rank == 0:\n            self._link.meter.compared",
+        new="        if self.rank >= 0:\n            self._link.meter.compared",
+        killers=("tests/properties/test_secure_robust.py", "-k", "eight_members"),
+    ),
     Mutant(
         name="shares of an opening that no pad blinds",
         private=True,
