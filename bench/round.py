@@ -171,7 +171,7 @@ def _opened(
 ) -> Opened:
     """Return the clusters' means, or what the rule makes of them where they stay hidden."""
     if federation.hidden:
-        return open_aggregate(federation, words, clustering, round_index)
+        return open_aggregate(federation, words, clustering, doings, round_index=round_index)
     return open_sums(federation, words, clustering, parties, doings, round_index=round_index)
 
 
