@@ -75,6 +75,9 @@ class Hidden:
     With `noise_std` above zero, Gaussian noise opens with the result and never apart from it (`_noise`). Its standard
     deviation is `noise_std` times what a change of one update by 1 can make in the result at most, from any g - t2
     delegates' shares alone; with all g it is sqrt(g / (g - t2)) times that. Krum takes no noise.
+    With `input_check` = "range" (`_range`) every coordinate of every member's words is shown to be so small that no
+    sum can wrap around, before anything is added: so that "at most" holds whatever Byzantine members enter. Who passes
+    opens; who does not is named and costs its group; of fewer groups than delegates nothing opens.
 
     Threat model: members follow the protocol but may choose any input (a Byzantine *update*); some are curious and pool
     what they see with the board. Links between members are private; the board shows everybody the same and follows the
@@ -85,7 +88,8 @@ class Hidden:
     learn its parts' sums in the same way. So wherever they sit, up to `Formation.smallest_exposing` - 1 members
     (without levels the smaller of t1, where it is below c_min - 1, and c_min - 2 + t2, or t2 where c_min = 1), and no
     more than c - 2, learn no input. The aggregate itself tells what it tells: a median *is* one group's mean, or that
-    of two, in every coordinate.
+    of two, in every coordinate. With a check of inputs these are shared among the delegates one by one, and groups hide
+    nothing: up to t2 of the delegates, with any other members, learn no more than who passes; t2 + 1 learn all inputs.
     A member that is gone before it has dealt, or says that it is there, costs its group, which is left out. Under
     Shamir's sharing up to n - t1 - 1 members of each group may crash once its words are dealt, and before re-sharing
     begins: they cost nothing, and more cost their group. A later crash of a holder stops the batch.
@@ -100,6 +104,8 @@ class Hidden:
         groups' means, if L times these is below 2^63 / kept as words.
         A member that is gone at the start leaves out its group and no other; later crashes within t1 change nothing.
         Seeds that differ between delegates are detected before any of them hands on what it got of an input.
+        With a check of inputs, a change of one passing member's word by r moves the result by no more than the largest
+        weight of a group times r, whatever the others enter.
         The cost formula equals what the meter counts.
     """
 
@@ -306,13 +312,16 @@ class Hidden:
         With a check of inputs each member is a group of its own, and every coordinate of it is looked at: 126 ANDs.
         """
         seats = self.seats(parties=parties, present=frozenset(range(parties)), use=1)
-        if self.checks_inputs:
-            return self._checked_cost(seats, clusters=clusters, coordinates=coordinates)
+        combining, columns = self._combining(seats.sums), coordinates
         sizes = [len(group) for group in self.formation(parties=parties).lowest]
         entering = self.in_groups.cost(sizes, clusters=clusters, coordinates=coordinates)
+        dealt, combined = combining_cost(combining, clusters=clusters, coordinates=coordinates)
+        if self.checks_inputs:
+            numbers, looked = checking_cost(combining, seats, clusters=clusters, coordinates=coordinates)
+            seats, dealt, combined = seats.one_by_one, numbers.then(dealt), looked.then(combined)
+            columns += parties  # who passes
         seeds, handed = resharing_cost(seats, clusters=clusters, coordinates=coordinates)
-        dealt, combined = combining_cost(self._combining(seats.sums), clusters=clusters, coordinates=coordinates)
-        publishing = publishing_cost(parties=self.delegates, clusters=clusters, coordinates=coordinates, vouching=True)
+        publishing = publishing_cost(parties=self.delegates, clusters=clusters, coordinates=columns, vouching=True)
         return Traffic(
             offline=agreement_cost(seats.access).then(seeds).then(dealt),
             mpc=entering.mpc.then(handed).then(combined),
@@ -332,20 +341,6 @@ class Hidden:
         """See outcome_of; `late` crash when their groups have their words, and before re-sharing begins."""
         faults = Faulty(byzantine=byzantine, crashed=crashed, curious=curious, late=late)
         return outcome_of(self, faults, parties=parties, use=use)
-
-    def _checked_cost(self, seats: Seats, *, clusters: int, coordinates: int) -> Traffic:
-        combining, parties = self._combining(seats.sums), len(seats.contributors)
-        seeds, handed = resharing_cost(seats.one_by_one, clusters=clusters, coordinates=coordinates)
-        numbers, looked = checking_cost(combining, seats, clusters=clusters, coordinates=coordinates)
-        dealt, combined = combining_cost(combining, clusters=clusters, coordinates=coordinates)
-        entering = self.in_groups.cost([len(group) for group in seats.sums], clusters=clusters, coordinates=coordinates)
-        columns = coordinates + parties
-        publishing = publishing_cost(parties=self.delegates, clusters=clusters, coordinates=columns, vouching=True)
-        return Traffic(
-            offline=agreement_cost(seats.access).then(seeds).then(numbers).then(dealt),
-            mpc=handed.then(looked).then(combined),
-            upload=entering.upload.then(publishing),
-        )
 
     def _combining(self, groups: Sequence[Sequence[int]]) -> Combining:
         return Combining(
