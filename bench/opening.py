@@ -17,7 +17,7 @@ from protocols.network import CheatingDetectedError, NetworkError
 from protocols.parties import Parties
 from protocols.types import Clustering, Traffic
 
-__all__ = ["Opened", "open_sums"]
+__all__ = ["Opened", "named_in", "open_sums"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,8 @@ class Opened:
     those that opened that nobody's update passed their check, and so have no mean.
     Where cluster sums stay hidden, only the rule's result opened, `aggregate` (d,) plus `noise` (d,), of which nobody
     faulty knows `protection` times what the mechanism asks for. The means are then what nobody saw; `told` are the
-    processes whose updates the result, or sums that colluding delegates know, tell the colluding ones.
+    processes whose updates the result, or sums that colluding delegates know, tell the colluding ones. `stopped`:
+    somebody who misbehaves kept all from opening anything, wrong or right.
     """
 
     numbers: list[int]
@@ -46,6 +47,7 @@ class Opened:
     noise: Tensor | None = None
     protection: float = 1.0
     told: frozenset[int] = frozenset()
+    stopped: bool = False
 
     @property
     def added(self) -> Tensor:
@@ -96,7 +98,7 @@ def open_sums(
             failure = error
             batches += [[j] for j in chosen] if len(chosen) > 1 else []
             if len(chosen) == 1:
-                named |= {clustering.clusters[chosen[0]][place] for place in _named(error)}
+                named |= {clustering.clusters[chosen[0]][place] for place in named_in(error)}
                 lost = lost.beside(group.spent if isinstance(group, InProcessParties) else Traffic.none())
             continue
         if len(chosen) == 1:
@@ -125,7 +127,7 @@ def open_sums(
     )
 
 
-def _named(error: NetworkError) -> frozenset[int]:
+def named_in(error: NetworkError) -> frozenset[int]:
     """Return whom an error names as a cheat: one of several suspects is nobody in particular."""
     suspects = error.suspects if isinstance(error, CheatingDetectedError) else frozenset[int]()
     return suspects if len(suspects) == 1 else frozenset()

@@ -156,7 +156,7 @@ def _opened(
 ) -> Opened:
     """Return the clusters' means, or what the rule makes of them where they stay hidden."""
     if federation.hidden:
-        return open_aggregate(federation, words, clustering)
+        return open_aggregate(federation, words, clustering, doings)
     return open_sums(federation, words, clustering, parties, doings)
 
 

@@ -19,21 +19,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protocols.hidden_sums._combining import Combining, among_delegates, open_result
+from protocols.hidden_sums._combining import Combining, among, open_result, play_cost, read_result
 from protocols.hidden_sums._resharing import Seats, reshare
 from protocols.hidden_sums._seating import common_multiple
 from protocols.secure_robust._checked import draw_of, engines_of, in_range_in_the_clear
 from protocols.secure_robust._engine import Engine, Shared
 from protocols.secure_robust._passing import open_in_range, open_in_range_cost, widest_limit
 from protocols.secure_sum import Board, Opened, Party
-from protocols.secure_sum._publish import publish, read_published
-from protocols.types import Cost
+from protocols.secure_sum._publish import publish
+from protocols.types import Traffic
 
 __all__ = [
     "INPUT_CHECKS",
     "InputCheck",
+    "checked_cost",
     "checked_reference",
-    "checking_cost",
     "collect_checked",
     "decode_checked",
     "limit_of",
@@ -101,10 +101,11 @@ def _kept(combining: Combining, passing: Tensor) -> Tensor:
 
 def play_checked(party: Party, seats: Seats, combining: Combining, words: Tensor) -> None:
     """Play one member, and a delegate where it is one: from its words to what the board reads."""
-    if party.rank not in seats.delegates:
+    mine = next((each for each in seats.committees if party.rank in each.delegates), None)
+    if mine is None:
         reshare(party, seats.one_by_one, words)
         return
-    served = among_delegates(party, seats)
+    served = among(party, mine)
     bits, engine = engines_of(served, seats.access)
     draw, values = draw_of(served), reshare(party, seats.one_by_one, words)
     assert values is not None
@@ -124,9 +125,9 @@ def _group_sums(engine: Engine, values: Shared, places: Sequence[Sequence[int]])
 
 
 def collect_checked(board: Board, seats: Seats, combining: Combining) -> Opened:
-    """Read what the delegates publish to their board; `suspects` are the members who did not pass."""
+    """Read what the delegates publish; `suspects` are the members who did not pass."""
     members, coordinates = seats.contributors, board.coordinates
-    words = read_published(replace(board, coordinates=coordinates + len(members)), vouching=True)
+    words = read_result(replace(board, coordinates=coordinates + len(members)), seats)
     passing = words[:, coordinates:] & 1
     failing = _where(~passing.bool().all(dim=0))
     return Opened(
@@ -155,7 +156,16 @@ def decode_checked(combining: Combining, opened: Opened) -> Tensor:
     return found
 
 
-def checking_cost(combining: Combining, seats: Seats, *, clusters: int, coordinates: int) -> tuple[Cost, Cost]:
-    """Return what looking at all members' words sends among the delegates, offline and online."""
-    shape = (clusters, len(seats.contributors), coordinates)
-    return open_in_range_cost(seats.access, shape, limit_of(combining))
+def checked_cost(combining: Combining, seats: Seats, entering: Traffic, *, clusters: int, coordinates: int) -> Traffic:
+    """Return what a batch sends, see play_cost, in which all members pass."""
+    members = len(seats.contributors)
+    checking = open_in_range_cost(seats.access, (clusters, members, coordinates), limit_of(combining))
+    return play_cost(
+        combining,
+        seats.one_by_one,
+        entering,
+        clusters=clusters,
+        coordinates=coordinates,
+        checking=checking,
+        flags=members,
+    )
