@@ -62,6 +62,7 @@ class Federation:
     combines the clusters' means, else each cluster does it by `exchange`. `code` is what `compressor` drew for this
     round; the rule combines rows of it where it is linear. `companies` are the parties of clusters in which somebody
     crashes or misbehaves, by their members, with what these do in this round.
+    `centre` (k,) are the words of the point from which the protocol counts in this round, see bench.centring.
     """
 
     network: Network
@@ -88,6 +89,7 @@ class Federation:
     exchange: ExchangeRule
     compressor: Compressor
     code: Code
+    centre: Tensor | None
     mechanism: Mechanism
     placement: FaultPlacement
     population: Population

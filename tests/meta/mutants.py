@@ -261,6 +261,13 @@ OWN: tuple[Mutant, ...] = (
         killers=("tests/units/test_checked_rounds.py", "-k", "epsilon"),
     ),
     Mutant(
+        name="centred clipping under encryption that forgets the round before",
+        module="bench/round.py",
+        old="    federation = replace(federation, centre=centre_of(federation, model))\n",
+        new="",
+        killers=("tests/units/test_centring.py", "-k", "every_round"),
+    ),
+    Mutant(
         name="a sum that opens although too few pass",
         private=True,
         module="protocols/secure_robust/_passing.py",
