@@ -708,8 +708,8 @@ OWN: tuple[Mutant, ...] = (
     Mutant(
         name="angles are left out at which the integrand still matters",
         module="protocols/tolerance/saddle.py",
-        old="_Axis(steps=axis.steps[fade > -faded]",
-        new="_Axis(steps=axis.steps[fade > -faded / 8]",
+        old="Axis(steps=axis.steps[fade > -faded]",
+        new="Axis(steps=axis.steps[fade > -faded / 8]",
         killers=("tests/units/test_tolerance_engines.py", "-k", "angles or third_kind"),
     ),
     Mutant(
