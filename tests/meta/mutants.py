@@ -551,8 +551,8 @@ OWN: tuple[Mutant, ...] = (
         name="holders hand on their shares of a group's sum without new randomness",
         private=True,
         module=_RESHARING,
-        old=" for seed in own), share)\n",
-        new=" for seed in own[:0]), share)\n",
+        old="        split = (_words_of(seed, party.use, (clusters, coordinates)) for seed in drawn)\n",
+        new="        split = (_words_of(seed, party.use, (clusters, coordinates)) for seed in drawn[:0])\n",
         killers=("tests/properties/test_hidden_groups.py", "-k", "TestSecrecy"),
     ),
     Mutant(
