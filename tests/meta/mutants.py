@@ -585,6 +585,13 @@ OWN: tuple[Mutant, ...] = (
         killers=("tests/properties/test_hidden_committees.py", "-k", "two_committees_two_words"),
     ),
     Mutant(
+        name="the page draws one committee of delegates twice",
+        module="bench/tolerance/hidden_survey.py",
+        old="replace(asked, deviating=True, committees=2)",
+        new="replace(asked, deviating=True)",
+        killers=("tests/integration/test_bench_tolerance_design.py", "-k", "curves_of_hidden"),
+    ),
+    Mutant(
         name="a delegate of the first committee serves in the second",
         module="protocols/hidden_sums/_seating.py",
         old="        free = [rank for rank in holders if rank not in first]\n",
