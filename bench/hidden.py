@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from attacks import attacks
+from attacks.plan import specs_of
 from bench.cell import Cell
 from bench.chain import links_of
 from bench.compressing import combined_rows, updates_of
@@ -84,6 +86,9 @@ def _unfit_parts(cell: Cell) -> Iterator[str]:
         yield f"with {cell.topology.name} clusters exchange what they open, and here they open nothing"
     if "reports" in clusterings.make(cell.clustering).needs:
         yield f"{cell.clustering.name} learns from what clusters open, and here they open nothing"
+    for spec in specs_of(cell.attack):
+        if attacks.entry(spec.name).facts.get("swaps"):
+            yield f"{spec.name} swaps messages of two clusters, and here all clusters play together"
 
 
 def protocol_of(cell: Cell, sizes: Sequence[int]) -> Spec:
