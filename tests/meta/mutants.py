@@ -536,8 +536,8 @@ OWN: tuple[Mutant, ...] = (
         name="holders hand on their shares of a group's sum without new randomness",
         private=True,
         module=_RESHARING,
-        old=" for seed in own), share)\n",
-        new=" for seed in own[:0]), share)\n",
+        old="(clusters, coordinates)) for seed in drawn)\n        rests",
+        new="(clusters, coordinates)) for seed in drawn[:0])\n        rests",
         killers=("tests/properties/test_hidden_groups.py", "-k", "TestSecrecy"),
     ),
     Mutant(
