@@ -536,8 +536,8 @@ OWN: tuple[Mutant, ...] = (
         name="holders hand on their shares of a group's sum without new randomness",
         private=True,
         module=_RESHARING,
-        old="(clusters, coordinates)) for seed in drawn)\n        rests",
-        new="(clusters, coordinates)) for seed in drawn[:0])\n        rests",
+        old="        split = (_words_of(seed, party.use, (clusters, coordinates)) for seed in drawn)\n",
+        new="        split = (_words_of(seed, party.use, (clusters, coordinates)) for seed in drawn[:0])\n",
         killers=("tests/properties/test_hidden_groups.py", "-k", "TestSecrecy"),
     ),
     Mutant(
