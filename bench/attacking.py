@@ -171,7 +171,7 @@ def _aggregate(
         everybody = packed().clone()
         everybody[who] = rows
         words = federation.ring.encode(everybody, terms=terms)
-        return means_in_the_clear(federation.protocol, federation.ring, words, clustering)
+        return means_in_the_clear(federation.protocol, federation.ring, words, clustering, federation.centre)
 
     # Of hidden sums the rule sees the means too, if nobody else does.
     opened = sums_of if federation.hidden or robust_of(federation.protocol) is None else statistics_of

@@ -108,8 +108,9 @@ def _may_wrap(federation: Federation) -> bool:
     """
     after = bool(federation.mechanism.result_std(1.0, federation.data.n))
     shared = bool(federation.faulty.any()) and federation.cluster_size > 1
-    wraps = not federation.in_range
-    return wraps and after and shared and not (federation.hidden and federation.rule_spec.name == "mean")
+    if federation.in_range:
+        return False
+    return after and shared and not (federation.hidden and federation.rule_spec.name == "mean")
 
 
 def _finite(value: float) -> float | None:

@@ -128,6 +128,7 @@ def build(cell: Cell, dataset: Dataset, company: Company | None = None) -> Feder
         exchange=exchanges.make(cell.exchange),
         compressor=compressors.make(cell.compression),
         code=PLAIN,
+        centre=None,
         mechanism=mechanisms.make(cell.privacy),
         placement=placing(cell)[0],
         population=population,

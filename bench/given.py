@@ -13,7 +13,7 @@ from protocols.aggregators import Given
 from protocols.randomness import public_stream
 from protocols.types import Clustering
 
-__all__ = ["given_of", "guessed"]
+__all__ = ["given_of", "guessed", "previous_update"]
 
 # So many models are evaluated at once.
 _AT_ONCE = 16
@@ -39,7 +39,8 @@ def guessed(federation: Federation, model: Tensor, clusters: Clustering, round_i
     return _given(federation, model, rng, round_index, federation.recall.history(clusters.clusters, opened, blank))
 
 
-def _previous(federation: Federation, model: Tensor) -> Tensor | None:
+def previous_update(federation: Federation, model: Tensor) -> Tensor | None:
+    """Return the update (d,) of the round before, as everybody saw it, that led to the model; None in the first."""
     if federation.past is None:
         return None
     return (model.double() - federation.past.model.double()) / federation.server_learning_rate
@@ -49,7 +50,7 @@ def _given(federation: Federation, model: Tensor, rng: np.random.Generator, roun
     root = federation.root
     given = Given(
         rng=rng,
-        previous=_previous(federation, model),
+        previous=previous_update(federation, model),
         history=history,
         reference=None if root is None else _reference(federation, root, model, round_index),
         loss=None if root is None else partial(_losses, federation, root, model),

@@ -56,12 +56,15 @@ def in_the_clear(protocol: Spec, words: Tensor) -> Opened:
 
 
 def means_in_the_clear(
-    protocol: Spec, ring: FixedPoint, words: Tensor, clustering: Clustering
+    protocol: Spec, ring: FixedPoint, words: Tensor, clustering: Clustering, centre: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return the means (m, d) that clusters would open of all words (n, d), and how many updates are in each, (m,).
 
-    A cluster that would open nothing is left out.
+    A cluster that would open nothing is left out. `centre` (d,) are the words of the point that members count from.
     """
+    if centre is not None:
+        means, added = means_in_the_clear(protocol, ring, words - centre, clustering)
+        return means + ring.decode(centre), added
     found: dict[int, Inside] = {}
     for size in sorted(set(clustering.sizes)):
         numbers = [j for j, each in enumerate(clustering.sizes) if each == size]

@@ -102,7 +102,7 @@ def _mean(federation: Federation, members: Sequence[int], moment: _Moment) -> Te
     if bool(federation.conditions.lost(len(members), np.zeros_like(gone), gone)[0]):
         return None
     alone = Clustering(clusters=(tuple(range(len(there))),))
-    means, _ = means_in_the_clear(federation.protocol, federation.ring, moment.words[there], alone)
+    means, _ = means_in_the_clear(federation.protocol, federation.ring, moment.words[there], alone, federation.centre)
     return updates_of(federation, combined_rows(federation, means))[0] if len(means) else None
 
 

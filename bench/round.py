@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.attacking import attacked
+from bench.centring import around_centre, centre_of, from_centre
 from bench.compressing import code_of, combined_rows, updates_of, with_memory, with_residue
 from bench.decentralised import exchange_models, known_model, starting_models
 from bench.given import given_of
@@ -43,6 +44,7 @@ def run_round(federation: Federation, model: Tensor, round_index: int, parties: 
     Raises: DivergedError when honest updates are no longer encodable, NetworkError when a party fails.
     """
     federation = replace(federation, code=code_of(federation, round_index))
+    federation = replace(federation, centre=centre_of(federation, model))
     if federation.poisoning.changes:
         known = known_model(federation, model, form_clusters(federation, round_index).clusters)
         federation = replace(federation, data=federation.poisoning.data(round_index, known))
@@ -172,7 +174,9 @@ def _opened(
     """Return the clusters' means, or what the rule makes of them where they stay hidden."""
     if federation.hidden:
         return open_aggregate(federation, words, clustering, doings, round_index=round_index)
-    return open_sums(federation, words, clustering, parties, doings, round_index=round_index)
+    centred = from_centre(federation, words)
+    opened = open_sums(federation, centred, clustering, parties, doings, round_index=round_index)
+    return around_centre(federation, opened)
 
 
 def _last_step(federation: Federation, known: Tensor) -> Tensor | None:

@@ -11,7 +11,7 @@ Where all updates have norms of at most B, noise of `noise_std` is the Gaussian 
 for the mean, the median and the trimmed mean. "All" has the Byzantine members in it, under the median and the trimmed
 mean: one that brings its group's sum to 2^63 makes it wrap around at the least change of another member's update, from
 the largest sum to the smallest, which may move the result by more than the noise hides. The mean moves by no more
-whatever they enter.
+whatever they enter, and so do all rules where inputs are checked (`_range`).
 
 Source: Dwork et al. 2006, EUROCRYPT, Our Data Ourselves (noise shares); Truex et al. 2019, AISec (fewer adders).
 """

@@ -22,13 +22,15 @@ from protocols.types import Traffic
 @robust_statistics.register(
     source="Karimireddy, He and Jaggi 2021, ICML, Section 4 (centered clipping, iterated)",
     examples=({}, {"radius": 1.0, "iterations": 3}, {"radius": 0.5, "fraction_bits": 12, "steps": 8}),
+    facts={"centred": True},
 )
 @dataclass(frozen=True, kw_only=True)
 class CenteredClipping:
     """The public centre, moved `iterations` times by the mean of the members' deviations from it, clipped to `radius`.
 
-    The first centre is zero: what members enter are deviations from a point that all know, such as the last model,
-    which is the aggregate of the round before. Each step is that of `clip` on the same shared inputs less the centre
+    The first centre is zero: what members enter are deviations from a point that all know. In rounds of `bench run` it
+    is the aggregate of the round before, the rule's memory, which is public, so that members subtract it for nothing.
+    Each step is that of `clip` on the same shared inputs less the centre
     reached, in whole units: the sum of the clipped deviations is opened, divided by the number of members, rounded down
     and added. A member with a deviation beyond +-2^b, where squares could wrap around, does not move that step.
 

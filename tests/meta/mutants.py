@@ -254,6 +254,21 @@ OWN: tuple[Mutant, ...] = (
         killers=("tests/properties/test_robust_norms.py", "-k", "TestRangeCheck"),
     ),
     Mutant(
+        name="an epsilon that leaves nothing out where nobody looks at inputs",
+        private=True,
+        module="bench/setting.py",
+        old="        return in_range_of(self.protocol) is not None\n",
+        new="        return in_range_of(self.protocol) is not None or self.hidden\n",
+        killers=("tests/units/test_checked_rounds.py", "-k", "epsilon"),
+    ),
+    Mutant(
+        name="centred clipping under encryption that forgets the round before",
+        module="bench/round.py",
+        old="    federation = replace(federation, centre=centre_of(federation, model))\n",
+        new="",
+        killers=("tests/units/test_centring.py", "-k", "every_round"),
+    ),
+    Mutant(
         name="a sum that opens although too few pass",
         private=True,
         module="protocols/secure_robust/_passing.py",

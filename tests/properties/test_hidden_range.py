@@ -98,15 +98,15 @@ SHIFT, RING = 57, 128
 
 
 def results_of(spec: Spec) -> tuple[list[list[int]], list[list[list[bool]]]]:
-    """The opened numbers and who is in them, by what member 1 enters (all of the ring) and member 0 (its range)."""
+    """The opened numbers and who is in them, by what member 1 enters (all of the ring) and member 0 (neighbours)."""
     entered = torch.arange(RING) - RING // 2
-    honest = torch.arange(-4, 4)
-    words = torch.zeros(RING, 8, 6, dtype=torch.int64)
+    honest = torch.tensor([-4, -3, -2, 3])
+    words = torch.zeros(RING, 4, 6, dtype=torch.int64)
     words[:, :, 1], words[:, :, 0] = entered[:, None], honest[None, :]
     words[:, :, 2:] = torch.tensor([-4, -4, 3, 3])
     opened = run(spec, (words << SHIFT).view(-1, 6, 1))
     kept = torch.ones(len(opened.sums), 6, dtype=torch.bool) if opened.kept is None else opened.kept
-    return (opened.sums >> SHIFT).view(RING, 8).tolist(), kept.view(RING, 8, 6).tolist()
+    return (opened.sums >> SHIFT).view(RING, 4).tolist(), kept.view(RING, 4, 6).tolist()
 
 
 def worst_ratio(results: list[list[int]]) -> int:
@@ -118,7 +118,7 @@ def worst_ratio(results: list[list[int]]) -> int:
     weights = [2 ** (RING - k) + 2**k for k in range(RING)]
     worst = 1
     for row in results:
-        for here, there in pairwise(row):
+        for here, there in pairwise(row[:3]):
             for outcome in range(RING):
                 p, q = weights[(outcome - here) % RING], weights[(outcome - there) % RING]
                 worst = max(worst, -(-p // q), -(-q // p))

@@ -1,0 +1,131 @@
+"""Rounds whose inputs are shown to be in range: who enters more is left out and named, epsilon leaves nothing out."""
+
+from typing import Any
+
+import pytest
+
+from bench.cell import Cell
+from bench.data import Dataset
+from bench.datasets import datasets
+from bench.federation import build, run_cell
+from bench.grid import skip_reason
+from bench.outcome import RoundOutcome
+from bench.round import run_round
+from protocols.in_process import InProcessParties
+from protocols.playable import cluster_protocols
+from tests.rounds import cell_with, start
+
+NOBODY = InProcessParties(1)
+"""All members of hidden sums are threads of the round's own."""
+HIDDEN = {"name": "hidden", "input_check": "range"}
+HUGE = {"name": "nan_inf_huge", "value": "huge"}
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return datasets.make(datasets.resolve("breast_cancer")).load(None)
+
+
+@pytest.fixture(scope="module")
+def parties() -> InProcessParties:
+    return InProcessParties(3)
+
+
+def checked_cell(**axes: Any) -> Cell:
+    defaults = {"dataset": "breast_cancer", "protocol": HIDDEN, "aggregator": "median", "n": 15, "f": 2}
+    return cell_with(**{**defaults, "cluster_size": 3, "attack": "none", "rounds": 1, **axes})
+
+
+def added(outcome: RoundOutcome) -> list[int]:
+    """Whose words are in what opened."""
+    return sorted(process for each in outcome.revealed for process in each)
+
+
+def one_round(cell: Cell, dataset: Dataset, parties: InProcessParties = NOBODY) -> RoundOutcome:
+    federation = build(cell, dataset)
+    return run_round(federation, start(federation), 0, parties)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "aggregator", "left_out"),
+    [
+        (HIDDEN, "median", False),
+        ("hidden", "median", True),
+        ("range_check", "mean", False),
+        ("additive", "mean", True),
+    ],
+)
+def test_epsilon_leaves_out_what_wraps_around_exactly_where_nobody_looks(
+    dataset: Dataset, parties: InProcessParties, protocol: object, aggregator: str, left_out: bool
+) -> None:
+    cell = checked_cell(protocol=protocol, aggregator=aggregator, privacy="central")
+    assert skip_reason(cell, dataset) is None
+    found = run_cell(cell, dataset, parties).metrics
+    assert ("wraps around" in found["epsilon_leaves_out"]) is left_out
+    assert float(found["epsilon"]) > 0
+
+
+def test_where_all_pass_the_model_is_that_without_a_check(dataset: Dataset) -> None:
+    """To the bit: a range takes some of the words' room, and none of their fraction."""
+    ours, plain = (one_round(checked_cell(protocol=name, attack="sign_flip"), dataset) for name in (HIDDEN, "hidden"))
+    assert ours.model.equal(plain.model)
+    assert ours.sum_exact
+    assert ours.named == frozenset()
+    assert ours.traffic.comparisons > plain.traffic.comparisons
+
+
+def test_in_hidden_sums_who_enters_too_much_is_named_and_its_cluster_left_out(dataset: Dataset) -> None:
+    cell = checked_cell(attack=HUGE)
+    outcome = one_round(cell, dataset)
+    assert outcome.named == outcome.byzantine
+    assert (outcome.clusters, outcome.tainted_clusters, outcome.failed_clusters) == (3, 0, 0)
+    assert outcome.observed.contradicts(outcome.said) == ()
+    assert outcome.sum_exact
+    # The twin: without a check its cluster is among those that the rule combines.
+    plain = one_round(checked_cell(attack=HUGE, protocol="hidden"), dataset)
+    assert (plain.clusters, plain.tainted_clusters, plain.named) == (5, 2, frozenset())
+
+
+def test_in_opened_sums_who_enters_too_much_is_named_and_left_out_alone(
+    dataset: Dataset, parties: InProcessParties
+) -> None:
+    outcome = one_round(checked_cell(protocol="range_check", aggregator="mean", attack=HUGE), dataset, parties)
+    assert outcome.named == outcome.byzantine
+    assert added(outcome) == sorted(set(range(15)) - outcome.byzantine)
+    assert outcome.sum_exact
+    assert outcome.observed.contradicts(outcome.said) == ()
+
+
+def test_too_few_clusters_that_surely_pass_are_predicted(dataset: Dataset) -> None:
+    """Of four clusters two have a Byzantine member: nothing opens for three delegates, and the model stays."""
+    cell = checked_cell(n=12, f=2, attack=HUGE, placement="spread")
+    federation = build(cell, dataset)
+    model = start(federation)
+    outcome = run_round(federation, model, 0, NOBODY)
+    assert not outcome.said.live
+    assert any("surely pass" in reason for reason in outcome.said.why)
+    assert outcome.clusters == 0
+    assert outcome.model.equal(model)
+    assert outcome.named == outcome.byzantine
+    assert one_round(checked_cell(n=12, f=2, attack="sign_flip", placement="spread"), dataset).clusters == 4
+
+
+@pytest.mark.parametrize("name", ["local", "distributed"])
+def test_honest_members_pass_with_their_own_noise(dataset: Dataset, parties: InProcessParties, name: str) -> None:
+    cell = checked_cell(protocol="range_check", aggregator="mean", privacy={"name": name, "noise_multiplier": 3.0})
+    outcome = one_round(cell, dataset, parties)
+    assert added(outcome) == list(range(15))
+    assert outcome.multipliers is not None
+
+
+@pytest.mark.parametrize(("n", "cluster_size"), [(15, 3), (17, 3), (16, 5)])
+@pytest.mark.parametrize("protocol", [HIDDEN, "range_check"])
+def test_the_largest_honest_word_with_the_largest_noise_is_in_range(
+    dataset: Dataset, protocol: object, n: int, cluster_size: int
+) -> None:
+    federation = build(checked_cell(protocol=protocol, n=n, cluster_size=cluster_size), dataset)
+    clustering = federation.policy(population=federation.population, cluster_size=cluster_size, seed=1, round_index=0)
+    most = 2 * federation.ring.largest_word(federation.terms(clustering))
+    checks = cluster_protocols.make(federation.protocol)
+    together = [n] if federation.hidden else clustering.sizes
+    assert all(most < 1 << checks.limit(parties=size) <= 2 * most + 4 for size in together)  # type: ignore[attr-defined]
