@@ -10,6 +10,7 @@ from torch import Tensor
 
 from protocols import check
 from protocols.check import CloisterError
+from protocols.model_digest import Models
 from protocols.network import (
     CheatingDetectedError,
     NetworkError,
@@ -44,8 +45,10 @@ class OpenedSums:
 class Parties(Protocol):
     """Runs the secure sums of a batch of clusters of one size."""
 
-    def open_sums(self, protocol: Spec, words: Tensor) -> OpenedSums:
+    def open_sums(self, protocol: Spec, words: Tensor, models: Models | None = None) -> OpenedSums:
         """Return the opened sums of int64 words of shape (clusters, members, coordinates).
+
+        `models` are those that the words were made from, the same for all clusters; None: the words are of no model.
 
         Raises: CloisterError for a wrong shape, type or size, NetworkError when parties fail or cheat.
         """

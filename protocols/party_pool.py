@@ -18,6 +18,7 @@ from protocols import check, network, party_process
 from protocols.check import CloisterError
 from protocols.input_memory import InputMemory, SentDescriptor
 from protocols.mesh import TOKEN_BYTES, accept_parties
+from protocols.model_digest import Models
 from protocols.network import (
     BOARD,
     CheatingDetectedError,
@@ -115,20 +116,21 @@ class PartyPool:
             self._board.close()
             self._board = None
 
-    def open_sums(self, protocol: Spec, words: Tensor) -> OpenedSums:
+    def open_sums(self, protocol: Spec, words: Tensor, models: Models | None = None) -> OpenedSums:
         """See Parties.open_sums."""
         shape = check_batch(protocol, words, self.parties)
+        models = Models.given(models, members=shape[1])
         if not all(child.process.is_alive() for child in self._children):
             self.stop()  # a party that died while nothing ran costs nobody a batch
         board = self.start()
         try:
-            return self._open_sums(board, protocol, words, shape)
+            return self._open_sums(board, protocol, words, models)
         except BaseException:
             self.stop()
             raise
 
-    def _open_sums(self, link: TcpLink, protocol: Spec, words: Tensor, shape: tuple[int, int, int]) -> OpenedSums:
-        clusters, members, coordinates = shape
+    def _open_sums(self, link: TcpLink, protocol: Spec, words: Tensor, models: Models) -> OpenedSums:
+        clusters, members, coordinates = words.shape
         children = self._children[:members]
         self._use += 1
         batch = {
@@ -142,8 +144,15 @@ class PartyPool:
         for slot, child in enumerate(children):
             child.memory.write(words[:, slot])
             with _as_crash(slot):
-                send_json(child.control, batch)
-        board = Board(link=link, parties=members, use=self._use, clusters=clusters, coordinates=coordinates)
+                send_json(child.control, {**batch, "model": models.held[slot].hex()})
+        board = Board(
+            link=link,
+            parties=members,
+            use=self._use,
+            clusters=clusters,
+            coordinates=coordinates,
+            model=models.announced,
+        )
         return self._opened(link, protocol, board, children)
 
     def _opened(self, link: TcpLink, protocol: Spec, board: Board, children: Sequence[_Child]) -> OpenedSums:

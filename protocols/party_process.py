@@ -80,7 +80,8 @@ def _serve_batch(control: Connection, memory: InputMemory, link: TcpLink, keys: 
     batch = receive_json(control)
     words = memory.words(batch["clusters"], batch["coordinates"])
     spec = Spec(name=batch["protocol"], parameters=tuple((key, value) for key, value in batch["parameters"]))
-    party = Party(link=link, parties=batch["members"], use=batch["use"], keys=keys)
+    model = bytes.fromhex(batch["model"])
+    party = Party(link=link, parties=batch["members"], use=batch["use"], keys=keys, model=model)
     try:
         traffic = run_member(spec, party, words)
     except Exception as error:

@@ -113,7 +113,7 @@ def reshare(party: Party, seats: Seats, words: Tensor) -> Shared | None:
     clusters, coordinates = words.shape
     leaf = next(leaf for leaf in seats.leaves if party.rank in leaf)
     share = party.keys.zero_shares.draw_among(
-        leaf, use=party.use, clusters=clusters, coordinates=coordinates, onto=words
+        leaf, use=party.use, clusters=clusters, coordinates=coordinates, onto=words, model=party.model
     )
     for level, rises in enumerate(seats.rises):
         rise = next(rise for rise in rises if any(party.rank in child for child in rise.children))

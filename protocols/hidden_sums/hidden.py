@@ -86,17 +86,18 @@ class Hidden:
     `smallest_exposing` - 1 members (without levels c_min - 2 + t2, or t2 where c_min = 1), and no more than c - 2,
     learn no input. The aggregate itself tells what it tells: a median *is* one group's mean, or that of two, in every
     coordinate.
-    A member that is gone before it says that it is there costs its group, which is left out; a later crash stops the
-    batch. A member that is no delegate and departs from the protocol changes its own group's sum, or stops the batch:
-    seeds that differ between delegates are detected. A delegate that departs from it can change the result unseen, and
-    make it any one group's sum.
+    A member that is gone before it says that it is there, or has trained on another model than the board announces,
+    costs its group, which is left out before any word leaves a member; a later crash stops the batch. A member that is
+    no delegate and departs from the protocol changes its own group's sum, or stops the batch: seeds that differ between
+    delegates are detected. A delegate that departs from it can change the result unseen, and make it any one group's
+    sum.
 
     Guarantees:
         The opened words equal the reference's of the words of `contributors` plus the noise, bit for bit, modulo 2^64.
         Any g - t2 delegates' shares have the noise's standard deviation; nobody knows a share but its delegate.
         Below the breakdown of the median and the trimmed mean each coordinate, without noise, lies between untainted
         groups' means, if L times these is below 2^63 / kept as words.
-        A member that is gone at the start leaves out its group and no other.
+        A member that is gone at the start leaves out its group and no other; so does one with another model.
         Seeds that differ between delegates are detected before any of them hands on what it got of an input.
         The cost formula equals what the meter counts.
     """
@@ -263,13 +264,13 @@ class Hidden:
 
     def collect(self, board: Board) -> Opened:
         """See RobustStatistic.collect."""
-        present = call_the_roll(board)
+        heard, present = call_the_roll(board)
         try:
             seats = self.seats(parties=board.parties, present=present, use=board.use)
         except TooFewPartiesError:
-            say_who_is_there(board, present, said=())
+            say_who_is_there(board, heard, said=())
             raise
-        say_who_is_there(board, present, said=present)
+        say_who_is_there(board, heard, said=present)
         served = replace(board, link=SubLink(board.link, seats.delegates), parties=self.delegates)
         return Opened(sums=read_published(served, vouching=True), contributors=seats.contributors)
 
