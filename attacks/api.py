@@ -16,6 +16,7 @@ from attacks.views import (
     ExchangeView,
     HonestView,
     MessageView,
+    ModelView,
     OpenedRound,
     OwnView,
     Points,
@@ -39,11 +40,13 @@ __all__ = [
     "DataAttack",
     "DataView",
     "DefenceView",
+    "Distributing",
     "ExchangeAttack",
     "ExchangeView",
     "HonestView",
     "MessageAttack",
     "MessageView",
+    "ModelView",
     "OpenedRound",
     "OwnView",
     "Placing",
@@ -98,6 +101,15 @@ class Claiming(Protocol):
 
     def claim(self, view: ClaimView) -> Points:
         """Return the features (n, k) that all claim; those of honest processes are what they are."""
+        ...
+
+
+@runtime_checkable
+class Distributing(Protocol):
+    """An attack that also hands out the global model, to the members of clusters in which somebody colludes with it."""
+
+    def hand_out(self, view: ModelView) -> Tensor:
+        """Return the model that each member of a cluster is handed, float32 (members, d), perhaps another to each."""
         ...
 
 

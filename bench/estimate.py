@@ -18,6 +18,7 @@ from bench.federation import build
 from bench.inside import in_the_clear
 from bench.metrics import score
 from bench.round import DivergedError, run_round
+from protocols.model_digest import Models
 from protocols.parties import OpenedSums
 from protocols.playable import playable
 from protocols.registry import Spec
@@ -37,7 +38,7 @@ class _PricedParties:
     def __init__(self) -> None:
         self.priced_s = 0.0
 
-    def open_sums(self, protocol: Spec, words: Tensor) -> OpenedSums:
+    def open_sums(self, protocol: Spec, words: Tensor, models: Models | None = None) -> OpenedSums:  # noqa: ARG002
         """See Parties.open_sums."""
         clusters, members, coordinates = words.shape
         traffic = playable(protocol).cost(parties=members, clusters=clusters, coordinates=coordinates)

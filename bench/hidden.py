@@ -15,6 +15,7 @@ from attacks import attacks
 from attacks.plan import specs_of
 from bench.cell import Cell
 from bench.chain import links_of
+from bench.handing import Handed
 from bench.opening import Opened
 from bench.rules import rule_of
 from bench.setting import Federation
@@ -107,7 +108,9 @@ def hidden_verdict(federation: Federation, clustering: Clustering, said: Verdict
     )
 
 
-def open_aggregate(federation: Federation, words: Tensor, clustering: Clustering) -> Opened:
+def open_aggregate(
+    federation: Federation, words: Tensor, clustering: Clustering, handed: Handed | None = None
+) -> Opened:
     """Open what the rule makes of all clusters' sums; a cluster with a crashed member leaves the round.
 
     The means are those that nobody sees, for the bench to judge the result by. Nothing is opened where too few
@@ -118,7 +121,8 @@ def open_aggregate(federation: Federation, words: Tensor, clustering: Clustering
     places = [process for j in order for process in clustering.clusters[j]]
     parties = _parties(federation, places)
     try:
-        opened = parties.open_sums(federation.protocol, words[places][None])
+        models = None if handed is None else handed.of_batch([places])
+        opened = parties.open_sums(federation.protocol, words[places][None], models)
     except NetworkError:
         if not federation.crashed.any():
             raise

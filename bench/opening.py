@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.handing import Handed
 from bench.inside import Inside, computed
 from bench.setting import Federation
 from protocols.faults import Crash
@@ -64,18 +67,23 @@ def open_sums(
     clustering: Clustering,
     parties: Parties,
     misconduct: Mapping[int, Fault] = MappingProxyType({}),
+    *,
+    handed: Handed | None = None,
 ) -> Opened:
     """Open every cluster's sum; a cluster that fails leaves the round, and its members the mean.
 
     Clusters of one size run as one batch. A batch that fails is run again cluster by cluster, so that a failing
     cluster takes no other one with it. A cluster with crashed members, or with some that misbehave, runs alone, among
     threads of this process: by the same code, with the same words and the same bytes, but no party process has to die
-    for it. `misconduct` says what processes do to the messages that they send.
+    for it. `misconduct` says what processes do to the messages that they send, and `handed` which models they hold: a
+    cluster whose members hold different ones runs alone as well.
 
     Raises: NetworkError when no cluster can open its sum although none has a faulty member.
     """
     failing = federation.crashed.copy()
     failing[list(misconduct)] = True
+    misled = np.zeros_like(failing) if handed is None else handed.misled
+    failing |= misled
     crashing = [j for j, members in enumerate(clustering.clusters) if failing[list(members)].any()]
     by_size: dict[int, list[int]] = defaultdict(list)
     for j, size in enumerate(clustering.sizes):
@@ -88,10 +96,11 @@ def open_sums(
     batches = [*by_size.values(), *([j] for j in crashing)]
     while batches:
         chosen = batches.pop()
-        members = words[torch.tensor([clustering.clusters[j] for j in chosen])]
-        group = _chosen_parties(federation, clustering, chosen[0], parties, misconduct)
+        batch = [clustering.clusters[j] for j in chosen]
+        members = words[torch.tensor(batch)]
+        group = _chosen_parties(federation, batch[0], parties, misconduct, misled)
         try:
-            opened = group.open_sums(federation.protocol, members)
+            opened = group.open_sums(federation.protocol, members, None if handed is None else handed.of_batch(batch))
         except NetworkError as error:
             failure = error
             batches += [[j] for j in chosen] if len(chosen) > 1 else []
@@ -118,7 +127,9 @@ def open_sums(
         traffic=traffic.beside(lost),
         named=frozenset(named),
         lost=lost,
-        faulty=frozenset(j for j in crashing if any(process in misconduct for process in clustering.clusters[j])),
+        faulty=frozenset(
+            j for j in crashing if any(each in misconduct or misled[each] for each in clustering.clusters[j])
+        ),
         empty=frozenset(empty),
     )
 
@@ -131,16 +142,15 @@ def _named(error: NetworkError) -> frozenset[int]:
 
 def _chosen_parties(
     federation: Federation,
-    clustering: Clustering,
-    number: int,
+    members: tuple[int, ...],
     parties: Parties,
     misconduct: Mapping[int, Fault],
+    misled: NDArray[np.bool_],
 ) -> Parties:
     """Return who opens the sum of a cluster; one with faulty members keeps its parties, who remember what they sent."""
-    members = clustering.clusters[number]
     faults: dict[int, Fault] = {place: misconduct[each] for place, each in enumerate(members) if each in misconduct}
     faults |= {place: Crash(step=0) for place, process in enumerate(members) if federation.crashed[process]}
-    if not faults:
+    if not faults and not misled[list(members)].any():
         return parties
     company = tuple(int(federation.numbers[process]) for process in members)
     if company not in federation.companies:

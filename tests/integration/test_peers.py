@@ -20,6 +20,7 @@ from bench.peers.sums import compare_sums, move_bytes
 from bench.report.price_page import write_prices
 from protocols.check import CloisterError
 from protocols.in_process import InProcessParties
+from protocols.model_digest import Models
 from protocols.parties import OpenedSums
 from protocols.party_pool import PartyPool
 from protocols.registry import Spec
@@ -60,7 +61,7 @@ class _Moving:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def open_sums(self, protocol: Spec, words: torch.Tensor) -> OpenedSums:
+    def open_sums(self, protocol: Spec, words: torch.Tensor, models: Models | None = None) -> OpenedSums:
         return OpenedSums(sums=words.sum(dim=1), contributors=(0, 1), traffic=self._messages(3))
 
     def move(self) -> Traffic:

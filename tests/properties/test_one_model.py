@@ -72,21 +72,21 @@ class TestWhatMembersCheckThemselves:
         assert found.value.suspects == frozenset()
 
 
-@pytest.mark.parametrize("name", ["additive", "shamir"])
-def test_party_processes_end_as_threads_do(name: str) -> None:
-    spec, honest = secure_sums.resolve(name), Models.same(model_numbered(0), members=4)
-    with PartyPool(4) as pool:
-        threads = InProcessParties(4)
+def test_party_processes_end_as_threads_do(pool: PartyPool) -> None:
+    threads, honest = InProcessParties(4), Models.same(model_numbered(0), members=4)
+    for spec in (secure_sums.resolve("shamir"), secure_sums.resolve("additive")):
         ours, theirs = pool.open_sums(spec, WORDS, honest), threads.open_sums(spec, WORDS, honest)
         assert torch.equal(ours.sums, theirs.sums)
         assert ours.traffic == theirs.traffic
-        for parties in (pool, threads):
-            try:
-                opened = parties.open_sums(spec, WORDS, odd())
-            except NetworkError:
-                assert name == "additive"
-            else:
-                assert (name, opened.contributors) == ("shamir", (0, 1, 3))
+    for parties in (pool, threads):
+        with pytest.raises(NetworkError, match=r"parties \[2\] .* trained on another model than the board announces"):
+            parties.open_sums(secure_sums.resolve("additive"), WORDS, odd())
+
+
+def test_whoever_corrects_faults_leaves_out_a_member_with_another_model() -> None:
+    opened = InProcessParties(4).open_sums(secure_sums.resolve("shamir"), WORDS, odd())
+    assert opened.contributors == (0, 1, 3)
+    assert not opened.suspects
 
 
 class TestTheDigest:

@@ -23,6 +23,7 @@ from bench.training import train_locally
 from protocols.aggregators import NOTHING, Aggregator, Given
 from protocols.check import CloisterError
 from protocols.in_process import InProcessParties
+from protocols.model_digest import Models
 from protocols.network import NetworkError, PartyCrashedError
 from protocols.parties import OpenedSums
 from protocols.randomness import public_stream
@@ -121,9 +122,9 @@ class _Recorder:
         self.inner = inner
         self.words: list[torch.Tensor] = []
 
-    def open_sums(self, protocol: Spec, words: torch.Tensor) -> OpenedSums:
+    def open_sums(self, protocol: Spec, words: torch.Tensor, models: Models | None = None) -> OpenedSums:
         self.words.append(words.clone())
-        return self.inner.open_sums(protocol, words)
+        return self.inner.open_sums(protocol, words, models)
 
 
 def residual_noise(
@@ -379,7 +380,7 @@ class _Lossy:
     claimed: tuple[int, ...] = (0, 2)
     asked: list[torch.Tensor] = dataclasses.field(default_factory=list)
 
-    def open_sums(self, protocol: Spec, words: torch.Tensor) -> OpenedSums:
+    def open_sums(self, protocol: Spec, words: torch.Tensor, models: Models | None = None) -> OpenedSums:
         self.asked.append(words.clone())
         first = self.asked[0]
         if any(torch.equal(cluster, first[j]) for cluster in words for j in self.failing):
