@@ -102,11 +102,12 @@ def _may_wrap(federation: Federation) -> bool:
 
     An opened sum is decoded, and a hidden one is ordered by the median and the trimmed mean, before the noise is added:
     where it is about to wrap around, another member's least change shows. The mean of hidden sums wraps around as a
-    whole, with its noise.
+    whole, with its noise. Where inputs are shown to be in range before they are added, no sum wraps around.
     """
     after = bool(federation.mechanism.result_std(1.0, federation.data.n))
     shared = bool(federation.faulty.any()) and federation.cluster_size > 1
-    return after and shared and not (federation.hidden and federation.rule_spec.name == "mean")
+    wraps = not federation.in_range
+    return wraps and after and shared and not (federation.hidden and federation.rule_spec.name == "mean")
 
 
 def _finite(value: float) -> float | None:

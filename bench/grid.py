@@ -22,7 +22,7 @@ from bench.placing import unfit_placing
 from bench.rules import rule_of, unfit_rule
 from protocols.check import CloisterError
 from protocols.placements import knowledge
-from protocols.playable import cluster_protocols, robust_of
+from protocols.playable import cluster_protocols, in_range_of, opens_sums, robust_of
 
 __all__ = ["Skip", "expand", "skip_reason"]
 
@@ -211,6 +211,8 @@ def _unfit_noise(cell: Cell) -> str | None:
     """Return why nothing is known of the noise: mechanisms are calibrated to sums of updates."""
     if robust_of(cell.protocol) is None or cell.privacy.name == "none":
         return None
+    if opens_sums(cell.protocol) and in_range_of(cell.protocol) is not None:
+        return None  # sums of all honest members, whatever the others enter
     if cluster_protocols.is_hidden(cell.protocol.name):
         return _unfit_joint_noise(cell)
     return f"{cell.privacy.name} adds noise that is calibrated to sums, and {cell.protocol.name} opens none"

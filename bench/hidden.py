@@ -16,17 +16,19 @@ from attacks.plan import specs_of
 from bench.cell import Cell
 from bench.chain import links_of
 from bench.handing import Handed
+from bench.inside import same_members
+from bench.numbering import batch_number
 from bench.opening import Opened
 from bench.rules import rule_of
 from bench.setting import Federation
 from protocols.check import CloisterError
 from protocols.clustering import clusterings
 from protocols.faults import Crash
-from protocols.faulty_link import Fault
 from protocols.hidden_sums import HiddenSums, hidden_sums
 from protocols.hidden_sums.rules import outer_rules
 from protocols.in_process import InProcessParties
 from protocols.network import NetworkError
+from protocols.parties import OpenedSums
 from protocols.playable import cluster_protocols
 from protocols.privacy import mechanisms
 from protocols.registry import Spec
@@ -90,12 +92,20 @@ def hidden_verdict(federation: Federation, clustering: Clustering, said: Verdict
     """
     protocol, colluding = hidden_sums.make(federation.protocol), federation.who_fails.colluding
     complete = [each for each in clustering.clusters if not federation.crashed[list(each)].any()]
+    # Who does not pass a check costs its cluster, too.
+    passing = [each for each in complete if not (federation.in_range and federation.faulty[list(each)].any())]
     why = list(said.why)
     private, opens = not protocol.exposes(complete, colluding), True
     if not private:
         why.append("colluding members may serve as delegates and know all of a cluster but one")
     try:
         protocol.check_groups(groups=len(complete))
+        if len(passing) < protocol.least_groups:
+            opens = False
+            why.append(
+                f"{len(passing)} of {len(clustering.clusters)} clusters surely pass the check of inputs; "
+                f"allowed: {protocol.least_groups} or more"
+            )
     except CloisterError as error:
         opens = False
         why.append(f"{len(complete)} of {len(clustering.clusters)} clusters are complete: {error}")
@@ -109,7 +119,7 @@ def hidden_verdict(federation: Federation, clustering: Clustering, said: Verdict
 
 
 def open_aggregate(
-    federation: Federation, words: Tensor, clustering: Clustering, handed: Handed | None = None
+    federation: Federation, words: Tensor, clustering: Clustering, round_index: int, *, handed: Handed | None = None
 ) -> Opened:
     """Open what the rule makes of all clusters' sums; a cluster with a crashed member leaves the round.
 
@@ -119,10 +129,14 @@ def open_aggregate(
     # The protocol's groups are the ranks in order, larger ones first.
     order = sorted(range(len(clustering.clusters)), key=lambda j: (-clustering.sizes[j], j))
     places = [process for j in order for process in clustering.clusters[j]]
-    parties = _parties(federation, places)
+    parties = _parties(federation)
+    number = batch_number(seed=federation.seed, round_index=round_index, attempt=0, cluster=0)
+    crashes = {rank: Crash(step=0) for rank, process in enumerate(places) if federation.crashed[process]}
     try:
         models = None if handed is None else handed.of_batch([places])
-        opened = parties.open_sums(federation.protocol, words[places][None], models)
+        opened = parties.open_sums(
+            federation.protocol, words[places][None], number=number, faults=crashes, models=models
+        )
     except NetworkError:
         if not federation.crashed.any():
             raise
@@ -130,12 +144,17 @@ def open_aggregate(
         return replace(nothing, lost=parties.spent)
     protocol, colluding = hidden_sums.make(federation.protocol), federation.who_fails.colluding
     present = frozenset(places[rank] for rank in opened.contributors)
-    there = [j for j, each in enumerate(clustering.clusters) if present.issuperset(each)]
+    counted = present if opened.kept is None else frozenset(_kept_of(places, opened))
+    there = [j for j, each in enumerate(clustering.clusters) if counted.issuperset(each)]
+    named = frozenset(places[rank] for rank in opened.suspects)
+    if not there:
+        nothing = Opened(numbers=[], means=words[:0].double(), contributors=[], exact=[], traffic=opened.traffic)
+        return replace(nothing, lost=opened.traffic, named=named)
     sums = torch.stack([words[list(clustering.clusters[j])].sum(dim=0) for j in there])
     sizes = torch.tensor([clustering.sizes[j] for j in there])
-    result = _judged(protocol, words[places][None, list(opened.contributors)], opened.sums)
+    result = _judged(protocol, words[places][None, list(opened.contributors)], opened.sums, opened.kept)
     ranks = frozenset(rank for rank, process in enumerate(places) if process in colluding)
-    n, contributors, use = len(places), opened.contributors, parties.use
+    n, contributors, use = len(places), opened.contributors, number
     told = protocol.exposed(parties=n, contributors=contributors, colluding=ranks, use=use)
     return Opened(
         numbers=there,
@@ -147,7 +166,18 @@ def open_aggregate(
         noise=result.noise,
         protection=protocol.protection(parties=n, contributors=contributors, colluding=ranks, use=use),
         told=frozenset(places[rank] for rank in told),
+        named=named,
+        empty=frozenset(
+            j for j, each in enumerate(clustering.clusters) if present.issuperset(each) and not counted.issuperset(each)
+        ),
     )
+
+
+def _kept_of(places: Sequence[int], opened: OpenedSums) -> Iterator[int]:
+    """Yield the processes whose words are in the result."""
+    assert opened.kept is not None
+    kept: list[bool] = opened.kept[0].tolist()
+    return (places[rank] for rank, inside in zip(opened.contributors, kept, strict=True) if inside)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,8 +189,11 @@ class _Result:
     exact: bool
 
 
-def _judged(protocol: HiddenSums, words: Tensor, opened: Tensor) -> _Result:
-    """Return the result for words (1, contributors, d): the opened words, or what they are but for their noise."""
+def _judged(protocol: HiddenSums, words: Tensor, opened: Tensor, kept: Tensor | None = None) -> _Result:
+    """Return the result for words (1, contributors, d): the opened words, or what they are but for their noise.
+
+    `kept` is who is said to be in it, where inputs are checked.
+    """
     members, reference = words.shape[1], protocol.reference(words)
     bound, apart = protocol.noise_bound(parties=members), opened - reference.sums
     known = reference if bound else replace(reference, sums=opened)
@@ -168,17 +201,13 @@ def _judged(protocol: HiddenSums, words: Tensor, opened: Tensor) -> _Result:
         aggregate=protocol.decode(known, parties=members)[0],
         noise=protocol.decode(replace(reference, sums=opened - known.sums), parties=members)[0],
         # No absolute value: int64 has none of -2^63, which is what a flipped top bit makes.
-        exact=bool(((apart <= bound) & (apart >= -bound)).all()),
+        exact=bool(((apart <= bound) & (apart >= -bound)).all()) and bool(same_members(kept, reference.kept).all()),
     )
 
 
-def _parties(federation: Federation, places: Sequence[int]) -> InProcessParties:
-    """Return the threads that play, with the crashes of this round; kept from round to round."""
+def _parties(federation: Federation) -> InProcessParties:
+    """Return the threads that play, kept from round to round."""
     company = tuple(sorted(int(number) for number in federation.numbers))
     if company not in federation.companies:
-        shared: dict[int, Fault] = {}
-        federation.companies[company] = InProcessParties(len(company), faults=shared), shared
-    group, faults = federation.companies[company]
-    faults.clear()
-    faults.update({rank: Crash(step=0) for rank, process in enumerate(places) if federation.crashed[process]})
-    return group
+        federation.companies[company] = InProcessParties(len(company))
+    return federation.companies[company]

@@ -13,7 +13,7 @@ from protocols.ring import FixedPoint
 from protocols.secure_sum import Opened
 from protocols.types import Clustering, Traffic
 
-__all__ = ["Inside", "computed", "in_the_clear", "means_in_the_clear"]
+__all__ = ["Inside", "computed", "in_the_clear", "means_in_the_clear", "same_members"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ def computed(protocol: Spec, ring: FixedPoint, words: Tensor, opened: OpenedSums
         expected, kept = reference.sums, reference.kept
         plain = Opened(sums=opened.sums, contributors=opened.contributors, kept=opened.kept)
         means = statistic.decode(plain, parties=len(opened.contributors))
-    exact = (opened.sums == expected).all(dim=1) & _same_members(opened.kept, kept)
+    exact = (opened.sums == expected).all(dim=1) & same_members(opened.kept, kept)
     return [
         Inside(mean=mean, contributors=contributors, exact=right)
         for mean, contributors, right in zip(means, _contributors(opened), exact.tolist(), strict=True)
@@ -74,7 +74,7 @@ def means_in_the_clear(
     return means, torch.tensor([len(each.contributors) for each in inside], dtype=torch.int64)
 
 
-def _same_members(kept: Tensor | None, expected: Tensor | None) -> Tensor:
+def same_members(kept: Tensor | None, expected: Tensor | None) -> Tensor:
     """Return in which clusters the same members are kept; in none, where only one of both says who is."""
     if kept is None or expected is None:
         return torch.tensor(kept is expected)

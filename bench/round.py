@@ -99,7 +99,7 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     trained_at = time.perf_counter()
     # 7. Each cluster opens its sum, against those who misbehave in it, 8. which shows a mean.
     doings = misconduct(federation, words, clustering, _last_step(federation, known), round_index)
-    opened = _opened(federation, words, clustering, parties, doings, handed=handed)
+    opened = _opened(federation, words, clustering, parties, doings, handed=handed, round_index=round_index)
     opened_at = time.perf_counter()
     means = combined_rows(federation, with_raw_numbers(federation, sent, opened))
     # 9. The server combines the means, or the clusters exchange them, 10. and the model takes its step.
@@ -162,11 +162,12 @@ def _opened(
     doings: Mapping[int, Fault],
     *,
     handed: Handed,
+    round_index: int,
 ) -> Opened:
     """Return the clusters' means, or what the rule makes of them where they stay hidden."""
     if federation.hidden:
-        return open_aggregate(federation, words, clustering, handed)
-    return open_sums(federation, words, clustering, parties, doings, handed=handed)
+        return open_aggregate(federation, words, clustering, round_index, handed=handed)
+    return open_sums(federation, words, clustering, parties, doings, handed=handed, round_index=round_index)
 
 
 def _last_step(federation: Federation, known: Tensor) -> Tensor | None:

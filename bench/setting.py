@@ -22,10 +22,9 @@ from protocols.clustering import ClusteringPolicy
 from protocols.compression import Code, Compressor
 from protocols.decentralised.graph import Graph
 from protocols.decentralised.rules import ExchangeRule
-from protocols.faulty_link import Fault
 from protocols.in_process import InProcessParties
 from protocols.placements import FaultPlacement
-from protocols.playable import cluster_protocols
+from protocols.playable import cluster_protocols, in_range_of
 from protocols.population import Population
 from protocols.privacy import Mechanism
 from protocols.randomness import SecretStreams
@@ -60,8 +59,8 @@ class Federation:
     the first round has ended. `root` are the server's own rows, one client's; `recall` changes with every round.
     `draws` are the seeds that the policy gets. `graph` is who exchanges with whom, None with a server; then `rule`
     combines the clusters' means, else each cluster does it by `exchange`. `code` is what `compressor` drew for this
-    round; the rule combines rows of it where it is linear. `companies` are the parties of clusters in which somebody
-    crashes or misbehaves, by their members, with what these do in this round.
+    round; the rule combines rows of it where it is linear. `companies` are the threads that play clusters in
+    which somebody misbehaves, by their members.
     """
 
     network: Network
@@ -91,7 +90,7 @@ class Federation:
     mechanism: Mechanism
     placement: FaultPlacement
     population: Population
-    companies: MutableMapping[tuple[int, ...], tuple[InProcessParties, dict[int, Fault]]]
+    companies: MutableMapping[tuple[int, ...], InProcessParties]
     faulty: NDArray[np.bool_]
     crashed: NDArray[np.bool_]
     curious: NDArray[np.bool_]
@@ -112,10 +111,26 @@ class Federation:
 
         Half of the range is for the updates, half for the noise that is added to them.
         """
+        limit = self._limit(clustering)
+        if limit is not None:  # a word, with its noise, has to be in the range that members are shown to be in
+            return 2 ** (64 - limit)
         if not self.hidden:
             return 2 * max(clustering.sizes)
         # A rule adds up at most all groups' sums, each weighted up to the least common multiple of their sizes.
         return 2 * len(clustering.clusters) * math.lcm(*clustering.sizes)
+
+    def _limit(self, clustering: Clustering) -> int | None:
+        """Return the bits of the range that inputs are shown to be in, if they are; see `_passing` of secure_robust."""
+        checked = in_range_of(self.protocol)
+        if checked is None:
+            return None
+        together = [clustering.n] if self.hidden else clustering.sizes
+        return min(checked.limit(parties=parties) for parties in together)
+
+    @property
+    def in_range(self) -> bool:
+        """Whether inputs are shown to be in range before they are added, so that no sum wraps around."""
+        return in_range_of(self.protocol) is not None
 
     @property
     def coordinates(self) -> int:

@@ -55,13 +55,16 @@ def compressed(federation: Federation, sent: Sent, clustering: Clustering) -> Se
 def encoded(federation: Federation, sent: Sent, clustering: Clustering, round_index: int) -> Tensor:
     """Return the int64 words (n, k) that enter the sums: encoded updates plus the noise of those who add theirs.
 
-    A number that no word stands for becomes the nearest one that has a word, and NaN zero; see with_raw_numbers.
+    A number that no word stands for becomes the nearest one that has a word, and NaN zero; see with_raw_numbers. Where
+    inputs are shown to be in range, Byzantine processes have all words of the ring, which the check is there for.
     """
     terms = federation.terms(clustering)
     faulty = torch.from_numpy(federation.faulty)
     possible = sent.rows.clone()
     possible[faulty] = federation.ring.saturate(sent.rows[faulty], terms=terms)
     words = federation.ring.encode(possible, terms=terms)
+    if federation.in_range:
+        words[faulty] = federation.ring.encode(federation.ring.saturate(sent.rows[faulty], terms=1), terms=1)
     if federation.conditions.opens_inputs:
         words[torch.from_numpy(sent.raw)] = 0
     noise = noise_words(federation, clustering, round_index, terms)

@@ -42,10 +42,15 @@ HEADER_BYTES = _HEADER.size
 _MOST_HOPS = 2**16 - 1
 
 
-def cost_of(*, messages: int, payload_bytes: int, rounds: int) -> Cost:
+def cost_of(*, messages: int, payload_bytes: int, rounds: int, comparisons: int = 0) -> Cost:
     """Return the cost of so many messages with so many bytes in all, each of which has a header on the wire."""
-    wire_bytes = payload_bytes + HEADER_BYTES * messages
-    return Cost(payload_bytes=payload_bytes, wire_bytes=wire_bytes, messages=messages, rounds=rounds)
+    return Cost(
+        payload_bytes=payload_bytes,
+        wire_bytes=payload_bytes + HEADER_BYTES * messages,
+        messages=messages,
+        rounds=rounds,
+        comparisons=comparisons,
+    )
 
 
 class NetworkError(RuntimeError):
@@ -107,6 +112,7 @@ class Meter:
 
     A chain of messages is counted as its hops between members and its hops from or to the board; each is the
     largest over all chains that end at this party. Offline messages and the others make chains of their own.
+    A comparison of shared numbers is counted by one of those who make it, so that all meters add up to what was made.
     """
 
     def __init__(self) -> None:
@@ -116,6 +122,7 @@ class Meter:
         """Start counting anew; sequence numbers are the link's and go on."""
         self._sent: dict[tuple[bool, bool], list[int]] = {}
         self._hops = {False: [0, 0], True: [0, 0]}
+        self._compared = {False: 0, True: 0}
         self._is_offline = False
 
     @property
@@ -148,19 +155,23 @@ class Meter:
         member_hops, board_hops = self._hops[self._is_offline]
         self._hops[self._is_offline] = [max(member_hops, header.member_hops), max(board_hops, header.board_hops)]
 
+    def compared(self, lanes: int) -> None:
+        """Count one comparison in each of so many lanes."""
+        self._compared[self._is_offline] += lanes
+
     def traffic(self) -> Traffic:
         """Return what has been counted since the last reset."""
         members, board = self._hops[False]
         offline = self._cost((True, False), 0).beside(self._cost((True, True), 0))
         return Traffic(
-            offline=offline.then(Cost.none(rounds=sum(self._hops[True]))),
-            mpc=self._cost((False, False), members),
+            offline=offline.then(Cost.none(rounds=sum(self._hops[True]), comparisons=self._compared[True])),
+            mpc=self._cost((False, False), members, self._compared[False]),
             upload=self._cost((False, True), board),
         )
 
-    def _cost(self, kind: tuple[bool, bool], rounds: int) -> Cost:
+    def _cost(self, kind: tuple[bool, bool], rounds: int, comparisons: int = 0) -> Cost:
         messages, payload_bytes = self._sent.get(kind, (0, 0))
-        return cost_of(messages=messages, payload_bytes=payload_bytes, rounds=rounds)
+        return cost_of(messages=messages, payload_bytes=payload_bytes, rounds=rounds, comparisons=comparisons)
 
 
 class Link(Protocol):
@@ -181,7 +192,8 @@ class Link(Protocol):
 
         Guarantees:
             Messages leave before any is awaited, so that parties which exchange with each other never deadlock.
-            The chains of messages behind this party become the longest that it received.
+            The chains of messages behind this party become the longest that it received, once all have come.
+            What is sent to a peer that is gone is lost and counts as sent; that it is gone tells its silence alone.
 
         Raises: PartyCrashedError, PartyTimeoutError, OutOfStepError as soon as one peer fails.
         """

@@ -1,8 +1,9 @@
 """What a pool of parties can run: secure sums, robust statistics, rules over sums that stay hidden, and beacons."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from torch import Tensor
 
@@ -20,11 +21,14 @@ from protocols.tolerance.schemes import SCHEMES
 from protocols.types import Traffic
 
 __all__ = [
+    "ChecksRange",
     "ClusterProtocols",
     "Playable",
+    "as_registered",
     "cluster_protocols",
     "conditions_named",
     "conditions_under",
+    "in_range_of",
     "opens_sums",
     "playable",
     "robust_of",
@@ -58,6 +62,20 @@ class Playable(Protocol):
 
     def cost(self, *, parties: int, clusters: int, coordinates: int) -> Traffic:
         """Return the closed form of what one batch sends when all members follow the protocol."""
+        ...
+
+
+@runtime_checkable
+class ChecksRange(Protocol):
+    """What shows that members' inputs are in range, so that no sum of them wraps around; honest members always pass."""
+
+    @property
+    def checks_inputs(self) -> bool:
+        """Whether it does."""
+        ...
+
+    def limit(self, *, parties: int) -> int:
+        """Return the bits of the range in a cluster of so many: words -2^limit .. 2^limit - 1 pass."""
         ...
 
 
@@ -146,19 +164,32 @@ _MODES: Mapping[str, Callable[[Conditions], Conditions]] = MappingProxyType(
 
 
 def conditions_named(
-    name: str, *, mode: str | None = None, threshold: str | None = None, revealed: bool = True, checked: bool = False
+    name: str,
+    *,
+    mode: str | None = None,
+    threshold: str | None = None,
+    least_honest: int | None = None,
+    revealed: bool = True,
+    checked: bool = False,
 ) -> Conditions:
-    """Return the conditions of a sum, as conditions_of does, or of a robust statistic with its defaults.
+    """Return the conditions of a registered sum, or of a robust statistic, with its own defaults unless told.
 
     Of a statistic the mode is `inputs`, where Byzantine members choose their inputs and follow the protocol, or
     `passive`, where they depart from it as well; `checked` inputs and sums that are not `revealed` are for sums.
 
-    Raises: CloisterError for an unknown name, mode or threshold, and for what a statistic has no use for.
+    Raises: CloisterError for an unknown name, mode or threshold, and for what a sum or a statistic has no use for.
+
+    Guarantees:
+        Without further words they are the conditions of the plug-in that runs.
     """
     statistics = robust_statistics.entries()
     check.one_of((*SCHEMES, *statistics), protocol=name)
+    if least_honest is not None:
+        _refuse_unless_withheld(name, least_honest)
     if name not in statistics:
-        return conditions_of(name, mode=mode, threshold=threshold, revealed=revealed, checked_inputs=checked)
+        asked = conditions_of(name, mode=mode, threshold=threshold)  # refuses what makes no sense
+        found = as_registered(asked, threshold=threshold, least_honest=least_honest).conditions
+        return replace(found, revealed=revealed, checked_inputs=checked)
     if checked or not revealed:
         word = "hidden" if not revealed else "checked_inputs"
         raise CloisterError(
@@ -171,9 +202,32 @@ def conditions_named(
     return _MODES[chosen](robust_statistics.make(robust_statistics.resolve(wanted)).conditions)
 
 
+def as_registered(conditions: Conditions, *, threshold: str | None, least_honest: int | None) -> Playable:
+    """Return the registered protocol in the mode of the conditions, and with what else is given of what it has."""
+    wanted = {"mode": conditions.mode, "threshold": threshold, "least_honest": least_honest}
+    taken = cluster_protocols.entry(conditions.protocol).defaults
+    config = {name: value for name, value in wanted.items() if name in taken and value is not None}
+    return cluster_protocols.make(cluster_protocols.resolve({"name": conditions.protocol, **config}))
+
+
+def _refuse_unless_withheld(name: str, least_honest: int) -> None:
+    withholding = [each for each in SCHEMES if "least_honest" in secure_sums.entry(each).defaults]
+    if name not in withholding:
+        raise CloisterError(
+            f"least_honest = {least_honest} means nothing to protocol {name!r}, which withholds no sum for it; "
+            f"allowed: the protocols {', '.join(withholding)}"
+        )
+
+
 def opens_sums(spec: Spec) -> bool:
     """Return whether what is opened is the plain sum of the contributors' words."""
     return bool(robust_of(spec) is None or cluster_protocols.entry(spec.name).facts.get("opens_sums"))
+
+
+def in_range_of(spec: Spec) -> ChecksRange | None:
+    """Return the plug-in that the spec describes where it shows inputs to be in range before it adds them."""
+    plug_in = robust_of(spec)
+    return plug_in if isinstance(plug_in, ChecksRange) and plug_in.checks_inputs else None
 
 
 def robust_of(spec: Spec) -> RobustStatistic | None:

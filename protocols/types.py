@@ -113,17 +113,22 @@ class Hierarchy:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What left the parties: bytes, messages, and rounds as the longest chain of dependent messages."""
+    """What left the parties: bytes, messages, and rounds as the longest chain of dependent messages.
+
+    `comparisons` are the lanes in which shared numbers are compared, each once for all parties: 64 a word, those of
+    the last word that hold nothing among them, as they are computed like the others.
+    """
 
     payload_bytes: int
     wire_bytes: int
     messages: int
     rounds: int
+    comparisons: int = 0
 
     @classmethod
-    def none(cls, *, rounds: int = 0) -> "Cost":
+    def none(cls, *, rounds: int = 0, comparisons: int = 0) -> "Cost":
         """Return the cost of sending nothing."""
-        return cls(payload_bytes=0, wire_bytes=0, messages=0, rounds=rounds)
+        return cls(payload_bytes=0, wire_bytes=0, messages=0, rounds=rounds, comparisons=comparisons)
 
     def beside(self, other: "Cost") -> "Cost":
         """Return the cost of both done at the same time: bytes add up, the longer chain of rounds counts."""
@@ -132,6 +137,7 @@ class Cost:
             wire_bytes=self.wire_bytes + other.wire_bytes,
             messages=self.messages + other.messages,
             rounds=max(self.rounds, other.rounds),
+            comparisons=self.comparisons + other.comparisons,
         )
 
     def then(self, other: "Cost") -> "Cost":
@@ -142,6 +148,7 @@ class Cost:
             wire_bytes=together.wire_bytes,
             messages=together.messages,
             rounds=self.rounds + other.rounds,
+            comparisons=together.comparisons,
         )
 
 
@@ -167,6 +174,11 @@ class Traffic:
     def rounds(self) -> int:
         """The longest chain of dependent messages, offline included."""
         return self.offline.rounds + self.mpc.rounds + self.upload.rounds
+
+    @property
+    def comparisons(self) -> int:
+        """The lanes in which shared numbers are compared; see Cost."""
+        return self.offline.comparisons + self.mpc.comparisons + self.upload.comparisons
 
     def beside(self, other: "Traffic") -> "Traffic":
         """Return the traffic of both at the same time."""

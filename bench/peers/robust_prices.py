@@ -73,8 +73,10 @@ class Price:
     compression_s: float | None
     measured_bytes: int | None
     measured_rounds: int | None
+    measured_comparisons: int | None
     formula_bytes: int
     formula_rounds: int
+    formula_comparisons: int
     offline_bytes: int
     offline_rounds: int
 
@@ -183,8 +185,10 @@ def _price(spec: Spec, members: int, size: Size, found: _Measured | None) -> Pri
         compression_s=_compression_seconds(size) if size.run else None,
         measured_bytes=None if run is None else run.traffic.wire_bytes,
         measured_rounds=None if run is None else run.traffic.rounds,
+        measured_comparisons=None if run is None else run.traffic.comparisons,
         formula_bytes=formula.wire_bytes,
         formula_rounds=formula.rounds,
+        formula_comparisons=formula.comparisons,
         offline_bytes=formula.offline.wire_bytes,
         offline_rounds=formula.offline.rounds,
     )

@@ -30,6 +30,8 @@ HEAD = (
     "offline MB",
     "rounds measured",
     "rounds formula",
+    "comparisons measured",
+    "comparisons formula",
 )
 
 
@@ -67,6 +69,8 @@ def price_rows(prices: Sequence[Price]) -> list[list[str]]:
             f"{price.offline_bytes / 1e6:.2f}",
             _number(price.measured_rounds, "d"),
             str(price.formula_rounds),
+            _number(price.measured_comparisons, ",d"),
+            f"{price.formula_comparisons:,}",
         ]
         for price in prices
     ]
@@ -80,7 +84,8 @@ def _text(prices: Sequence[Price], compared: MedianComparison) -> str:
     lines = [
         "# Prices of robust statistics on shared values",
         "",
-        "Bytes and rounds are those of one cluster, offline included; `coordinates` is what a shared mask (`rand_k`) "
+        "Bytes, rounds and secure comparisons (64 a word of lanes) are those of one cluster, offline included; "
+        "`coordinates` is what a shared mask (`rand_k`) "
         "leaves of d. Rows with a dash are computed by the formula, which equals the meter wherever it was run. "
         "Seconds are those of the machine and the load in prices.json.",
         "",

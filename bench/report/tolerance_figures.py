@@ -281,7 +281,7 @@ def cost(found: Shown, theme: Theme) -> Figure:
 
 def _places(options: Sequence[Option]) -> tuple[list[float], list[float]]:
     return (
-        [option.wire_bytes_per_process for option in options],
+        [option.price.wire_bytes_per_process for option in options],
         [max(option.fail, FLOOR) for option in options],
     )
 

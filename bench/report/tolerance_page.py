@@ -92,8 +92,9 @@ def _front(found: Survey) -> list[list[str]]:
             option.protocol,
             str(option.size),
             shown(option.fail),
-            f"{option.wire_bytes_per_process / 1e3:.4g}",
-            str(option.rounds),
+            f"{option.price.wire_bytes_per_process / 1e3:.4g}",
+            str(option.price.rounds),
+            f"{option.price.comparisons:,}",
         ]
         for option in found.designs.front
     ]

@@ -5,9 +5,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bench.tolerance.hidden import largest_faulty_of, price_of, sides_of, window_of
+from bench.tolerance.pricing import Price, price
 from bench.tolerance.question import Question
 from protocols.check import CloisterError
-from protocols.playable import Playable, cluster_protocols
+from protocols.playable import Playable, as_registered, cluster_protocols
 from protocols.secure_robust import robust_statistics
 from protocols.secure_sum import secure_sums
 from protocols.tolerance.analysis import failure
@@ -15,7 +16,7 @@ from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.design import Window, distinct_sizes, largest_faulty, window
 from protocols.tolerance.parts import Groups, size_groups
 
-__all__ = ["Designs", "Option", "designs", "options", "pareto", "price", "protocol_of"]
+__all__ = ["Designs", "Option", "designs", "options", "pareto", "protocol_of"]
 
 _LARGEST = 200
 _SIZES = 28
@@ -30,8 +31,11 @@ class Option:
     protocol: str
     size: int
     fail: float
-    wire_bytes_per_process: float
-    rounds: int
+    price: Price
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for machines."""
+        return {"protocol": self.protocol, "size": self.size, "fail": self.fail, **asdict(self.price)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,33 +63,17 @@ class Designs:
             "window_sizes": list(self.window.sizes),
             "largest_faulty_at_target": self.largest_faulty,
             "coordinates": self.coordinates,
-            "cheapest": self.cheapest and asdict(self.cheapest),
-            "cheapest_of_all_protocols": self.cheapest_any and asdict(self.cheapest_any),
-            "pareto_front": [asdict(option) for option in self.front],
+            "cheapest": self.cheapest and self.cheapest.as_json(),
+            "cheapest_of_all_protocols": self.cheapest_any and self.cheapest_any.as_json(),
+            "pareto_front": [option.as_json() for option in self.front],
         }
 
 
 def protocol_of(conditions: Conditions) -> Playable:
-    """Return the registered protocol in the mode and with the threshold of the conditions, as far as it has them."""
-    entry = cluster_protocols.entry(conditions.protocol)
-    wanted = {"mode": conditions.mode, "threshold": conditions.threshold or ""}
-    config = {name: value for name, value in wanted.items() if name in entry.defaults}
-    return cluster_protocols.make(cluster_protocols.resolve({"name": conditions.protocol, **config}))
-
-
-def price(protocol: Playable, n: int, groups: Groups, coordinates: int) -> tuple[float, int]:
-    """Return the bytes on the wire per process, and the rounds, of one sum in all clusters: the protocol's formula.
-
-    Raises: CloisterError where a cluster cannot run the protocol.
-    """
-    for size, _ in groups:
-        protocol.check_size(parties=size)
-    # Every cluster on its own: its members share no connection with another cluster's.
-    traffics = [(count, protocol.cost(parties=size, clusters=1, coordinates=coordinates)) for size, count in groups]
-    return (
-        sum(count * traffic.wire_bytes for count, traffic in traffics) / n,
-        max(traffic.rounds for _, traffic in traffics),
-    )
+    """Return the registered protocol that has these conditions, as far as its parameters can say them."""
+    # What opens whatever can be opened is as one that withholds a sum of no honest input.
+    least = max(1, conditions.least_honest)
+    return as_registered(conditions, threshold=conditions.threshold, least_honest=least)
 
 
 def options(question: Question, protocols: Mapping[str, tuple[Playable, Conditions]]) -> list[Option]:
@@ -99,11 +87,11 @@ def options(question: Question, protocols: Mapping[str, tuple[Playable, Conditio
                 continue
             groups = size_groups(faults.n, size)
             try:
-                wire_bytes, rounds = price(protocol, faults.n, groups, question.coordinates)
+                cost = price(protocol, faults.n, groups, question.coordinates)
                 fail = failure(faults, groups, conditions, question.tolerate(groups)).upper
             except CloisterError:
                 continue  # a cluster of this size cannot run it
-            found.append(Option(protocol=name, size=size, fail=fail, wire_bytes_per_process=wire_bytes, rounds=rounds))
+            found.append(Option(protocol=name, size=size, fail=fail, price=cost))
     return found
 
 
@@ -113,11 +101,11 @@ def _hidden_options(question: Question, label: str) -> list[Option]:
     for size in _thinned(distinct_sizes(question.faults.n)):
         groups = size_groups(question.faults.n, size)
         try:
-            wire_bytes, rounds = price_of(question, groups)
+            cost = price_of(question, groups)
             fail = sides_of(question, groups).fail.upper
         except CloisterError:
             continue  # too few clusters for the delegates, or for the rule
-        found.append(Option(protocol=label, size=size, fail=fail, wire_bytes_per_process=wire_bytes, rounds=rounds))
+        found.append(Option(protocol=label, size=size, fail=fail, price=cost))
     return found
 
 
@@ -150,7 +138,7 @@ def pareto(found: Sequence[Option]) -> list[Option]:
         For every option there is one on the front that fails no more often and costs no more.
     """
     front: list[Option] = []
-    for option in sorted(found, key=lambda each: (each.wire_bytes_per_process, each.fail)):
+    for option in sorted(found, key=lambda each: (each.price.wire_bytes_per_process, each.fail)):
         if not front or option.fail < front[-1].fail:
             front.append(option)
     return front
@@ -181,7 +169,7 @@ def designs(question: Question, groups: Groups) -> Designs:
             protocols.setdefault(f"{name} {conditions.mode}", (protocol, conditions))
     found = [*(_hidden_options(question, label) if question.delegates else []), *options(question, protocols)]
     meeting = sorted(
-        (option for option in found if option.fail <= target), key=lambda option: option.wire_bytes_per_process
+        (option for option in found if option.fail <= target), key=lambda option: option.price.wire_bytes_per_process
     )
     return Designs(
         target=target,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from bench.tolerance.pricing import Price
 from bench.tolerance.question import Question
 from protocols import check
 from protocols.hidden_sums.hidden import Hidden, group_conditions
@@ -149,8 +150,8 @@ def largest_faulty_of(question: Question, groups: Groups, target: float) -> int:
     return low
 
 
-def price_of(question: Question, groups: Groups) -> tuple[float, int]:
-    """Return the bytes on the wire per process, and the rounds, of one round of all clusters: the protocol's formula.
+def price_of(question: Question, groups: Groups) -> Price:
+    """Return the price of one round of all clusters: the protocol's formula.
 
     Raises: CloisterError where the clusters cannot run it.
     """
@@ -165,4 +166,4 @@ def price_of(question: Question, groups: Groups) -> tuple[float, int]:
     )
     protocol.check_size(parties=n)
     traffic = protocol.cost(parties=n, clusters=1, coordinates=question.coordinates)
-    return traffic.wire_bytes / n, traffic.rounds
+    return Price(wire_bytes_per_process=traffic.wire_bytes / n, rounds=traffic.rounds, comparisons=traffic.comparisons)

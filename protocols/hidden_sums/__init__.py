@@ -26,6 +26,20 @@ class HiddenSums(RobustStatistic, Protocol):
         """What faulty members of a group do to that group; the delegates' part is `exposes`."""
         ...
 
+    @property
+    def checks_inputs(self) -> bool:
+        """Whether members' inputs are shown to be in range before they are added, so that no sum wraps around."""
+        ...
+
+    def limit(self, *, parties: int) -> int:
+        """Return the bits of that range for so many members: words -2^limit .. 2^limit - 1 pass."""
+        ...
+
+    @property
+    def least_groups(self) -> int:
+        """How many groups have to be left for anything to open."""
+        ...
+
     def check_groups(self, *, groups: int) -> None:
         """Raise CloisterError where so many complete groups are too few."""
         ...

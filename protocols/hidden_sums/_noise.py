@@ -7,6 +7,12 @@ A share is Gaussian noise rounded to whole units. A sum of rounded shares on who
 offsets, of post-processings of the Gaussian mechanism, up to terms of exp(-2 pi^2 std^2) with the std of a share in
 units: at 4 units below 1e-137.
 
+Where all updates have norms of at most B, noise of `noise_std` is the Gaussian mechanism with multiplier noise_std / B:
+for the mean, the median and the trimmed mean. "All" has the Byzantine members in it, under the median and the trimmed
+mean: one that brings its group's sum to 2^63 makes it wrap around at the least change of another member's update, from
+the largest sum to the smallest, which may move the result by more than the noise hides. The mean moves by no more
+whatever they enter.
+
 Source: Dwork et al. 2006, EUROCRYPT, Our Data Ourselves (noise shares); Truex et al. 2019, AISec (fewer adders).
 """
 
@@ -74,9 +80,9 @@ def part_unknown(access: Access, known: int) -> float:
     return math.sqrt((access.parties - known) / (access.parties - access.threshold))
 
 
-def share_of_noise(party: Party, noise: JointNoise, shape: tuple[int, int]) -> Tensor:
-    """Return this party's own share, int64 (clusters, coordinates)."""
-    key = party.keys.secrets.token(purpose="hidden sums noise", use=party.use, size=_KEY_BYTES)
+def share_of_noise(party: Party, noise: JointNoise, shape: tuple[int, int], part: int = 0) -> Tensor:
+    """Return this party's own share, int64 (clusters, coordinates); parts of a batch that open apart have their own."""
+    key = party.keys.secrets.token(purpose=f"hidden sums noise {part}", use=party.use, size=_KEY_BYTES)
     draws = SecretStreams(key).gaussian(use=party.use, lanes=shape[0], count=shape[1])
     return torch.round(draws * noise.share_std).to(torch.int64)
 

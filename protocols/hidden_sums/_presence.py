@@ -26,11 +26,11 @@ def who_is_there(party: Party) -> frozenset[int]:
     return frozenset(marked(hear(party.link, torch.empty(party.parties, dtype=torch.uint8))))
 
 
-def call_the_roll(board: Board) -> tuple[frozenset[int], frozenset[int]]:
-    """Return which members say anything, and which of them that they are there with the model that is announced."""
+def call_the_roll(board: Board) -> frozenset[int]:
+    """Return which members say that they are there, with the model that the board announces."""
     said = {rank: torch.empty(DIGEST_BYTES, dtype=torch.uint8) for rank in range(board.parties)}
     lost = board.link.try_exchange({}, said)
-    return frozenset(said.keys() - lost.keys()), frozenset(of_one_model(board, said) - lost.keys())
+    return frozenset(of_one_model(board, said) - lost.keys())
 
 
 def say_who_is_there(board: Board, present: Collection[int], *, said: Collection[int]) -> None:

@@ -6,17 +6,23 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.hidden_sums._groups import AdditiveGroups, GroupSharing
+from protocols.hidden_sums._resharing import Seats
+from protocols.hidden_sums._seating import Formation, exposed_by
+from protocols.hidden_sums.rules import OuterRule
+from protocols.network import TooFewPartiesError
+from protocols.secure_sum._verdict import Verdict
 from protocols.tolerance._predicates import any_crashed, never
 from protocols.tolerance.conditions import Conditions, Scheme
 from protocols.tolerance.parts import Mask
 
-__all__ = ["group_conditions", "hidden_conditions"]
+__all__ = ["Faulty", "group_conditions", "hidden_conditions", "outcome_of"]
 
 Counts = NDArray[np.int64]
 
 
 class _Layout(Protocol):
-    def smallest_exposing(self, *, parties: int) -> int: ...
+    def formation(self, *, parties: int) -> Formation: ...
 
     def withstands(self, *, groups: int) -> int: ...
 
@@ -32,7 +38,7 @@ class _Exposes:
     layout: _Layout
 
     def __call__(self, a: Counts, c: int, t: int, revealed: bool) -> Mask:  # noqa: ARG002
-        return (a >= min(self.layout.smallest_exposing(parties=c), c - 1)) & (a < c)
+        return (a >= min(self.layout.formation(parties=c).smallest_exposing, c - 1)) & (a < c)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,18 +74,77 @@ def hidden_conditions(layout: _Layout) -> Conditions:
     return Conditions(protocol="hidden", mode="inputs", scheme=scheme, threshold=None, checked_inputs=True)
 
 
-def _stays_shared(a: Counts, c: int, t: int, revealed: bool) -> Mask:  # noqa: ARG001
-    """No sum opens, and shares of it are for the delegates to keep."""
-    return (a > c) & revealed
+@dataclass(frozen=True, kw_only=True)
+class _KnowsShares:
+    """More colluding members of a group than its threshold, and not all of it: no sum has to open for that."""
+
+    sharing: GroupSharing
+
+    def __call__(self, a: Counts, c: int, t: int, revealed: bool) -> Mask:  # noqa: ARG002
+        return (a > self.sharing.threshold(c)) & (a < c)
 
 
-def group_conditions() -> Conditions:
-    """Return what faulty members of one group do to that group: one bad input taints its sum, one crash loses it."""
+def group_conditions(sharing: GroupSharing | None = None) -> Conditions:
+    """Return what faulty members of one group do to that group: one bad input taints its sum, one crash loses it.
+
+    `sharing` is additive unless another one is given.
+    """
     scheme = Scheme(
-        private=_stays_shared,
+        private=_KnowsShares(sharing=sharing or AdditiveGroups()),
         wrong=never,
         stopped=any_crashed,
         threshold=None,
         source="protocols/hidden_sums: the delegates' part is `Hidden.exposes`",
     )
     return Conditions(protocol="hidden", mode="group", scheme=scheme, threshold=None, revealed=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faulty:
+    """Who of the members is faulty in one batch.
+
+    `crashed` are gone before they have dealt or said that they are there; `late` crash when their groups have their
+    words, and before re-sharing begins. Byzantine members choose their inputs, and pool what they see with the curious.
+    """
+
+    byzantine: frozenset[int]
+    crashed: frozenset[int]
+    curious: frozenset[int]
+    late: frozenset[int]
+
+
+class _Played(Protocol):
+    @property
+    def rule(self) -> OuterRule: ...
+
+    def formation(self, *, parties: int) -> Formation: ...
+
+    def seats(
+        self, *, parties: int, present: frozenset[int], use: int, dealt: frozenset[int] | None = None
+    ) -> Seats: ...
+
+    def withstands(self, *, groups: int) -> int: ...
+
+
+def outcome_of(protocol: _Played, faults: Faulty, *, parties: int, use: int) -> Verdict:
+    """Return what faults at these places do to batch number `use`.
+
+    Private: the coalition learns no input of a member outside it. Exact, but for what an aggregate of a rule other than
+    the mean tells itself.
+    """
+    formation = protocol.formation(parties=parties)
+    dealt, colluding = frozenset(range(parties)) - faults.crashed, faults.byzantine | faults.curious
+    exposed = formation.opened(colluding) & dealt
+    present = dealt - faults.late if formation.sharing.spares else dealt
+    try:
+        seats = protocol.seats(parties=parties, present=present, dealt=dealt, use=use)
+    except TooFewPartiesError:
+        return Verdict(private=not exposed, correct=True, live=False)
+    held = seats.one_by_one if formation.one_by_one else seats
+    exposed |= exposed_by(held, colluding, shows_total=protocol.rule.by_members)
+    tainted = sum(not faults.byzantine.isdisjoint(members) for members in seats.sums)
+    withstood = protocol.withstands(groups=len(seats.sums))
+    live = faults.late.isdisjoint(seats.holders)
+    if formation.one_by_one:  # who does not pass the check costs its group
+        live = live and len(seats.sums) - tainted >= formation.access.parties
+    return Verdict(private=not exposed, correct=tainted <= withstood, live=live)

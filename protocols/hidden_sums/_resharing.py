@@ -7,10 +7,9 @@ From the top level to the delegates:
 
 1. Each member draws a seed for each set of delegates that holds a part (`secure_robust._access`) and sends it to the
    delegates of the set; the delegates compare digests of what they got. All that is offline.
-2. Each member adds a share of zero to its words, from keys that each pair of its group has: now the group's words are
-   additive shares of its sum. It takes away what follows from its seeds, and sends the rest to the delegate that serves
-   its group, the group's own where it has one: no `threshold` delegates know all seeds of a member, so to them the
-   rest is uniform.
+2. Each takes away what follows from its seeds from its share of its group's sum (`_groups`), and sends the rest to the
+   delegate that serves its group, the group's own where it has one: no `threshold` delegates know all seeds of a
+   member, so to them the rest is uniform.
 3. That delegate adds what the group sent, and hands the sum to the other delegates: the public part of the group's sum,
    whose other parts are the sums of what follows from the members' seeds.
 
@@ -18,12 +17,12 @@ A member that is no delegate can send nothing but another number: seeds that dif
 and what it sends in step 2 has one receiver. So whatever it does, it changes its own group's sum and no other.
 
 Source: Ito, Saito and Nishizeki 1987, GLOBECOM (replicated sharing); Cramer, Damgård and Ishai 2005, TCC (parts from
-keys); Bonawitz et al. 2017, CCS (shares of zero from the keys of pairs).
+keys).
 """
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from itertools import cycle
 
@@ -62,9 +61,9 @@ class Rise:
 class Seats:
     """Who does what in one batch: the ranks of each group and of the delegates, and which delegate holds which part.
 
-    `leaves` are those who mask their words together, `rises` the levels above them, the lowest first, and `groups` who
-    holds the sums of the top level: the leaves themselves where there is no other. `sums` are the members whose words
-    are in the sum of each group. A group has one delegate at most.
+    `leaves` are who holds the sum of each lowest group, `rises` the levels above them, the lowest first, and `groups`
+    who holds the sums of the top level: the leaves themselves where there is no other. `sums` are the members whose
+    words are in the sum of each group. A group has one delegate at most.
     """
 
     groups: tuple[tuple[int, ...], ...]
@@ -83,6 +82,17 @@ class Seats:
     def members(self) -> tuple[int, ...]:
         """The holders of all groups' sums, in order: who sends to the delegates."""
         return tuple(sorted(rank for group in self.groups for rank in group))
+
+    @property
+    def holders(self) -> frozenset[int]:
+        """Who holds a share of a lowest group's sum: all who take part once the groups have entered."""
+        return frozenset(rank for leaf in self.leaves for rank in leaf)
+
+    @property
+    def one_by_one(self) -> "Seats":
+        """The same seats where each member is a group of its own, which shares its own words with the delegates."""
+        alone = tuple((rank,) for rank in self.contributors)
+        return replace(self, groups=alone, sums=alone, leaves=alone, rises=())
 
     def group_of(self, rank: int) -> int:
         """Return the number of a member's group."""
@@ -104,17 +114,13 @@ class Seats:
         return self.access.held(self.delegates.index(delegate))
 
 
-def reshare(party: Party, seats: Seats, words: Tensor) -> Shared | None:
-    """Play one member; return what a delegate holds of the sums (clusters, groups, coordinates), None to others.
+def reshare(party: Party, seats: Seats, share: Tensor) -> Shared | None:
+    """Play one holder; return what a delegate holds of the sums (clusters, groups, coordinates), None to others.
 
-    `words` are int64 (clusters, coordinates). Raises: NetworkError, CheatingDetectedError where delegates got other
-    seeds than each other.
+    `share` is its additive share of its lowest group's sum, int64 (clusters, coordinates). Raises: NetworkError,
+    CheatingDetectedError where delegates got other seeds than each other.
     """
-    clusters, coordinates = words.shape
-    leaf = next(leaf for leaf in seats.leaves if party.rank in leaf)
-    share = party.keys.zero_shares.draw_among(
-        leaf, use=party.use, clusters=clusters, coordinates=coordinates, onto=words, model=party.model
-    )
+    clusters, coordinates = share.shape
     for level, rises in enumerate(seats.rises):
         rise = next(rise for rise in rises if any(party.rank in child for child in rise.children))
         share = _risen(party, rise, share, level)

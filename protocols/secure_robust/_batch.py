@@ -58,14 +58,21 @@ def read_words(board: Board) -> Tensor:
 
 
 def bitwise_cost(
-    access: Access, clusters: int, coordinates: int, layers: Iterable[int], *, taken: int, live: int
+    access: Access,
+    clusters: int,
+    coordinates: int,
+    layers: Iterable[int],
+    *,
+    taken: int,
+    live: int,
+    comparisons: int,
 ) -> Traffic:
-    """Return what `bitwise` sends where each layer opens so many planes a coordinate."""
+    """Return what `bitwise` sends where each layer opens so many planes a coordinate, of so many comparisons in all."""
     counted = tuple(layers)
     mpc = Cost.none()
     for start, stop in waves(access, clusters=clusters, coordinates=coordinates, live=live):
         words = clusters * words_for(stop - start)
         mpc = mpc.then(sent_to_all_cost(parties=access.parties, words=words * taken))
-        mpc = mpc.then(openings_cost(access, words, counted))
+        mpc = mpc.then(openings_cost(access, words, counted, comparisons=comparisons))
     upload = publishing_cost(parties=access.parties, clusters=clusters, coordinates=coordinates, vouching=True)
     return Traffic(offline=agreement_cost(access), mpc=mpc, upload=upload)

@@ -34,6 +34,7 @@ __all__ = [
     "engines_of",
     "in_range",
     "in_range_cost",
+    "in_range_in_the_clear",
     "public_number",
     "share_words_cost",
 ]
@@ -103,14 +104,15 @@ def public_number(number: int) -> Tensor:
     return torch.tensor([[-(number >> plane & 1)] for plane in range(WORD_BITS)])
 
 
-def in_range(bits: Engine, values: Shared, dealt: Dealt, limits: Range) -> Shared:
-    """Return in lane 0 whether all of a member's coordinates are in range: (clusters, members, 1, 1).
+def in_range(bits: Engine, values: Shared, dealt: Dealt, limit: int) -> Shared:
+    """Return in lane 0 whether all of a member's coordinates are in -2^limit .. 2^limit - 1: (clusters, members, 1, 1).
 
-    `values` are words (clusters, members, coordinates). x is in range exactly if y = x + 2^b has no bit above its
-    lowest b + 1. With e = y + number open, the upper bits of y are those of e less those of the number and a borrow.
+    `values` are words (clusters, members, coordinates), `limit` is 62 at most. Whatever word x is, it is in range
+    exactly if y = x + 2^limit has no bit above its lowest limit + 1. With e = y + number open, the upper bits of y are
+    those of e less those of the number and a borrow.
     """
-    low = limits.bits + 1
-    shifted = bits.over(WORDS).add_public(values, torch.tensor(1 << limits.bits))
+    low = limit + 1
+    shifted = bits.over(WORDS).add_public(values, torch.tensor(1 << limit))
     opened = masked(bits, shifted, dealt)
     numbers = dealt.planes
     borrow = greater_than_public(bits, numbers.take(2, range(low)), to_planes(opened, low))
@@ -127,10 +129,15 @@ def in_range(bits: Engine, values: Shared, dealt: Dealt, limits: Range) -> Share
     return all_lanes(bits, inside)
 
 
-def in_range_cost(access: Access, shape: tuple[int, int, int], limits: Range) -> Cost:
+def in_range_in_the_clear(words: Tensor, limit: int) -> Tensor:
+    """Return the same of words (clusters, members, coordinates) in the clear, bool (clusters, members)."""
+    return ((words >= -(1 << limit)) & (words < 1 << limit)).all(dim=2)
+
+
+def in_range_cost(access: Access, shape: tuple[int, int, int], limit: int) -> Cost:
     """Return what the check of words (clusters, members, coordinates) sends, its dealt numbers apart."""
     clusters, members, coordinates = shape
-    packed, width = clusters * members * words_for(coordinates), WORD_BITS - limits.bits - 1
-    layers = [*greater_than_public_layers(limits.bits + 1), *(2 * each for each in all_set_layers(width)), 1]
-    online = masked_cost(access, shape).then(openings_cost(access, packed, layers))
+    packed, width = clusters * members * words_for(coordinates), WORD_BITS - limit - 1
+    layers = [*greater_than_public_layers(limit + 1), *(2 * each for each in all_set_layers(width)), 1]
+    online = masked_cost(access, shape).then(openings_cost(access, packed, layers, comparisons=1))
     return online.then(all_lanes_cost(access, values=clusters * members, coordinates=coordinates))

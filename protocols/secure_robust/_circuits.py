@@ -56,8 +56,9 @@ def greater_than_public(engine: Engine, left: Shared, right: Tensor) -> Shared:
 
 
 def _first_difference(engine: Engine, above: Shared, equal: Shared) -> Shared:
-    """Return the highest plane of `above` over which all is equal, by pairs of planes."""
+    """Return the highest plane of `above` over which all is equal, by pairs of planes: what a comparison comes to."""
     axis = len(above.shape) - 2
+    engine.compared(above.shape.numel() // above.shape[axis])
     while (planes := above.shape[axis]) > 1:
         pairs = planes // 2
         low, high, rest = range(0, 2 * pairs, 2), range(1, 2 * pairs, 2), range(2 * pairs, planes)

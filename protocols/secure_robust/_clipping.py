@@ -16,7 +16,7 @@ from torch import Tensor
 from protocols import check
 from protocols.check import CloisterError
 from protocols.secure_robust._access import Access
-from protocols.secure_robust._checked import Range, check_norm
+from protocols.secure_robust._checked import Range, check_norm, in_range_in_the_clear
 from protocols.secure_robust._circuits import greater_than_public, greater_than_public_layers
 from protocols.secure_robust._conversions import Dealt, Draw, as_words, as_words_cost, deal_bits, deal_bits_cost
 from protocols.secure_robust._engine import WORDS, Engine, Shared
@@ -72,8 +72,8 @@ class Clipping:
     def sum_in_the_clear(self, words: Tensor) -> Tensor:
         """Return the same sums, computed in the clear."""
         coordinates = words.shape[2]
-        bound, table = 1 << Range.widest(coordinates).bits, self.table(coordinates)
-        inside = ((words >= -bound) & (words < bound)).all(dim=2)
+        table = self.table(coordinates)
+        inside = in_range_in_the_clear(words, Range.widest(coordinates).bits)
         squares = torch.where(inside[:, :, None], words, 0).square().sum(dim=2)
         above = squares[:, :, None] > torch.tensor(table.squares)
         factors = (above * torch.tensor(table.changes)).sum(dim=2) * inside
@@ -84,7 +84,8 @@ class Clipping:
         entries = len(self.table(coordinates).changes)
         shape, lanes = (clusters, access.parties, entries), clusters * access.parties * words_for(entries)
         offline, online = lengths_cost(access, clusters=clusters, limits=Range.widest(coordinates))
-        online = online.then(openings_cost(access, lanes, [*greater_than_public_layers(WORD_BITS), 1]))
+        layers = [*greater_than_public_layers(WORD_BITS), 1]
+        online = online.then(openings_cost(access, lanes, layers, comparisons=1))
         online = online.then(as_words_cost(access, shape))
         dealt, opened = open_whole_units_cost(access, clusters=clusters, coordinates=coordinates, fraction=_FACTOR_BITS)
         return offline.then(deal_bits_cost(access, shape)).then(dealt), online.then(opened)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from protocols.secure_robust._access import Access
 from protocols.secure_robust._checked import public_number
-from protocols.secure_robust._circuits import greater_than_public_layers
 from protocols.secure_robust._engine import Engine, Shared
 from protocols.secure_robust._lanes import items_as_lanes, lanes_as_items
 from protocols.secure_robust._neighbours import (
@@ -26,7 +25,7 @@ from protocols.secure_robust._neighbours import (
 )
 from protocols.secure_robust._opening import openings_cost
 from protocols.secure_robust._planes import to_planes, words_for
-from protocols.secure_robust._ranking import at_places, at_places_layers, places_of, places_of_layers
+from protocols.secure_robust._ranking import at_places, at_places_layers, places_of
 from protocols.secure_robust._weiszfeld import SHARE_BITS, Cloud
 from protocols.types import Cost
 
@@ -63,8 +62,7 @@ def densest_cost(access: Access, *, clusters: int) -> Cost:
     """Return what it sends: nothing that grows with the number of coordinates."""
     members, others = access.parties, access.parties - 1
     lanes = clusters * words_for(members)
-    cost = openings_cost(access, lanes, places_of_layers(others, DISTANCE_PLANES))
-    cost = cost.then(openings_cost(access, lanes * others, greater_than_public_layers((others - 1).bit_length())))
+    cost = first_places_cost(access, numbers=others, planes=DISTANCE_PLANES, words=lanes)
     cost = cost.then(openings_cost(access, lanes, [*at_places_layers(others, 1), DISTANCE_PLANES]))
     cost = cost.then(first_places_cost(access, numbers=members, planes=DISTANCE_PLANES, words=clusters))
     return cost.then(openings_cost(access, lanes, [others]))

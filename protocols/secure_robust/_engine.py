@@ -26,6 +26,7 @@ from protocols.network import Link
 from protocols.secure_robust._access import Access
 from protocols.secure_robust._opening import Add, open_shares
 from protocols.secure_robust._pads import Pads
+from protocols.secure_robust._planes import WORD_BITS
 
 __all__ = ["BITS", "WORDS", "Algebra", "Engine", "Shared"]
 
@@ -102,6 +103,11 @@ class Engine:
     def offline(self) -> AbstractContextManager[None]:
         """Count what is sent inside as offline; nothing in it may depend on an input."""
         return self._link.meter.offline()
+
+    def compared(self, words: int) -> None:
+        """Count a comparison in every lane of so many words; the first party counts, for all of them."""
+        if self.rank == 0:
+            self._link.meter.compared(WORD_BITS * words)
 
     def share_inputs(self, own: Tensor, owners: int | None = None) -> Shared:
         """Return the words (clusters, owners, ...) of the first parties, each of which knows its own (clusters, ...).

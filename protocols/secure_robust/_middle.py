@@ -11,7 +11,13 @@ from protocols.secure_robust._access import Access
 from protocols.secure_robust._batch import bitwise, bitwise_cost
 from protocols.secure_robust._circuits import total, total_layers
 from protocols.secure_robust._engine import Engine, Shared
-from protocols.secure_robust._ranking import at_places, at_places_layers, places_of, places_of_layers
+from protocols.secure_robust._ranking import (
+    at_places,
+    at_places_layers,
+    places_of,
+    places_of_comparisons,
+    places_of_layers,
+)
 from protocols.secure_sum import Party
 from protocols.types import Traffic
 
@@ -80,8 +86,15 @@ def shared_middle_layers(numbers: int, bits: int, trim: int) -> Iterator[int]:
 
 def middle_cost(access: Access, *, clusters: int, coordinates: int, bits: int, trim: int) -> Traffic:
     """Return what one batch sends."""
-    layers = middle_layers(access.parties, bits, trim)
-    return bitwise_cost(access, clusters, coordinates, layers, taken=bits, live=_live(access.parties, bits))
+    return bitwise_cost(
+        access,
+        clusters,
+        coordinates,
+        middle_layers(access.parties, bits, trim),
+        taken=bits,
+        live=_live(access.parties, bits),
+        comparisons=places_of_comparisons(access.parties),
+    )
 
 
 def middle_sums(ring: FixedPoint, words: Tensor, trim: int) -> Tensor:

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from protocols.secure_robust._access import Access
-from protocols.secure_robust._checked import Range
+from protocols.secure_robust._checked import Range, in_range_in_the_clear
 from protocols.secure_robust._circuits import greater_than_public, greater_than_public_layers, negated
 from protocols.secure_robust._conversions import Draw, deal_numbers, deal_numbers_cost, planes_of, planes_of_cost
 from protocols.secure_robust._engine import Engine, Shared
 from protocols.secure_robust._lanes import items_as_lanes, lanes_as_items
 from protocols.secure_robust._opening import opening_cost, openings_cost
 from protocols.secure_robust._planes import WORD_BITS, words_for
-from protocols.secure_robust._ranking import places_of, places_of_layers
+from protocols.secure_robust._ranking import places_of, places_of_comparisons, places_of_layers
 from protocols.secure_robust._scan import scan, scan_cost
 from protocols.types import Cost
 
@@ -121,15 +121,16 @@ def among_first(bits: Engine, places: Shared, kept: int) -> Shared:
 
 def first_places_cost(access: Access, *, numbers: int, planes: int, words: int) -> Cost:
     """Return what it costs for so many words of lanes."""
-    cost = openings_cost(access, words, places_of_layers(numbers, planes))
-    return cost.then(openings_cost(access, words * numbers, greater_than_public_layers((numbers - 1).bit_length())))
+    pairs = places_of_comparisons(numbers)
+    cost = openings_cost(access, words, places_of_layers(numbers, planes), comparisons=pairs)
+    layers = greater_than_public_layers((numbers - 1).bit_length())
+    return cost.then(openings_cost(access, words * numbers, layers, comparisons=1))
 
 
 def distances_of(words: Tensor) -> Tensor:
     """Return the same distances in the clear: (clusters, members, others) of words (clusters, members, coordinates)."""
     clusters, members, coordinates = words.shape
-    bound = 1 << range_for(coordinates).bits
-    inside = ((words >= -bound) & (words < bound)).all(dim=2)
+    inside = in_range_in_the_clear(words, range_for(coordinates).bits)
     squares = [(words - words[:, member, None]).square().sum(dim=2) & (_BEYOND - 1) for member in range(members)]
     beyond = ~(inside[:, :, None] & inside[:, None, :])
     distances = torch.stack(squares, dim=1) + beyond * _BEYOND

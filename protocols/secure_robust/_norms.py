@@ -6,11 +6,10 @@ from protocols.secure_robust._access import Access
 from protocols.secure_robust._checked import Range
 from protocols.secure_robust._conversions import Draw, deal_numbers, deal_numbers_cost, planes_of, planes_of_cost
 from protocols.secure_robust._engine import Engine, Shared
-from protocols.secure_robust._planes import WORD_BITS
-from protocols.secure_robust._scan import scan, scan_cost
+from protocols.secure_robust._scan import live_words, scan, scan_cost
 from protocols.types import Cost
 
-__all__ = ["Lengths", "lengths_cost", "live_words", "squared_lengths"]
+__all__ = ["Lengths", "lengths_cost", "squared_lengths"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,11 +21,6 @@ class Lengths:
 
     in_range: Shared
     squares: Shared
-
-
-def live_words(members: int) -> int:
-    """Return how many words are live for each 64 coordinates: every member's, or as many planes of its bits."""
-    return WORD_BITS * members
 
 
 def squared_lengths(bits: Engine, values: Shared, draw: Draw, limits: Range) -> Lengths:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from protocols.network import Link, cost_of
 from protocols.secure_robust._access import Access
+from protocols.secure_robust._planes import WORD_BITS
 from protocols.types import Cost
 
 __all__ = ["Add", "dealing_cost", "open_shares", "opening_cost", "openings_cost", "sent_to_all_cost"]
@@ -37,9 +38,12 @@ def opening_cost(*, parties: int, words: int) -> Cost:
     return _cost(messages=2 * parties * (parties - 1), words=2 * (parties - 1) * words, rounds=2)
 
 
-def openings_cost(access: Access, words: int, layers: Iterable[int]) -> Cost:
-    """Return what layers send one after the other, of so many times `words` words each."""
-    cost = Cost.none()
+def openings_cost(access: Access, words: int, layers: Iterable[int], *, comparisons: int = 0) -> Cost:
+    """Return what layers send one after the other, of so many times `words` words each.
+
+    `comparisons` is how many times `words` words are compared in them.
+    """
+    cost = Cost.none(comparisons=WORD_BITS * words * comparisons)
     for times in layers:
         cost = cost.then(opening_cost(parties=access.parties, words=times * words))
     return cost

@@ -33,7 +33,7 @@ class _BeyondBreakdown:
 
 @dataclass(frozen=True, kw_only=True)
 class OpensSelected:
-    """What is opened is the sum of `selected` inputs: all but one of them may be the coalition's own."""
+    """What is opened is the sum of `selected` inputs or more: all but one of them may be the coalition's own."""
 
     selected: int
 

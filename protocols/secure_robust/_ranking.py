@@ -19,7 +19,7 @@ from protocols.secure_robust._circuits import (
 )
 from protocols.secure_robust._engine import Engine, Shared
 
-__all__ = ["at_places", "at_places_layers", "places_of", "places_of_layers"]
+__all__ = ["at_places", "at_places_layers", "places_of", "places_of_comparisons", "places_of_layers"]
 
 
 def places_of(engine: Engine, values: Shared) -> Shared:
@@ -39,9 +39,14 @@ def places_of(engine: Engine, values: Shared) -> Shared:
 
 def places_of_layers(n: int, planes: int) -> Iterator[int]:
     """Yield the planes that each layer opens."""
-    pairs = n * (n - 1) // 2
+    pairs = places_of_comparisons(n)
     yield from (pairs * each for each in greater_layers(planes))
     yield from (n * each for each in count_layers(n - 1))
+
+
+def places_of_comparisons(n: int) -> int:
+    """Return how often a word of lanes is compared: once a pair."""
+    return n * (n - 1) // 2
 
 
 def at_places(engine: Engine, places: Shared, wanted: Sequence[int]) -> Shared:

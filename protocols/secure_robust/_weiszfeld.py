@@ -172,14 +172,16 @@ def step_cost(access: Access, tables: Steps, *, clusters: int) -> Cost:
     """Return what a step sends: nothing in it grows with the number of coordinates."""
     members, lanes = tables.members, clusters * words_for(tables.members)
     width, factor = SHARE_BITS + 1, tables.factors.width
+    looked_up = [
+        (clusters * members * tables.factors.words, read_layers(tables.factors)),
+        (clusters * tables.reciprocals.words, read_layers(tables.reciprocals)),
+    ]
     layers: list[tuple[int, Iterator[int]]] = [
         (lanes, weighted_total_layers(members, width, _SQUARE_BITS, _MIXED_BITS)),
         (clusters, weighted_total_layers(members, width, _MIXED_BITS, _APART_BITS)),
         (lanes, total_layers(3, _APART_BITS)),
-        (clusters * members * tables.factors.words, read_layers(tables.factors)),
         (clusters * members, iter([factor])),
         (clusters, total_layers(members, tables.sum_bits)),
-        (clusters * tables.reciprocals.words, read_layers(tables.reciprocals)),
         (lanes, weighted_total_layers(1, factor, tables.reciprocals.width, tables.sum_bits + width)),
         (clusters, total_layers(members, width)),
         (clusters, add_layers(width)),
@@ -189,6 +191,8 @@ def step_cost(access: Access, tables: Steps, *, clusters: int) -> Cost:
     cost = Cost.none()
     for words, each in layers:
         cost = cost.then(openings_cost(access, words, each))
+    for words, each in looked_up:
+        cost = cost.then(openings_cost(access, words, each, comparisons=1))
     return cost
 
 

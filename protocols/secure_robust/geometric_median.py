@@ -14,7 +14,7 @@ from protocols.ring import FixedPoint
 from protocols.secure_robust import robust_statistics
 from protocols.secure_robust._access import MOST
 from protocols.secure_robust._batch import access_for, read_words
-from protocols.secure_robust._checked import draw_of, engines_of, share_words_cost
+from protocols.secure_robust._checked import draw_of, engines_of, in_range_in_the_clear, share_words_cost
 from protocols.secure_robust._conversions import as_words, as_words_cost, deal_bits, deal_bits_cost
 from protocols.secure_robust._densest import densest, densest_cost, densest_in_the_clear
 from protocols.secure_robust._neighbours import neighbours, neighbours_cost, range_for
@@ -128,8 +128,8 @@ class GeometricMedian:
     def reference(self, words: Tensor) -> Opened:
         """See RobustStatistic.reference."""
         _, members, coordinates = words.shape
-        bound, tables = 1 << range_for(coordinates).bits, self._tables(members)
-        inside = ((words >= -bound) & (words < bound)).all(dim=2)
+        tables = self._tables(members)
+        inside = in_range_in_the_clear(words, range_for(coordinates).bits)
         shares, squares, anchor = densest_in_the_clear(words)
         for _ in range(self.iterations):
             shares = step_in_the_clear(tables, shares, squares, inside, anchor)

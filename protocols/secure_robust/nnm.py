@@ -40,6 +40,7 @@ from protocols.secure_robust._opening import opening_cost, openings_cost
 from protocols.secure_robust._pads import agreement_cost
 from protocols.secure_robust._planes import WORD_BITS, from_planes, words_for
 from protocols.secure_robust._promises import inputs_conditions
+from protocols.secure_robust._ranking import places_of_comparisons
 from protocols.secure_robust._waves import waves
 from protocols.secure_sum import Board, Opened, Party
 from protocols.secure_sum._publish import publish, publishing_cost
@@ -162,7 +163,8 @@ class Nnm:
             offline = offline.then(deal_numbers_cost(access, shape))
             mpc = mpc.then(opening_cost(parties=parties, words=clusters * parties * (stop - start)))
             mpc = mpc.then(planes_of_cost(access, shape))
-            mpc = mpc.then(openings_cost(access, clusters * words_for(stop - start), layers))
+            lanes = clusters * words_for(stop - start)
+            mpc = mpc.then(openings_cost(access, lanes, layers, comparisons=places_of_comparisons(parties)))
         upload = publishing_cost(parties=parties, clusters=clusters, coordinates=coordinates, vouching=True)
         return Traffic(offline=agreement_cost(access).then(offline), mpc=mpc, upload=upload)
 

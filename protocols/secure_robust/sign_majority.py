@@ -89,8 +89,15 @@ class SignMajority:
     def cost(self, *, parties: int, clusters: int, coordinates: int) -> Traffic:
         """Fewer than 2 c ANDs a coordinate to count, about 6 log2(c) to compare."""
         access = access_for(self.threshold, parties)
-        layers = _layers(parties)
-        return bitwise_cost(access, clusters, coordinates, layers, taken=_BALLOT_BITS, live=_live(parties))
+        return bitwise_cost(
+            access,
+            clusters,
+            coordinates,
+            _layers(parties),
+            taken=_BALLOT_BITS,
+            live=_live(parties),
+            comparisons=_BALLOT_BITS,  # each side of the vote with the other
+        )
 
 
 def _majority(engine: Engine, ballots: Tensor) -> Tensor:

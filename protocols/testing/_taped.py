@@ -197,7 +197,7 @@ def _run(
     opened: OpenedSums | None = None
     try:
         with _drawing(tape, words_modulus):
-            opened = threads.open_sums(spec, words, models)
+            opened = threads.open_sums(spec, words, models=models)
     except NetworkError:
         if models is None:
             raise

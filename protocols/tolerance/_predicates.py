@@ -17,7 +17,6 @@ __all__ = [
     "never",
     "not_corrected",
     "opens_all",
-    "opens_one",
     "opens_the_last",
     "shared",
     "too_few_shares",
@@ -31,11 +30,6 @@ Counts = NDArray[np.int64]
 def opens_all(a: Counts, c: int, t: int, revealed: bool) -> Mask:  # noqa: ARG001
     """Every input is sent in the clear."""
     return a < c
-
-
-def opens_one(a: Counts, c: int, t: int, revealed: bool) -> Mask:  # noqa: ARG001
-    """What is opened can be one member's input, whoever colludes."""
-    return (a < c) & revealed
 
 
 def any_colluding(a: Counts, c: int, t: int, revealed: bool) -> Mask:  # noqa: ARG001

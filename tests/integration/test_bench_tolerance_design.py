@@ -17,8 +17,10 @@ from bench.report.canvas import settings_of
 from bench.report.theme import LIGHT, Theme
 from bench.report.tolerance_figures import FIGURES, Shown
 from bench.report.tolerance_page import write_tolerance_page
-from bench.tolerance.designs import Option, pareto, price, protocol_of
+from bench.tolerance.designs import Option, pareto, protocol_of
+from bench.tolerance.pricing import Price, price
 from bench.tolerance.survey import survey
+from protocols.secure_robust import robust_statistics
 from protocols.secure_sum import secure_sums
 from protocols.tolerance.conditions import conditions_of
 from protocols.tolerance.parts import size_groups
@@ -145,15 +147,17 @@ def test_a_design_has_a_window_a_cheapest_size_and_a_front(
 
 def test_nothing_beats_the_front() -> None:
     options = [
-        Option(protocol="p", size=i, fail=fail, wire_bytes_per_process=cost, rounds=1)
+        Option(protocol="p", size=i, fail=fail, price=Price(wire_bytes_per_process=cost, rounds=1, comparisons=0))
         for i, (cost, fail) in enumerate([(3.0, 0.1), (1.0, 0.5), (2.0, 0.5), (4.0, 0.2), (5.0, 0.01), (3.0, 0.1)])
     ]
     front = pareto(options)
-    assert [(option.wire_bytes_per_process, option.fail) for option in front] == [(1.0, 0.5), (3.0, 0.1), (5.0, 0.01)]
+    assert [(_bytes(option), option.fail) for option in front] == [(1.0, 0.5), (3.0, 0.1), (5.0, 0.01)]
     for option in options:
-        assert any(
-            each.fail <= option.fail and each.wire_bytes_per_process <= option.wire_bytes_per_process for each in front
-        )
+        assert any(each.fail <= option.fail and _bytes(each) <= _bytes(option) for each in front)
+
+
+def _bytes(option: Option) -> float:
+    return option.price.wire_bytes_per_process
 
 
 def test_a_price_is_the_protocols_own_formula() -> None:
@@ -162,8 +166,15 @@ def test_a_price_is_the_protocols_own_formula() -> None:
     groups = size_groups(22, 5)  # two of 5, two of 6
     small, large = (protocol.cost(parties=c, clusters=1, coordinates=100) for c in (5, 6))
     found = price(protocol, 22, groups, 100)
-    assert found == (2 * (small.wire_bytes + large.wire_bytes) / 22, max(small.rounds, large.rounds))
-    assert price(secure_sums.make(secure_sums.resolve("additive")), 22, groups, 200)[0] > 0
+    assert found.wire_bytes_per_process == 2 * (small.wire_bytes + large.wire_bytes) / 22
+    assert (found.rounds, found.comparisons) == (max(small.rounds, large.rounds), 0)
+    assert price(secure_sums.make(secure_sums.resolve("additive")), 22, groups, 200).wire_bytes_per_process > 0
+
+
+def test_comparisons_are_those_of_all_clusters() -> None:
+    """All pairs of five members in two clusters, of six in two, 100 coordinates in two words of 64 lanes."""
+    median = robust_statistics.make(robust_statistics.resolve("median"))
+    assert price(median, 22, size_groups(22, 5), 100).comparisons == 2 * (10 + 15) * 128
 
 
 def test_the_page_loads_nothing_and_says_what_the_command_says(tmp_path: Path) -> None:

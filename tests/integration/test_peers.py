@@ -20,7 +20,6 @@ from bench.peers.sums import compare_sums, move_bytes
 from bench.report.price_page import write_prices
 from protocols.check import CloisterError
 from protocols.in_process import InProcessParties
-from protocols.model_digest import Models
 from protocols.parties import OpenedSums
 from protocols.party_pool import PartyPool
 from protocols.registry import Spec
@@ -61,7 +60,7 @@ class _Moving:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def open_sums(self, protocol: Spec, words: torch.Tensor, models: Models | None = None) -> OpenedSums:
+    def open_sums(self, protocol: Spec, words: torch.Tensor) -> OpenedSums:
         return OpenedSums(sums=words.sum(dim=1), contributors=(0, 1), traffic=self._messages(3))
 
     def move(self) -> Traffic:
@@ -185,8 +184,10 @@ def test_the_price_list_has_every_statistic_at_every_size_measured_beside_its_fo
         assert price.label.startswith(price.statistic)
         assert 2 <= price.offline_rounds < price.formula_rounds
         assert (price.seconds is None) == (price.d == 10**6)
-        measured = price.measured_bytes, price.measured_rounds
-        assert measured in ((None, None), (price.formula_bytes, price.formula_rounds))
+        measured = price.measured_bytes, price.measured_rounds, price.measured_comparisons
+        formula = price.formula_bytes, price.formula_rounds, price.formula_comparisons
+        assert measured in ((None, None, None), formula)
+        assert price.formula_comparisons > 0
     assert [price.coordinates for price in prices[:4]] == [10, 10, 20, 10**5]
     compared = MedianComparison(
         time=Comparison(name="median", peer="stock", ours_s=1.0, peer_s=2.0, ratio=2.0),

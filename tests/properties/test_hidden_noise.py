@@ -61,7 +61,7 @@ def test_the_opened_words_are_the_reference_plus_all_shares_at_the_cost_of_the_f
         shares.append(original(*arguments))
         return shares[-1]
 
-    with mock.patch("protocols.hidden_sums.hidden.share_of_noise", kept):
+    with mock.patch("protocols.hidden_sums._combining.share_of_noise", kept):
         opened = run(spec, words)
     assert len(shares) == 3
     assert torch.equal(opened.sums, made(spec).reference(words).sums + sum(shares))
@@ -79,7 +79,7 @@ def test_the_variance_is_that_of_all_shares_and_any_t2_less_have_what_is_asked_f
     shares: list[Tensor] = []
     original = _noise.share_of_noise
     with mock.patch(
-        "protocols.hidden_sums.hidden.share_of_noise", lambda *given: shares.append(original(*given)) or shares[-1]
+        "protocols.hidden_sums._combining.share_of_noise", lambda *given: shares.append(original(*given)) or shares[-1]
     ):
         opened = run(spec, words)
     asked = (NOISE * 2**16) ** 2

@@ -1,14 +1,11 @@
 """Rules over sums that nobody sees: exact words and costs, hulls, crashes, and views that tell no group's sum."""
 
-import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations, product
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -20,49 +17,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from protocols.check import CloisterError
-from protocols.faults import Crash, Fault, Tamper
-from protocols.hidden_sums import hidden_sums
-from protocols.hidden_sums._resharing import Rise, Seats, reshare
-from protocols.hidden_sums.hidden import Hidden
+from protocols.faults import Crash, Tamper
+from protocols.hidden_sums._resharing import Rise, Seats
 from protocols.hidden_sums.rules import outer_rules
 from protocols.in_process import InProcessParties
-from protocols.in_process_link import InProcessLink, in_process_links
 from protocols.network import CheatingDetectedError, NetworkError, TooFewPartiesError
-from protocols.parties import OpenedSums
 from protocols.party_pool import PartyPool
-from protocols.playable import cluster_protocols, conditions_under
+from protocols.playable import conditions_under
 from protocols.registry import Spec
 from protocols.secure_robust._access import Access
-from protocols.secure_sum import Party
-from protocols.testing.keyrings import replayable_keyring
-from protocols.zero_sharing import ZeroShares
 from tests.examples import examples
+from tests.hidden import hidden, made, run, words_of
+from tests.properties._hidden_views import Key, equal_where, views_of
 
 RULES = list(outer_rules.entries())
 HOSTILE = (2**63 - 1, -(2**63), 2**47, -(2**47), 2**62, 46_341 << 16, 65_536 << 16)
 """Words at which sums, comparisons and squares wrap around."""
 # What a member sends in which exchange: that it is there, (hear,); then, where it is no delegate, seeds and words.
 THERE, SEEDS, WORDS = 0, 2, 3
-
-
-def hidden(**parameters: Any) -> Spec:
-    return cluster_protocols.resolve({"name": "hidden", **parameters})
-
-
-def made(spec: Spec) -> Hidden:
-    protocol = hidden_sums.make(spec)
-    assert isinstance(protocol, Hidden)
-    return protocol
-
-
-def words_of(parties: int, clusters: int = 1, coordinates: int = 3, *, seed: int = 0, bits: int = 24) -> Tensor:
-    rng = torch.Generator().manual_seed(1000 * parties + seed)
-    return torch.randint(-(2**bits), 2**bits, (clusters, parties, coordinates), generator=rng)
-
-
-def run(spec: Spec, words: Tensor, faults: Mapping[int, Fault] | None = None) -> OpenedSums:
-    threads = InProcessParties(words.shape[1], faults=faults, keyring=replayable_keyring(0))
-    return threads.open_sums(spec, words)
 
 
 def python_means(spec: Spec, words: Tensor) -> list[list[list[int]]]:
@@ -295,7 +267,7 @@ class TestConditions:
     ) -> None:
         """All coalitions of that size and of one less, over thirty draws; the weakest step counts."""
         protocol, nobody = made(hidden(group_size=group_size, levels=levels)), frozenset[int]()
-        smallest = protocol.smallest_exposing(parties=parties)
+        smallest = protocol.formation(parties=parties).smallest_exposing
         for size, expected in ((smallest - 1, False), (smallest, True)):
             exposed = any(
                 not protocol.outcome(parties, nobody, nobody, frozenset(coalition), use=use).private
@@ -303,10 +275,10 @@ class TestConditions:
                 for use in range(1, 31)
             )
             assert exposed is expected
-        assert smallest > min(rung.threshold for rung in protocol.rungs(parties=parties))
+        assert smallest > min(rung.threshold for rung in protocol.formation(parties=parties).rungs)
 
     def test_every_step_says_its_threshold(self) -> None:
-        rungs = made(hidden(group_size=4, levels=[3], delegates=5)).rungs(parties=60)
+        rungs = made(hidden(group_size=4, levels=[3], delegates=5)).formation(parties=60).rungs
         assert [(rung.holders, rung.threshold) for rung in rungs] == [
             ("members of a group", 3),
             ("holders of a sum of level 1", 2),
@@ -371,13 +343,13 @@ class TestSecrecy:
 
     def views(self, coalition: Sequence[int]) -> dict[tuple[int, ...], NDArray[np.int64]]:
         """What the coalition hears, for all digits of the group's others, sorted, by the group's inputs."""
-        return {inputs: _views(self.SEATS, inputs, coalition) for inputs in self.INPUTS}
+        return {inputs: views_of(self.SEATS, inputs, coalition) for inputs in self.INPUTS}
 
     @pytest.mark.parametrize("coalition", [(3,), (0, 1), (0,), (1, 2)])
     def test_up_to_the_threshold_of_delegates_learn_nothing_even_with_all_but_one_of_the_group(
         self, coalition: tuple[int, ...]
     ) -> None:
-        assert _equal_where(self.views(coalition), lambda inputs: tuple(inputs[rank] for rank in coalition if rank < 3))
+        assert equal_where(self.views(coalition), lambda inputs: tuple(inputs[rank] for rank in coalition if rank < 3))
 
     @pytest.mark.parametrize("coalition", [(3, 4), (0, 3)])
     def test_more_delegates_learn_the_sum_and_nothing_else(self, coalition: tuple[int, ...]) -> None:
@@ -385,8 +357,8 @@ class TestSecrecy:
         own = [rank for rank in coalition if rank < 3]
         known = [(tuple(inputs[rank] for rank in own), sum(inputs) % 2) for inputs in self.INPUTS]
         places = dict(zip(self.INPUTS, known, strict=True))
-        assert _equal_where(views, lambda inputs: places[inputs])
-        assert not _equal_where(views, lambda inputs: places[inputs][0])
+        assert equal_where(views, lambda inputs: places[inputs])
+        assert not equal_where(views, lambda inputs: places[inputs][0])
 
     NODE = Seats(
         groups=((0, 3), (6,), (7,)),
@@ -412,7 +384,7 @@ class TestSecrecy:
     ) -> None:
         """Members 2 and 5 send zero."""
         views = {
-            inputs: _views(self.NODE, inputs, coalition)
+            inputs: views_of(self.NODE, inputs, coalition)
             for inputs in ((a, b, 0, c, d, 0) for a, b, c, d in product((0, 1), repeat=4))
         }
 
@@ -420,16 +392,16 @@ class TestSecrecy:
             own = tuple(inputs[rank] for rank in coalition if rank < 6)
             return own, tuple(sum(inputs[rank] for rank in sums) % 2 for sums in learned)
 
-        assert _equal_where(views, known)
-        assert not learned or not _equal_where(views, lambda inputs: known(inputs)[0])  # type: ignore[index]
+        assert equal_where(views, known)
+        assert not learned or not equal_where(views, lambda inputs: known(inputs)[0])  # type: ignore[index]
 
     def test_a_node_of_one_part_shows_its_holder_that_part(self) -> None:
         """So a level has two parts a node or more."""
         alone = Rise(children=((0, 1, 2),), sums=((0, 1, 2),), holders=(0,))
         others = tuple(Rise(children=((rank,),), sums=((rank,),), holders=(rank,)) for rank in (3, 4))
         seats = replace(self.SEATS, groups=((0,), (3,), (4,)), rises=((alone, *others),))
-        assert not _equal_where(
-            {inputs: _views(seats, inputs, (0,)) for inputs in self.INPUTS}, lambda inputs: inputs[0]
+        assert not equal_where(
+            {inputs: views_of(seats, inputs, (0,)) for inputs in self.INPUTS}, lambda inputs: inputs[0]
         )
 
     def test_words_without_a_share_of_zero_are_seen(self) -> None:
@@ -439,75 +411,8 @@ class TestSecrecy:
             return onto
 
         with mock.patch("protocols.zero_sharing.ZeroShares.draw_among", bare):
-            assert not _equal_where(self.views((0, 3)), lambda inputs: (inputs[0], sum(inputs) % 2))
+            assert not equal_where(self.views((0, 3)), lambda inputs: (inputs[0], sum(inputs) % 2))
 
     def test_a_seed_that_one_delegate_gets_of_every_set_is_seen(self) -> None:
         with mock.patch.object(Access, "held", lambda self, rank: tuple(range(len(self.sets)))):
-            assert not _equal_where(self.views((3,)), lambda inputs: ())
-
-
-Key = tuple[int, ...]
-Digits = dict[object, NDArray[np.int64]]
-
-
-def _equal_where(views: Mapping[Key, NDArray[np.int64]], known: Callable[[Key], object]) -> bool:
-    """Whether inputs of which the same is known give views of one distribution."""
-    first: dict[object, NDArray[np.int64]] = {}
-    return all(np.array_equal(first.setdefault(known(inputs), view), view) for inputs, view in views.items())
-
-
-def _views(seats: Seats, inputs: Key, coalition: Sequence[int]) -> NDArray[np.int64]:
-    """The words modulo 2 that the coalition hears, a row for each value of the digits that it does not know, sorted."""
-    drawn, heard = _play(seats, inputs, {}, 1)
-    theirs = {draw for draw, rank in drawn.items() if rank in coalition}
-    for rank in coalition:
-        theirs |= {
-            bytes(seed.numpy()) for each in heard[rank] if each.dtype == torch.uint8 for seed in each.view(-1, 16)
-        }
-    free = [draw for draw in drawn if draw not in theirs and not (isinstance(draw, tuple) and {*draw} & {*coalition})]
-    tapes = np.array(list(product((0, 1), repeat=len(free))), dtype=np.int64)
-    _, heard = _play(seats, inputs, dict(zip(free, tapes.T, strict=True)), len(tapes))
-    words = [each.reshape(len(tapes), -1) for rank in coalition for each in heard[rank] if each.dtype == torch.int64]
-    rows = torch.cat([torch.zeros(len(tapes), 1, dtype=torch.int64), *words], dim=1).numpy() & 1
-    return rows[np.lexsort(rows.T)]
-
-
-def _play(
-    seats: Seats, inputs: Key, digits: Digits, tapes: int
-) -> tuple[dict[object, int | None], dict[int, list[Tensor]]]:
-    """Let all members re-share; return what was drawn, pairs of ranks and seeds, by whom, and what everybody heard."""
-    links = in_process_links(len(seats.contributors))[:-1]
-    drawn: dict[object, int | None] = {}
-
-    def take(draw: object, count: int) -> Tensor:
-        drawn.setdefault(draw)
-        column = digits.get(draw, np.zeros(tapes, dtype=np.int64))
-        return torch.from_numpy(column)[:, None].repeat(1, count)
-
-    def member(link: InProcessLink) -> None:
-        rank = link.rank
-        pairs = {peer: (min(rank, peer), max(rank, peer)) for peer in range(len(links)) if peer != rank}
-        streams = {
-            peer: SimpleNamespace(words=lambda pair=pair, **size: take(pair, size["count"]))
-            for peer, pair in pairs.items()
-        }
-
-        def token(*, purpose: str, size: int, **_: object) -> bytes:
-            seeds = [hashlib.sha256(f"{rank} {purpose} {place}".encode()).digest()[:16] for place in range(size // 16)]
-            drawn.update(dict.fromkeys(seeds, rank))
-            return b"".join(seeds)
-
-        secrets = SimpleNamespace(token=token)
-        keys = SimpleNamespace(zero_shares=ZeroShares(rank, cast(Any, streams)), secrets=secrets)
-        word = inputs[rank] if rank < len(inputs) else 0
-        party = Party(link=link, parties=len(links), use=1, keys=cast(Any, keys))
-        reshare(party, seats, torch.full((tapes, 1), word, dtype=torch.int64))
-        link.finish()
-
-    for link in links:
-        link.transcript = []
-    links[0].run({link.rank for link in links})
-    seeded = lambda seed, use, shape: take(seed, shape[1])  # noqa: E731
-    with mock.patch("protocols.hidden_sums._resharing._words_of", seeded), ThreadPoolExecutor(len(links)) as threads:
-        list(threads.map(member, links))
-    return drawn, {link.rank: [message.payload for message in link.transcript or []] for link in links}
+            assert not equal_where(self.views((3,)), lambda inputs: ())

@@ -64,27 +64,27 @@ class TestWhatMembersCheckThemselves:
             return dealers
 
         with mock.patch.object(Bulletin, "_of_one_model", lying), pytest.raises(NetworkError):
-            InProcessParties(4).open_sums(resolved, WORDS, odd())
+            InProcessParties(4).open_sums(resolved, WORDS, models=odd())
 
     def test_nobody_in_particular_is_named(self) -> None:
         with pytest.raises(CheatingDetectedError, match="another model") as found:
-            InProcessParties(4).open_sums(secure_sums.resolve("authenticated"), WORDS, odd())
+            InProcessParties(4).open_sums(secure_sums.resolve("authenticated"), WORDS, models=odd())
         assert found.value.suspects == frozenset()
 
 
 def test_party_processes_end_as_threads_do(pool: PartyPool) -> None:
     threads, honest = InProcessParties(4), Models.same(model_numbered(0), members=4)
     for spec in (secure_sums.resolve("shamir"), secure_sums.resolve("additive")):
-        ours, theirs = pool.open_sums(spec, WORDS, honest), threads.open_sums(spec, WORDS, honest)
+        ours, theirs = pool.open_sums(spec, WORDS, models=honest), threads.open_sums(spec, WORDS, models=honest)
         assert torch.equal(ours.sums, theirs.sums)
         assert ours.traffic == theirs.traffic
     for parties in (pool, threads):
         with pytest.raises(NetworkError, match=r"parties \[2\] .* trained on another model than the board announces"):
-            parties.open_sums(secure_sums.resolve("additive"), WORDS, odd())
+            parties.open_sums(secure_sums.resolve("additive"), WORDS, models=odd())
 
 
 def test_whoever_corrects_faults_leaves_out_a_member_with_another_model() -> None:
-    opened = InProcessParties(4).open_sums(secure_sums.resolve("shamir"), WORDS, odd())
+    opened = InProcessParties(4).open_sums(secure_sums.resolve("shamir"), WORDS, models=odd())
     assert opened.contributors == (0, 1, 3)
     assert not opened.suspects
 
@@ -144,4 +144,4 @@ class TestMistakes:
 
     def test_digests_of_too_few_members_are_refused(self) -> None:
         with pytest.raises(CloisterError, match="digests of 3 members' models; allowed: of all 4"):
-            InProcessParties(4).open_sums(secure_sums.resolve("additive"), WORDS, odd(members=3))
+            InProcessParties(4).open_sums(secure_sums.resolve("additive"), WORDS, models=odd(members=3))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from protocols.secure_robust.clip import Clip
 from protocols.secure_robust.krum import Krum
 from protocols.secure_robust.nnm import Nnm
 from protocols.secure_robust.norm_check import NormCheck
+from protocols.secure_robust.range_check import RangeCheck
 from protocols.secure_sum import Opened
 
 UNIT = 2**16
@@ -71,7 +73,7 @@ class TestNormCheck:
         opened = opened_by("norm_check", words[:, :5], norm=1.0)
         assert opened.kept is not None
         assert opened.kept.tolist() == [[True, False, False, False, True]]
-        opened = opened_by("norm_check", words[:, 4:], norm=1.0)
+        opened = opened_by("norm_check", words[:, 4:], norm=1.0, least_passing=1)
         assert opened.kept is not None
         assert opened.kept.tolist() == [[True, False, False, False]]
 
@@ -112,6 +114,80 @@ class TestNormCheck:
     def test_a_norm_too_large_for_its_coordinates_is_refused(self) -> None:
         with pytest.raises(CloisterError, match="squares of 1000000 words of 24 bits"):
             NormCheck(norm=200.0).cost(parties=3, clusters=1, coordinates=10**6)
+
+    def test_nothing_opens_of_fewer_than_have_to_pass(self) -> None:
+        """Clusters of 4 in which 4, 3, 2, 1 and no members pass: 3 have to."""
+        words = torch.arange(60).view(5, 4, 3).clone()
+        for cluster in range(5):
+            words[cluster, :cluster] = 2**40
+        opened = opened_by("norm_check", words, norm=1.0, least_passing=3)
+        assert opened.kept is not None
+        assert opened.kept.sum(dim=1).tolist() == [4, 3, 0, 0, 0]
+        assert torch.equal(opened.sums[:2], torch.stack([words[0].sum(dim=0), words[1, 1:].sum(dim=0)]))
+        assert not opened.sums[2:].any()
+
+    @pytest.mark.parametrize("members", [3, 4, 5, 6])
+    def test_a_coalition_learns_a_single_update_exactly_where_its_conditions_say_so(self, members: int) -> None:
+        """Of all sums that may open, over all sets of members that may pass; and of shares, from t + 1 members on."""
+        passing = [set(chosen) for k in range(members + 1) for chosen in combinations(range(members), k)]
+        for least in range(1, members + 1):
+            conditions = NormCheck(least_passing=least).conditions
+            for a in range(members + 1):
+                others = set(range(a, members))
+                alone = any(len(each) >= least and len(each & others) == 1 for each in passing)
+                shared = conditions.threshold_at(members) < a < members
+                exposed = bool(conditions.exposed(members, np.array([a]), np.array([0]))[0])
+                # With nobody else there is nothing to learn; "more than t" is said of shares all the same.
+                assert exposed == (alone or shared or a == members > conditions.threshold_at(members))
+
+    @pytest.mark.parametrize("least", [0, -1])
+    def test_at_least_one_has_to_pass(self, least: int) -> None:
+        with pytest.raises(CloisterError, match="least_passing"):
+            NormCheck(least_passing=least)
+
+    def test_more_than_there_are_cannot_pass(self) -> None:
+        with pytest.raises(CloisterError, match=r"least_passing = 4 of 3 members opens nothing; allowed: 1 to 3"):
+            NormCheck(least_passing=4).check_size(parties=3)
+
+
+class TestRangeCheck:
+    @pytest.mark.parametrize("bits", [0, 20])
+    def test_the_ends_of_the_range_pass_and_one_unit_more_does_not(self, bits: int) -> None:
+        """The lower end is the lowest number of so many bits in two's complement, which the upper one is not."""
+        limit = RangeCheck(bits=bits).limit(parties=4)
+        edge = 1 << limit
+        tried = [edge - 1, edge, -edge, -edge - 1, *WRAPPING, 0, 46_341, 65_536]
+        words = torch.zeros(len(tried), 4, 3, dtype=torch.int64)
+        words[:, 2, 1] = torch.tensor(tried)
+        opened = opened_by("range_check", words, bits=bits)
+        assert opened.kept is not None
+        assert opened.kept[:, 2].tolist() == [-edge <= word < edge for word in tried]
+        assert bool(opened.kept[:, [0, 1, 3]].all())
+        expected = [[0, word if -edge <= word < edge else 0, 0] for word in tried]
+        assert opened.sums.tolist() == expected
+
+    def test_sums_are_those_of_the_integers(self) -> None:
+        """At both ends of the widest range, of 3 and 8 members: no sum is beyond +-2^62."""
+        for parties in (3, 8):
+            edge = 1 << RangeCheck().limit(parties=parties)
+            for word in (edge - 1, -edge):
+                sums = RangeCheck().reference(torch.full((1, parties, 1), word)).sums
+                assert sums.tolist() == [[parties * word]]
+                assert abs(parties * word) <= 2**62
+
+    def test_a_range_in_which_sums_wrap_around_is_refused(self) -> None:
+        RangeCheck(bits=60).check_size(parties=4)
+        with pytest.raises(
+            CloisterError, match=r"bits = 60 lets sums of 5 members wrap around; allowed: 1 to 59, or 0"
+        ):
+            RangeCheck(bits=60).check_size(parties=5)
+
+    def test_nothing_opens_of_fewer_than_have_to_pass(self) -> None:
+        words = torch.tensor([[[1], [2], [2**62], [2**62]], [[1], [2], [3], [2**62]]])
+        opened = opened_by("range_check", words, least_passing=3)
+        assert opened.sums.tolist() == [[0], [6]]
+        assert opened.kept is not None
+        assert opened.kept.tolist() == [[False] * 4, [True, True, True, False]]
 
 
 class TestClip:

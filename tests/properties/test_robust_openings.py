@@ -27,6 +27,7 @@ OPENINGS: Mapping[str, Mapping[str, int]] = {
     "trimmed_mean": {"middle_of": 1},
     "sign_majority": {"_majority": 1},
     "norm_check": {"masked < in_range": 1, "masked < planes_of": 1, "contribute": 1, "open_sum": 1},
+    "range_check": {"masked < in_range": 1, "open_in_range": 1, "open_sum": 1},
     "clip": {"masked < in_range": 1, "masked < planes_of": 2, "as_words": 1, "open_whole_units": 1},
     "centered_clipping": {"masked < in_range": 1, "masked < planes_of": 2, "as_words": 1, "open_whole_units": 1},
     "geometric_median": {"masked < in_range": 1, "masked < planes_of": 2, "as_words": 1, "open_whole_units": 1},
@@ -38,6 +39,7 @@ RESULTS: Mapping[str, tuple[int, ...]] = {
     "trimmed_mean": (64,),
     "sign_majority": (2,),
     "norm_check": (1, COORDINATES),  # a bit a member; words
+    "range_check": (1, COORDINATES),
     "clip": (44,),  # planes of whole units
     "centered_clipping": (44,),
     "geometric_median": (52,),
@@ -107,7 +109,7 @@ def ledger_of(name: str, monkeypatch: pytest.MonkeyPatch) -> Ledger:
     monkeypatch.setattr(Engine, "reveal_products", spied(Engine.reveal_products))
     monkeypatch.setattr(InProcessLink, "exchange", exchanging)
     words = torch.arange(MEMBERS * COORDINATES).view(1, MEMBERS, COORDINATES) << 14
-    words[0, 1] <<= 30
+    words[0, 1] <<= 44
     InProcessParties(MEMBERS).open_sums(robust_statistics.resolve(name), words)
     return ledger
 
@@ -139,6 +141,7 @@ def test_members_open_the_result_and_what_random_numbers_hide_and_nothing_else(
         ("norm_check", "_squares"),
         ("clip", "_squares"),
         ("norm_check", "all_set"),
+        ("range_check", "in_range"),
         ("median", "_first_difference"),
         ("sign_majority", "count"),
         ("clip", "open_whole_units"),

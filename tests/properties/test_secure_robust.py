@@ -115,6 +115,29 @@ def test_by_default_clusters_run_whose_largest_threshold_would_need_too_many_mas
         Median(threshold="c/2").check_size(parties=members)
 
 
+COMPARED: Mapping[str, tuple[Mapping[str, Any], int]] = {
+    "median": ({}, 10 * 128),
+    "trimmed_mean": ({"trim": 2}, 10 * 128),
+    "sign_majority": ({}, 2 * 128),
+    # 5 members' 100 coordinates and, in one word, their lengths
+    "norm_check": ({}, 5 * 128 + 64),
+    "range_check": ({}, 5 * 128),
+    # as many; then of 4 others' distances all pairs and the places, and the same of 5 members' scores
+    "krum": ({}, 5 * 128 + (6 + 4) * 64 + (10 + 5) * 64),
+    # distances as for krum; then all pairs of the mixed updates
+    "nnm": ({}, 5 * 128 + (6 + 4) * 64 + 10 * 128),
+}
+"""Of five members' 100 coordinates, in two words of 64 lanes: each pair, each range and each length once."""
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_comparisons_are_counted_once_for_all_parties(name: str) -> None:
+    parameters, compared = COMPARED[name]
+    spec = robust_statistics.resolve({"name": name, **parameters})
+    assert robust_statistics.make(spec).cost(parties=5, clusters=1, coordinates=100).mpc.comparisons == compared
+    assert robust_statistics.make(spec).cost(parties=5, clusters=3, coordinates=100).comparisons > compared
+
+
 def test_eight_members_open_the_same_words_at_the_same_cost() -> None:
     spec = robust_statistics.resolve({"name": "median", "bits": 16, "fraction_bits": 8})
     words = words_of(spec, (1, 8, 65), 2)
@@ -298,6 +321,13 @@ class TestPlantedBugs:
         spec = robust_statistics.resolve("median")
         words = words_of(spec, (1, 3, 1), 7)
         with pytest.raises(AssertionError):
+            assert_costs_what_it_says(spec, words, opened_by_threads(spec, words))
+
+    def test_a_comparison_that_nobody_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Engine, "compared", lambda self, words: None)
+        spec = robust_statistics.resolve("median")
+        words = words_of(spec, (1, 3, 1), 7)
+        with pytest.raises(AssertionError, match="comparisons=0"):
             assert_costs_what_it_says(spec, words, opened_by_threads(spec, words))
 
 

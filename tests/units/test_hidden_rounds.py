@@ -136,8 +136,8 @@ def test_delegates_who_can_all_be_honest_are_not_what_the_verdict_trusts() -> No
 def test_a_wrong_result_is_not_exact(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     original = InProcessParties.open_sums
 
-    def off_by_one(self: InProcessParties, *arguments: Any) -> Any:
-        opened = original(self, *arguments)
+    def off_by_one(self: InProcessParties, *arguments: Any, **how: Any) -> Any:
+        opened = original(self, *arguments, **how)
         return replace(opened, sums=opened.sums + 1)
 
     monkeypatch.setattr(InProcessParties, "open_sums", off_by_one)
@@ -145,7 +145,7 @@ def test_a_wrong_result_is_not_exact(dataset: Dataset, monkeypatch: pytest.Monke
 
 
 def test_a_failure_without_a_crash_is_raised(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    def silent(self: InProcessParties, *arguments: Any) -> Any:
+    def silent(self: InProcessParties, *arguments: Any, **how: Any) -> Any:
         raise PartyTimeoutError("party 1 sent nothing")
 
     monkeypatch.setattr(InProcessParties, "open_sums", silent)

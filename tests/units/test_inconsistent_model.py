@@ -23,6 +23,7 @@ from protocols.model_digest import Models, model_digest
 from protocols.network import NetworkError
 from protocols.party_pool import PartyPool
 from protocols.randomness import public_stream
+from protocols.registry import Spec
 from protocols.ring import FixedPoint
 from protocols.secure_sum import secure_sums
 from tests.rounds import cell_with, start
@@ -72,7 +73,7 @@ class TestOnRealModels:
         network = models.make(models.resolve(name)).build(shape, 10)
         words, digests = trained(network, shape)
         weights = slice(0, network.dimension - network.layers[-1])
-        in_the_clear = InProcessParties(4).open_sums(secure_sums.resolve("plaintext"), words[None], digests)
+        in_the_clear = InProcessParties(4).open_sums(secure_sums.resolve("plaintext"), words[None], models=digests)
         # The check off: nobody says what the words were made from.
         unchecked = InProcessParties(4).open_sums(secure_sums.resolve("additive"), words[None])
         for opened in (in_the_clear, unchecked):
@@ -87,7 +88,7 @@ class TestOnRealModels:
     ) -> None:
         words, digests = trained(models.make(models.resolve(name)).build(shape, 10), shape)
         with pytest.raises(NetworkError):
-            InProcessParties(4).open_sums(secure_sums.resolve(protocol), words[None], digests)
+            InProcessParties(4).open_sums(secure_sums.resolve(protocol), words[None], models=digests)
 
 
 @pytest.mark.parametrize("protocol", CHECKED)
@@ -148,10 +149,10 @@ class TestHandingOut:
         seen: list[Models | None] = []
         original = InProcessParties.open_sums
 
-        def listening(self: InProcessParties, *question: Any) -> Any:
-            if question[1].shape[2] > 1:  # not what looks for digits of randomness in tiny sums
-                seen.append(question[2])
-            return original(self, *question)
+        def listening(self: InProcessParties, spec: Spec, words: Tensor, **how: Any) -> Any:
+            if words.shape[2] > 1:  # not what looks for digits of randomness in tiny sums
+                seen.append(how["models"])
+            return original(self, spec, words, **how)
 
         with mock.patch.object(InProcessParties, "open_sums", listening):
             run_cell(one_cell(attack="none", protocol="additive"), digits, parties)

@@ -22,6 +22,7 @@ from protocols.playable import cluster_protocols, conditions_under, playable
 from protocols.secure_robust import robust_statistics
 from protocols.secure_robust.krum import Krum
 from protocols.secure_robust.median import Median
+from protocols.secure_robust.norm_check import NormCheck
 from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.verdict import FaultyProcesses, verdict
 from protocols.types import Clustering
@@ -134,10 +135,12 @@ class TestVerdicts:
         assert said(Krum().conditions).why == tuple(f"cluster {j} may open one member's input whole" for j in range(3))
 
     def test_a_norm_check_may_leave_one_member_alone_in_its_sum(self) -> None:
-        conditions = playable(robust_statistics.resolve("norm_check")).conditions
+        conditions = NormCheck(least_passing=1).conditions
         assert conditions.exposed(5, NONE, NONE).all()
-        assert not conditions.exposed(5, np.array([5]), NONE).any()
         assert not conditions.opens_inputs
+        assert not NormCheck().conditions.exposed(5, NONE, NONE).any()
+        assert NormCheck().conditions.exposed(5, ONE, NONE).all()
+        assert not NormCheck(least_passing=3).conditions.exposed(5, ONE, NONE).any()
 
     def test_conditions_of_equal_statistics_are_equal_and_can_be_pickled(self) -> None:
         for name in robust_statistics.entries():

@@ -3,12 +3,14 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations, pairwise
 
 import pytest
 
 from bench import tolerance
 from bench.tolerance.hidden import hidden_named
+from bench.tolerance.pricing import Price
 from protocols.aggregators import majority_breakdown
 from protocols.check import CloisterError
 from protocols.hidden_sums.hidden import Hidden
@@ -29,12 +31,13 @@ WRONG_FROM: dict[str, Callable[[int], int]] = {
     "krum": lambda c: 2,
     "nnm": lambda c: 2,
     "norm_check": lambda c: 1,
+    "range_check": lambda c: 1,
     "clip": lambda c: 1,
     "centered_clipping": lambda c: 1,
     "sign_majority": lambda c: 1,
 }
 # name -> how many colluding members, of c who share with threshold t, learn an update.
-OPEN_FROM: dict[str, Callable[[int, int], int]] = {"norm_check": lambda c, t: 0, "krum": lambda c, t: 0}
+OPEN_FROM: dict[str, Callable[[int, int], int]] = {"norm_check": lambda c, t: 1, "krum": lambda c, t: 0}
 
 
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str, str]:
@@ -118,9 +121,11 @@ def test_the_mode_says_whether_members_deviate_and_the_threshold_who_learns() ->
     assert conditions_named("median", mode="passive").mode == "passive"
     assert not conditions_named("median", mode="passive").checked_inputs
     assert conditions_named("median", threshold="1").threshold_at(7) == 1
-    assert conditions_named("shamir", mode="vss", checked=True) == conditions_of(
-        "shamir", mode="vss", checked_inputs=True
+    sharing = conditions_of("shamir", mode="vss", threshold="c/3", checked_inputs=True)
+    assert conditions_named("shamir", mode="vss", threshold="c/3", least_honest=3, checked=True) == replace(
+        sharing, least_honest=3
     )
+    assert conditions_named("additive", revealed=False) == conditions_of("additive", revealed=False)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +159,8 @@ def test_a_mistake_is_one_line(
     [
         (("median",), "median withstands 1 of 4 clusters with 3 or more Byzantine members of 5, or lost"),
         (("median",), "private  fails with probability 0.127967: 3 or more colluding members of a cluster of 5 open"),
-        (("norm_check",), "what a cluster opens may be the update of one member alone"),
+        (("krum",), "what a cluster opens may be the update of one member alone"),
+        (("norm_check",), "1 or more colluding members of a cluster of 5 open its updates"),
         (("norm_check",), "median withstands 1 of 4 clusters with a Byzantine member or lost"),
         (("median", "--mode", "passive"), "one colluding member of a cluster of 5, who departs from the protocol"),
         (("hidden",), "hidden (inputs, 3 delegates with threshold 1)"),
@@ -237,7 +243,9 @@ def test_hidden_sums_have_a_best_size_a_window_and_a_price() -> None:
     assert own.fail == pytest.approx(by_size[2].fail.value)
     protocol = Hidden(group_size=2)
     traffic = protocol.cost(parties=12, clusters=1, coordinates=10_000)
-    assert (own.wire_bytes_per_process, own.rounds) == (traffic.wire_bytes / 12, traffic.rounds)
+    priced = Price(wire_bytes_per_process=traffic.wire_bytes / 12, rounds=traffic.rounds, comparisons=15 * 157 * 64)
+    assert own.price == priced  # all pairs of the six groups' means, in 157 words of lanes
+    assert traffic.comparisons == priced.comparisons
     assert {"median inputs", "additive passive"} <= {each.protocol for each in found.designs.options}
 
 

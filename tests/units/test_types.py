@@ -16,6 +16,7 @@ COSTS = st.builds(
     wire_bytes=st.integers(0, 10**9),
     messages=st.integers(0, 10**6),
     rounds=st.integers(0, 100),
+    comparisons=st.integers(0, 10**9),
 )
 
 
@@ -131,21 +132,23 @@ class TestCost:
         self, a: Cost, b: Cost
     ) -> None:
         both = a.beside(b)
-        assert (both.payload_bytes, both.wire_bytes, both.messages, both.rounds) == (
+        assert (both.payload_bytes, both.wire_bytes, both.messages, both.rounds, both.comparisons) == (
             a.payload_bytes + b.payload_bytes,
             a.wire_bytes + b.wire_bytes,
             a.messages + b.messages,
             max(a.rounds, b.rounds),
+            a.comparisons + b.comparisons,
         )
 
     @given(a=COSTS, b=COSTS)
     def test_one_after_the_other_adds_everything(self, a: Cost, b: Cost) -> None:
         one_by_one = a.then(b)
-        assert (one_by_one.payload_bytes, one_by_one.wire_bytes, one_by_one.messages, one_by_one.rounds) == (
-            a.payload_bytes + b.payload_bytes,
-            a.wire_bytes + b.wire_bytes,
-            a.messages + b.messages,
-            a.rounds + b.rounds,
+        assert one_by_one == Cost(
+            payload_bytes=a.payload_bytes + b.payload_bytes,
+            wire_bytes=a.wire_bytes + b.wire_bytes,
+            messages=a.messages + b.messages,
+            rounds=a.rounds + b.rounds,
+            comparisons=a.comparisons + b.comparisons,
         )
 
     @given(a=COSTS, b=COSTS, c=COSTS)

@@ -11,6 +11,7 @@ from protocols.secure_robust._engine import Engine, Shared
 from protocols.secure_robust._middle import middle_sums, shared_middle, shared_middle_layers
 from protocols.secure_robust._opening import openings_cost
 from protocols.secure_robust._planes import WORD_BITS, words_for
+from protocols.secure_robust._ranking import places_of_comparisons
 from protocols.secure_robust._waves import waves
 from protocols.types import Cost
 
@@ -41,13 +42,13 @@ def middle_in_the_clear(values: Tensor, trim: int) -> Tensor:
 def combined_middle_cost(access: Access, shape: tuple[int, int, int], trim: int) -> tuple[Cost, Cost]:
     """Return what it sends offline and online."""
     clusters, groups, coordinates = shape
-    layers = tuple(shared_middle_layers(groups, WORD_BITS, trim))
+    layers, pairs = tuple(shared_middle_layers(groups, WORD_BITS, trim)), places_of_comparisons(groups)
     offline, online = Cost.none(), Cost.none()
     for start, stop in _waves(access, clusters, groups, coordinates):
         wave = (clusters, groups, stop - start)
         offline = offline.then(deal_numbers_cost(access, wave))
         online = online.then(planes_of_cost(access, wave))
-        online = online.then(openings_cost(access, clusters * words_for(stop - start), layers))
+        online = online.then(openings_cost(access, clusters * words_for(stop - start), layers, comparisons=pairs))
     return offline, online
 
 

@@ -73,9 +73,9 @@ def _check_outcome(spec: Spec, models: Models) -> None:
     scenario = scenario_of(spec, len(models.held))
     words = scenario.words()
     threads = InProcessParties(len(models.held), deadline_s=60.0, keyring=replayable_keyring(1))  # virtual seconds
-    threads.open_sums(spec, words, Models.same(model_numbered(_OLD), members=len(models.held)))
+    threads.open_sums(spec, words, models=Models.same(model_numbered(_OLD), members=len(models.held)))
     try:
-        opened = threads.open_sums(spec, words, models)
+        opened = threads.open_sums(spec, words, models=models)
     except NetworkError as error:
         if len({models.announced, *models.held}) == 1:
             raise _violation(spec, f"it refuses a model that all members hold: {error}", models) from None
