@@ -82,17 +82,20 @@ class Dealing:
         posted = hear(self._party.link, torch.empty(plan.parties * (1 + plan.parties * HASH_BYTES), dtype=torch.uint8))
         present, hashes = posted[: plan.parties], posted[plan.parties :].view(plan.parties, plan.parties, HASH_BYTES)
         self._dealers = [dealer for dealer in range(plan.parties) if present[dealer]]
-        self._compare_models(hashes)
+        self._models = hashes[range(plan.parties), range(plan.parties)]
         others = [dealer for dealer in self._dealers if dealer != rank]
         bad = [dealer for dealer in others if not self._fits(dealer, hashes[dealer, rank])]
         complaints = torch.zeros(plan.parties, dtype=torch.uint8)
         complaints[bad] = 1
         say(self._party.link, torch.cat([complaints, self._commit_sum(0)]))
 
-    def _compare_models(self, hashes: Tensor) -> None:
-        """Raise CheatingDetectedError where a dealer says that it holds another model than this member does."""
+    def compare_models(self) -> None:
+        """Raise CheatingDetectedError where a dealer says that it holds another model than this member does.
+
+        Complaints come first, since they name who has changed more of its post than that.
+        """
         own = as_bytes(self._party.bound_model)
-        other = [dealer for dealer in self._dealers if not torch.equal(hashes[dealer, dealer], own)]
+        other = [dealer for dealer in self._dealers if not torch.equal(self._models[dealer], own)]
         if other:
             # Who was handed the wrong model, and by whom, does not show: this names nobody.
             raise CheatingDetectedError(
@@ -204,6 +207,7 @@ def play(plan: Plan, party: Party, words: Tensor) -> Dealing:
     dealing.deal()
     dealing.complain()
     disputed, coin = dealing.settle()
+    dealing.compare_models()
     if disputed:
         dealing.next_set()
     for attempt in range(plan.attempts):

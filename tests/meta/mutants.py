@@ -727,8 +727,8 @@ _ONE_MODEL: tuple[Mutant, ...] = (
     Mutant(
         name="members do not compare the models that the board shows",
         module="protocols/secure_sum/_verified.py",
-        old="if not torch.equal(hashes[dealer, dealer], own)]\n",
-        new="if len(hashes[dealer, dealer]) != len(own)]\n",
+        old="if not torch.equal(self._models[dealer], own)]\n",
+        new="if len(self._models[dealer]) != len(own)]\n",
         killers=_MODELS,
     ),
     Mutant(
