@@ -9,6 +9,7 @@ from torch import Tensor
 
 from attacks.views import (
     KNOWLEDGE,
+    ChurnView,
     ClaimView,
     ClusterView,
     DataView,
@@ -34,6 +35,7 @@ __all__ = [
     "SCHEDULE_KEYS",
     "Attack",
     "Backdoor",
+    "ChurnView",
     "ClaimView",
     "Claiming",
     "ClusterView",
@@ -51,6 +53,7 @@ __all__ = [
     "OwnView",
     "Placing",
     "Points",
+    "Rejoining",
     "Rows",
     "UpdateAttack",
     "World",
@@ -110,6 +113,15 @@ class Distributing(Protocol):
 
     def hand_out(self, view: ModelView) -> Tensor:
         """Return the model that each member of a cluster is handed, float32 (members, d), perhaps another to each."""
+        ...
+
+
+@runtime_checkable
+class Rejoining(Protocol):
+    """An attack whose processes also leave and join again between rounds, as far as churn lets them."""
+
+    def leave(self, view: ChurnView) -> NDArray[np.int64]:
+        """Return the numbers of its processes that leave now, to be seated anew, at most `view.most`."""
         ...
 
 

@@ -19,6 +19,7 @@ from bench.models import models
 from bench.setting import Federation
 from protocols.check import CloisterError
 from protocols.model_digest import Models, model_digest
+from protocols.playable import cluster_protocols
 from protocols.tolerance.verdict import FaultyProcesses
 from protocols.types import Clustering
 
@@ -127,6 +128,8 @@ def unfit_handing(cell: Cell, dataset: Dataset) -> str | None:
             continue
         if cell.decentralised:
             return f"{spec.name} hands out the global model, and with {cell.topology.name} there is none"
+        if cluster_protocols.is_hidden(cell.protocol.name):
+            return f"{spec.name} is after the sums of clusters, and with {cell.protocol.name} none of them opens"
         if cell.worker.name != "sgd":
             return f"{spec.name} hands out other models in every round, and {cell.worker.name} remembers the last one"
         network = models.make(cell.model).build(dataset.shape, dataset.classes)

@@ -1,29 +1,30 @@
 """Cluster sums that stay hidden: all clusters of a round play one protocol, which opens the rule's result alone.
 
-The cell's clusters are the protocol's groups, and its aggregator is the rule that runs under encryption. All run among
-threads of this process, by the same code and with the same words and bytes as party processes: a process each for all
-members of a federation would be too many.
+The cell's clusters are the protocol's groups of the top level, whose sums its aggregator combines under encryption;
+with `levels` a cluster adds up within itself first. All run among threads of this process, by the same code and with
+the same words and bytes as party processes: a process each for all members of a federation would be too many.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from attacks import attacks
-from attacks.plan import specs_of
 from bench.cell import Cell
 from bench.chain import links_of
+from bench.compressing import combined_rows, updates_of
 from bench.handing import Handed
 from bench.inside import same_members
 from bench.numbering import batch_number
-from bench.opening import Opened
+from bench.opening import Opened, named_in
 from bench.rules import rule_of
 from bench.setting import Federation
 from protocols.check import CloisterError
 from protocols.clustering import clusterings
 from protocols.faults import Crash
+from protocols.faulty_link import Fault
 from protocols.hidden_sums import HiddenSums, hidden_sums
 from protocols.hidden_sums.rules import outer_rules
 from protocols.in_process import InProcessParties
@@ -35,9 +36,9 @@ from protocols.registry import Spec
 from protocols.tolerance.verdict import Verdict
 from protocols.types import Clustering, balanced_sizes
 
-__all__ = ["hidden_verdict", "open_aggregate", "protocol_of", "unfit_hidden"]
+__all__ = ["hidden_verdict", "in_order", "open_aggregate", "protocol_of", "result_in_the_clear", "unfit_hidden"]
 
-_GIVEN_BY_THE_CELL = ("group_size", "outer", "tolerate", "noise_std", "levels")
+_GIVEN_BY_THE_CELL = ("group_size", "outer", "tolerate", "noise_std")
 
 
 def unfit_hidden(cell: Cell, sizes: Sequence[int]) -> str | None:
@@ -47,11 +48,26 @@ def unfit_hidden(cell: Cell, sizes: Sequence[int]) -> str | None:
     reason = next(_unfit_parts(cell), None)
     if reason is not None:
         return f"{cell.protocol.name}: {reason}"
+    parts = math.prod(_levels(cell))
+    if min(sizes) < parts:
+        return f"{cell.protocol.name}: clusters of {min(sizes)} members make no {parts} groups; take larger clusters"
     try:
-        hidden_sums.make(protocol_of(cell, sizes)).check_size(parties=sum(sizes))
+        protocol = hidden_sums.make(protocol_of(cell, sizes))
+        protocol.check_size(parties=sum(sizes))
     except CloisterError as error:
         return f"{cell.protocol.name}: {error}"
+    tops = [len(each) for each in protocol.groups_of(parties=sum(sizes))]
+    if tops != sorted(sizes, reverse=True):
+        return (
+            f"{cell.protocol.name}: clusters of {sorted(set(sizes))} members are no groups of {parts} groups that "
+            f"differ by one at most, which have {sorted(set(tops))}; let all clusters have one multiple of {parts}"
+        )
     return None
+
+
+def _levels(cell: Cell) -> tuple[int, ...]:
+    """Return how many parts a node of each level within a cluster has."""
+    return tuple(dict(cell.protocol.as_config())["levels"])
 
 
 def _unfit_parts(cell: Cell) -> Iterator[str]:
@@ -69,9 +85,6 @@ def _unfit_parts(cell: Cell) -> Iterator[str]:
         yield f"with {cell.topology.name} clusters exchange what they open, and here they open nothing"
     if "reports" in clusterings.make(cell.clustering).needs:
         yield f"{cell.clustering.name} learns from what clusters open, and here they open nothing"
-    for spec in specs_of(cell.attack):
-        if attacks.entry(spec.name).facts["surface"] == "message":
-            yield f"{spec.name} attacks the messages of one cluster, and here all clusters play together"
 
 
 def protocol_of(cell: Cell, sizes: Sequence[int]) -> Spec:
@@ -81,23 +94,31 @@ def protocol_of(cell: Cell, sizes: Sequence[int]) -> Spec:
     withstood = rule_of(cell).breakdown(len(sizes))
     rule = {"outer": cell.aggregator.name, "tolerate": max(min(cell.f, len(sizes), withstood), 0)}
     noise_std = mechanisms.make(cell.privacy).result_std(1.0, cell.participants)
-    given = {**rule, "group_size": min(sizes), "noise_std": noise_std}
+    given = {**rule, "group_size": max(min(sizes) // math.prod(_levels(cell)), 1), "noise_std": noise_std}
     return hidden_sums.resolve({**cell.protocol.as_config(), **given})
 
 
 def hidden_verdict(federation: Federation, clustering: Clustering, said: Verdict) -> Verdict:
     """Return the verdict on clusters whose sums stay hidden, of that on their groups: with the delegates in it.
 
-    Private: whoever is drawn to serve. Crashed members leave before they say that they are there.
+    All three sides: whoever is drawn to serve. Crashed members leave before they say that they are there; where there
+    is an attack on messages, Byzantine ones may do anything at any time.
     """
     protocol, colluding = hidden_sums.make(federation.protocol), federation.who_fails.colluding
-    complete = [each for each in clustering.clusters if not federation.crashed[list(each)].any()]
+    complete = [clustering.clusters[j] for j in in_order(clustering)]
+    complete = [each for each in complete if not federation.crashed[list(each)].any()]
     # Who does not pass a check costs its cluster, too.
     passing = [each for each in complete if not (federation.in_range and federation.faulty[list(each)].any())]
     why = list(said.why)
-    private, opens = not protocol.exposes(complete, colluding), True
+    deviating = federation.who_fails.byzantine if _on_messages(federation) else frozenset[int]()
+    private, opens = not protocol.exposes(complete, colluding, deviating=deviating), True
+    deceived = protocol.deceives(complete, deviating)
     if not private:
         why.append("colluding members may serve as delegates and know all of a cluster but one")
+    if deceived:
+        why.append("a Byzantine delegate, of each committee, may open what it likes")
+    if deviating:
+        why.append("a Byzantine member may stop the round")
     try:
         protocol.check_groups(groups=len(complete))
         if len(passing) < protocol.least_groups:
@@ -112,36 +133,67 @@ def hidden_verdict(federation: Federation, clustering: Clustering, said: Verdict
     return replace(
         said,
         private=said.private and private,
-        correct=said.correct and opens,
-        live=said.live and opens,
+        correct=said.correct and opens and not deceived,
+        live=said.live and opens and not deviating,
         why=tuple(why),
     )
 
 
+def _on_messages(federation: Federation) -> bool:
+    return any(part.facts["surface"] == "message" and part.senders.any() for part in federation.parts)
+
+
+def in_order(clustering: Clustering) -> list[int]:
+    """Return the clusters' numbers as the protocol's groups have them, which are the ranks in order: larger first."""
+    return sorted(range(len(clustering.clusters)), key=lambda j: (-clustering.sizes[j], j))
+
+
+def result_in_the_clear(federation: Federation, words: Tensor, clustering: Clustering) -> Tensor | None:
+    """Return the update (d,) that is about to open of these words (n, k), without noise; None where nothing is."""
+    protocol = hidden_sums.make(federation.protocol)
+    complete = [j for j in in_order(clustering) if not federation.crashed[list(clustering.clusters[j])].any()]
+    try:
+        protocol.check_groups(groups=len(complete))
+    except CloisterError:
+        return None
+    places = [process for j in complete for process in clustering.clusters[j]]
+    result = protocol.decode(protocol.reference(words[places][None]), parties=len(places))
+    return updates_of(federation, combined_rows(federation, result))[0]
+
+
 def open_aggregate(
-    federation: Federation, words: Tensor, clustering: Clustering, round_index: int, *, handed: Handed | None = None
+    federation: Federation,
+    words: Tensor,
+    clustering: Clustering,
+    misconduct: Mapping[int, Fault],
+    *,
+    round_index: int,
+    handed: Handed | None = None,
 ) -> Opened:
     """Open what the rule makes of all clusters' sums; a cluster with a crashed member leaves the round.
 
     The means are those that nobody sees, for the bench to judge the result by. Nothing is opened where too few
-    clusters are left. Raises: NetworkError where nobody crashed.
+    clusters are left, or where somebody stops the batch. `misconduct` says what processes do to their messages; what
+    they may do to their own sums by it is for the verdict to say, so that no result counts as inexact then.
+
+    Raises: NetworkError where nobody crashed and nobody misbehaves.
     """
-    # The protocol's groups are the ranks in order, larger ones first.
-    order = sorted(range(len(clustering.clusters)), key=lambda j: (-clustering.sizes[j], j))
-    places = [process for j in order for process in clustering.clusters[j]]
+    places = [process for j in in_order(clustering) for process in clustering.clusters[j]]
     parties = _parties(federation)
     number = batch_number(seed=federation.seed, round_index=round_index, attempt=0, cluster=0)
-    crashes = {rank: Crash(step=0) for rank, process in enumerate(places) if federation.crashed[process]}
+    faults = {rank: misconduct[process] for rank, process in enumerate(places) if process in misconduct}
+    faults |= {rank: Crash(step=0) for rank, process in enumerate(places) if federation.crashed[process]}
     try:
         models = None if handed is None else handed.of_batch([places])
         opened = parties.open_sums(
-            federation.protocol, words[places][None], number=number, faults=crashes, models=models
+            federation.protocol, words[places][None], number=number, faults=faults, models=models
         )
-    except NetworkError:
-        if not federation.crashed.any():
+    except NetworkError as error:
+        if not (federation.crashed.any() or misconduct):
             raise
         nothing = Opened(numbers=[], means=words[:0].double(), contributors=[], exact=[], traffic=parties.spent)
-        return replace(nothing, lost=parties.spent)
+        named = frozenset(places[rank] for rank in named_in(error))
+        return replace(nothing, lost=parties.spent, named=named, stopped=bool(misconduct))
     protocol, colluding = hidden_sums.make(federation.protocol), federation.who_fails.colluding
     present = frozenset(places[rank] for rank in opened.contributors)
     counted = present if opened.kept is None else frozenset(_kept_of(places, opened))
@@ -160,12 +212,13 @@ def open_aggregate(
         numbers=there,
         means=federation.ring.decode(sums) / sizes[:, None],
         contributors=[clustering.clusters[j] for j in there],
-        exact=[result.exact] * len(there),
+        exact=[result.exact or bool(misconduct)] * len(there),
         traffic=opened.traffic,
         aggregate=result.aggregate,
         noise=result.noise,
         protection=protocol.protection(parties=n, contributors=contributors, colluding=ranks, use=use),
         told=frozenset(places[rank] for rank in told),
+        faulty=frozenset(there if misconduct else ()),
         named=named,
         empty=frozenset(
             j for j, each in enumerate(clustering.clusters) if present.issuperset(each) and not counted.issuperset(each)
@@ -196,18 +249,19 @@ def _judged(protocol: HiddenSums, words: Tensor, opened: Tensor, kept: Tensor | 
     """
     members, reference = words.shape[1], protocol.reference(words)
     bound, apart = protocol.noise_bound(parties=members), opened - reference.sums
-    known = reference if bound else replace(reference, sums=opened)
+    # No absolute value: int64 has none of -2^63, which is what a flipped top bit makes.
+    exact = bool(((apart <= bound) & (apart >= -bound)).all()) and bool(same_members(kept, reference.kept).all())
+    known = reference if bound and exact else replace(reference, sums=opened)
     return _Result(
         aggregate=protocol.decode(known, parties=members)[0],
         noise=protocol.decode(replace(reference, sums=opened - known.sums), parties=members)[0],
-        # No absolute value: int64 has none of -2^63, which is what a flipped top bit makes.
-        exact=bool(((apart <= bound) & (apart >= -bound)).all()) and bool(same_members(kept, reference.kept).all()),
+        exact=exact,
     )
 
 
 def _parties(federation: Federation) -> InProcessParties:
-    """Return the threads that play, kept from round to round."""
+    """Return the threads that play, kept from round to round; what they sent before may be sent again."""
     company = tuple(sorted(int(number) for number in federation.numbers))
     if company not in federation.companies:
-        federation.companies[company] = InProcessParties(len(company))
+        federation.companies[company] = InProcessParties(len(company), faults={})
     return federation.companies[company]

@@ -14,11 +14,13 @@ from attacks.api import MessageView
 from attacks.plan import specs_of
 from bench.cell import Cell
 from bench.compressing import combined_rows, updates_of
+from bench.hidden import in_order, protocol_of, result_in_the_clear
 from bench.inside import means_in_the_clear
 from bench.setting import Federation
 from protocols.faults import Combined
 from protocols.faulty_link import Batches, Fault, Kind, Messages
 from protocols.in_process import InProcessParties
+from protocols.playable import cluster_protocols
 from protocols.randomness import public_stream
 from protocols.registry import Spec
 from protocols.types import Clustering
@@ -33,6 +35,7 @@ must be none; and the bytes of secure sums that opened nothing."""
 @dataclass(frozen=True, kw_only=True)
 class _Moment:
     words: Tensor
+    clustering: Clustering
     previous: Tensor | None
     round_index: int
 
@@ -44,15 +47,22 @@ def misconduct(
 
     `words` (n, k) are what the processes put into the sums, `previous` (d,) the last step of the model.
     """
-    moment = _Moment(words=words, previous=previous, round_index=round_index)
+    moment = _Moment(words=words, clustering=clustering, previous=previous, round_index=round_index)
     faults: dict[int, list[Fault]] = {}
     for number, part in enumerate(federation.parts):
         if part.facts["surface"] != "message" or not part.strength(round_index):
             continue
-        for members in clustering.clusters:
+        for members in _companies(federation, clustering):
             for process, fault in _in_cluster(federation, number, members, moment):
                 faults.setdefault(process, []).append(fault)
     return {process: each[0] if len(each) == 1 else Combined(faults=tuple(each)) for process, each in faults.items()}
+
+
+def _companies(federation: Federation, clustering: Clustering) -> Sequence[tuple[int, ...]]:
+    """Return who plays a protocol together, by place: the members of a cluster or, where sums stay hidden, of all."""
+    if not federation.hidden:
+        return clustering.clusters
+    return [tuple(process for j in in_order(clustering) for process in clustering.clusters[j])]
 
 
 def _in_cluster(
@@ -63,7 +73,7 @@ def _in_cluster(
     if not colluding:
         return
     attack: Any = attacks.make(part.spec)
-    mean = _mean(federation, members, moment.words) if part.facts["reads_mean"] else None
+    mean = _mean(federation, members, moment) if part.facts["reads_mean"] else None
     for place in sorted(colluding):
         name = int(names[members[place]])
         view = MessageView(
@@ -80,14 +90,19 @@ def _in_cluster(
             yield members[place], fault
 
 
-def _mean(federation: Federation, members: Sequence[int], words: Tensor) -> Tensor | None:
-    """Return what a cluster is about to open (d,) of its members' words, none of which a crashed one sends."""
+def _mean(federation: Federation, members: Sequence[int], moment: _Moment) -> Tensor | None:
+    """Return what a cluster is about to open (d,) of its members' words, none of which a crashed one sends.
+
+    Where sums stay hidden, it is what the rule makes of all of them.
+    """
+    if federation.hidden:
+        return result_in_the_clear(federation, moment.words, moment.clustering)
     there = [process for process in members if not federation.crashed[process]]
     gone = np.array([len(members) - len(there)])
     if bool(federation.conditions.lost(len(members), np.zeros_like(gone), gone)[0]):
         return None
     alone = Clustering(clusters=(tuple(range(len(there))),))
-    means, _ = means_in_the_clear(federation.protocol, federation.ring, words[there], alone)
+    means, _ = means_in_the_clear(federation.protocol, federation.ring, moment.words[there], alone)
     return updates_of(federation, combined_rows(federation, means))[0] if len(means) else None
 
 
@@ -103,7 +118,8 @@ def unfit_misconduct(cell: Cell, sizes: Sequence[int]) -> str | None:
         step = dict(spec.parameters).get("step")
         if not isinstance(step, int):
             continue
-        last = max(_exchanges(cell.protocol, size) for size in set(sizes)) - 1
+        together = {sum(sizes)} if cluster_protocols.is_hidden(cell.protocol.name) else set(sizes)
+        last = max(_exchanges(protocol_of(cell, sizes), size) for size in together) - 1
         if step > last:
             return f"{spec.name} acts in exchange {step}, and the last one of {cell.protocol.name} is exchange {last}"
     return None

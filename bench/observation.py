@@ -103,13 +103,15 @@ def observe(
     replay: Replay = _not_replayed,
     empty: frozenset[int] = frozenset(),
     told: frozenset[int] = frozenset(),
+    stopped: bool = False,
 ) -> Observation:
     """Return what a round showed: cluster means (m, d), contributors each (m,) and the rule's result (d,), if any.
 
     The result is before any noise is added to it. `numbers` are the processes' numbers, where they are not 0..n-1.
     `replay` says what coalitions learn from their shares. `empty` clusters opened that nobody's update passed their
     check: they are not lost; but where too few others are left for the rule, nothing is said of its result. `told` are
-    processes of whom colluding ones learn where sums stay hidden.
+    processes of whom colluding ones learn where sums stay hidden; where a round of these is `stopped` by somebody who
+    misbehaves, no wrong result is taken over.
     """
     honest = [
         j
@@ -117,7 +119,7 @@ def observe(
         if not faulty.byzantine & set(each.contributors) or (each.withstands and said.clusters[each.number].correct)
     ]
     lost = sorted(set(range(len(said.clusters))) - {each.number for each in opened} - empty)
-    near = result is not None and bool(honest)
+    near = stopped or (result is not None and bool(honest))
     promised = result is None or not lapses(rule, sizes, tolerate)
     if near and result is not None:
         near = within_coefficient(rule, result, means[torch.tensor(honest)], sizes, tolerate)

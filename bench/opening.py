@@ -20,7 +20,7 @@ from protocols.network import CheatingDetectedError, NetworkError
 from protocols.parties import NO_FAULTS, OpenedSums, Parties
 from protocols.types import Clustering, Traffic
 
-__all__ = ["Opened", "open_sums"]
+__all__ = ["Opened", "named_in", "open_sums"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,8 @@ class Opened:
     those that opened that nobody's update passed their check, and so have no mean.
     Where cluster sums stay hidden, only the rule's result opened, `aggregate` (d,) plus `noise` (d,), of which nobody
     faulty knows `protection` times what the mechanism asks for. The means are then what nobody saw; `told` are the
-    processes whose updates the result, or sums that colluding delegates know, tell the colluding ones.
+    processes whose updates the result, or sums that colluding delegates know, tell the colluding ones. `stopped`:
+    somebody who misbehaves kept all from opening anything, wrong or right.
     """
 
     numbers: list[int]
@@ -49,6 +50,7 @@ class Opened:
     noise: Tensor | None = None
     protection: float = 1.0
     told: frozenset[int] = frozenset()
+    stopped: bool = False
 
     @property
     def added(self) -> Tensor:
@@ -104,7 +106,7 @@ def open_sums(
             if len(sitting.numbers) > 1 and not sitting.misbehaves:
                 waiting += sitting.alone
             else:
-                found.lose(sitting, _named(error), group.spent)
+                found.lose(sitting, named_in(error), group.spent)
             continue
         found.add(sitting, computed(federation.protocol, federation.ring, members, opened), opened)
     if found.failure is not None and not found.results and not found.empty and not faulty:
@@ -161,7 +163,7 @@ class _Found:
         self.named.update(process for place in places for process in sitting.members(place))
 
 
-def _named(error: NetworkError) -> frozenset[int]:
+def named_in(error: NetworkError) -> frozenset[int]:
     """Return whom an error names as a cheat: one of several suspects is nobody in particular."""
     suspects = error.suspects if isinstance(error, CheatingDetectedError) else frozenset[int]()
     return suspects if len(suspects) == 1 else frozenset()

@@ -241,5 +241,6 @@ def _observed(federation: Federation, played: Played) -> Observation:
         replay=partial(learns, federation.protocol),
         empty=opened.empty,
         told=opened.told,
+        stopped=opened.stopped,
     )
     return observation if exchange is None else replace(observation, near_honest=exchange.near, promised=True)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -73,6 +74,14 @@ def _participants(federation: Federation, round_index: int) -> NDArray[np.int64]
 
 def form_clusters(federation: Federation, round_index: int) -> Clustering:
     """Return the clusters of a round in which all processes of the federation take part."""
+    draw = partial(_drawn_clusters, federation)
+    if federation.churning is None:
+        return draw(round_index)
+    return federation.churning.clustering(round_index, draw, federation.parts, federation.population)
+
+
+def _drawn_clusters(federation: Federation, round_index: int) -> Clustering:
+    """Return the clusters that the policy forms."""
     return federation.policy(
         population=federation.population,
         cluster_size=federation.cluster_size,
@@ -166,7 +175,7 @@ def _opened(
 ) -> Opened:
     """Return the clusters' means, or what the rule makes of them where they stay hidden."""
     if federation.hidden:
-        return open_aggregate(federation, words, clustering, round_index, handed=handed)
+        return open_aggregate(federation, words, clustering, doings, handed=handed, round_index=round_index)
     return open_sums(federation, words, clustering, parties, doings, handed=handed, round_index=round_index)
 
 

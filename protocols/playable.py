@@ -150,6 +150,8 @@ def conditions_under(spec: Spec, *, deviating: bool) -> Conditions:
     The conditions of a sum hold either way; robust statistics have some for each way.
     """
     plug_in = playable(spec)
+    if deviating and cluster_protocols.is_hidden(spec.name):
+        return hidden_sums.make(spec).deviating_conditions
     return without_honest_steps(plug_in.conditions) if deviating and robust_of(spec) else plug_in.conditions
 
 

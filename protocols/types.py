@@ -1,6 +1,7 @@
 """The small frozen types that every layer shares."""
 
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 
 import numpy as np
@@ -139,6 +140,10 @@ class Cost:
             rounds=max(self.rounds, other.rounds),
             comparisons=self.comparisons + other.comparisons,
         )
+
+    def times(self, count: int) -> "Cost":
+        """Return the cost of doing this so many times at the same time."""
+        return reduce(Cost.beside, [self] * count, Cost.none())
 
     def then(self, other: "Cost") -> "Cost":
         """Return the cost of one after the other: bytes and rounds add up."""

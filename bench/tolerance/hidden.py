@@ -6,6 +6,7 @@ from dataclasses import replace
 from bench.tolerance.pricing import Price
 from bench.tolerance.question import Question
 from protocols import check
+from protocols.check import CloisterError
 from protocols.hidden_sums.hidden import Hidden, group_conditions
 from protocols.tolerance.analysis import Analysis, Faults, correct_failure
 from protocols.tolerance.conditions import Conditions
@@ -18,7 +19,7 @@ from protocols.tolerance.hidden import (
     hidden_worst,
     private_hidden,
 )
-from protocols.tolerance.parts import Groups, clusters_of, size_groups
+from protocols.tolerance.parts import Groups, size_groups
 from protocols.tolerance.worst import WorstCase
 
 __all__ = [
@@ -32,20 +33,22 @@ __all__ = [
     "worst_of",
 ]
 
-_MODES = ("inputs", "passive")
+_MODES = ("inputs", "passive", "detect")
 _MOST_PROCESSES = 5000  # up to which every size is tried
 
 
 def hidden_named(*, mode: str | None, threshold: str | None, delegates: int) -> tuple[Conditions, Delegates]:
     """Return what one cluster tolerates, and who holds the sums; `threshold` is an expression in c, their number.
 
-    Mode `inputs`: Byzantine members choose their inputs and follow the protocol; `passive`: they deviate as well.
+    Mode `inputs`: Byzantine members choose their inputs and follow the protocol; `passive`: they deviate as well;
+    `detect`: they do, and two committees of delegates compare their results.
     Raises: CloisterError for a mode, a number or a threshold that does not fit.
     """
     chosen = mode or _MODES[0]
     check.one_of(_MODES, mode=chosen)
     held = parse_threshold(threshold or "c/2")(delegates)
-    found = Delegates(count=delegates, threshold=held, deviating=chosen == "passive")
+    committees = 2 if chosen == "detect" else 1
+    found = Delegates(count=delegates, threshold=held, deviating=chosen != "inputs", committees=committees)
     return replace(group_conditions(), mode=chosen), found
 
 
@@ -88,8 +91,11 @@ def _fitting(question: Question) -> Iterator[Groups]:
     """Yield the clusters of every size that leaves enough of them for the delegates."""
     for size in distinct_sizes(question.faults.n):
         groups = size_groups(question.faults.n, size)
-        if clusters_of(groups) >= _delegates(question).count:
-            yield groups
+        try:
+            _delegates(question).check(groups)
+        except CloisterError:
+            continue
+        yield groups
 
 
 def _bound(question: Question, groups: Groups, faults: Faults | None = None) -> float:
@@ -163,6 +169,7 @@ def price_of(question: Question, groups: Groups) -> Price:
         tolerate=tolerate,
         delegates=delegates.count,
         delegate_threshold=str(delegates.threshold),
+        committees=delegates.committees,
     )
     protocol.check_size(parties=n)
     traffic = protocol.cost(parties=n, clusters=1, coordinates=question.coordinates)

@@ -141,8 +141,9 @@ def _why_shared(answer: Answer) -> str:
 def _why_hidden(answer: Answer, delegates: Delegates) -> str:
     chance = shown(sums_shown(answer.question.faults, delegates))
     alone = "an update is a sum" if answer.groups[0][0] == 1 else "a cluster has one other member"
+    serving = f"{delegates.count}" if delegates.committees == 1 else f"{delegates.committees} x {delegates.count}"
     return (
-        f"{delegates.withstood + 1} or more colluding delegates of {delegates.count} know all sums "
+        f"{delegates.withstood + 1} or more colluding delegates of {serving} know all sums "
         f"(with probability {chance}), and {alone}"
     )
 
@@ -157,6 +158,8 @@ def _why_correct(answer: Answer) -> str:
     if most < 0:
         return f"{answer.question.rule_name} is not defined for {m} clusters"
     if answer.question.delegates is not None and answer.question.delegates.deviating:
+        if answer.question.delegates.committees > 1:
+            return "it takes a lying delegate in each committee, or too many tainted clusters; else the round stops"
         return "a member who departs from the protocol changes or stops the result"
     return f"{answer.question.rule_name} withstands {most} of {m} clusters {_tainted_words(answer)}"
 

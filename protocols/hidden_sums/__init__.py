@@ -22,6 +22,11 @@ class HiddenSums(RobustStatistic, Protocol):
     """
 
     @property
+    def deviating_conditions(self) -> Conditions:
+        """What it tolerates where Byzantine members depart from the protocol, too."""
+        ...
+
+    @property
     def group_conditions(self) -> Conditions:
         """What faulty members of a group do to that group; the delegates' part is `exposes`."""
         ...
@@ -44,8 +49,24 @@ class HiddenSums(RobustStatistic, Protocol):
         """Raise CloisterError where so many complete groups are too few."""
         ...
 
-    def exposes(self, groups: Sequence[Collection[int]], colluding: Set[int]) -> bool:
-        """Return whether these may learn an input of somebody else in these complete groups, whoever serves."""
+    def groups_of(self, *, parties: int) -> tuple[tuple[int, ...], ...]:
+        """Return the members of each group whose sum the rule combines, which are the ranks in order."""
+        ...
+
+    def exposes(
+        self, groups: Sequence[Sequence[int]], colluding: Set[int], *, deviating: Set[int] = frozenset()
+    ) -> bool:
+        """Return whether these may learn an input of somebody else in these complete groups, whoever serves.
+
+        The groups are in order, larger ones first. `deviating` members of the coalition depart from the protocol.
+        """
+        ...
+
+    def deceives(self, groups: Sequence[Sequence[int]], deviating: Set[int]) -> bool:
+        """Return whether these, who depart from the protocol, may open another result unseen, whoever serves.
+
+        What members make of their own group's sum is no other result.
+        """
         ...
 
     def exposed(self, *, parties: int, contributors: Collection[int], colluding: Set[int], use: int) -> frozenset[int]:

@@ -8,20 +8,31 @@ from torch import Tensor
 
 from protocols.check import CloisterError
 from protocols.hidden_sums._noise import JointNoise, opened, opened_with_noise, opening_of_result_cost, share_of_noise
-from protocols.hidden_sums._resharing import Seats, reshare
+from protocols.hidden_sums._resharing import Seats, reshare, resharing_cost
 from protocols.hidden_sums._seating import common_multiple
 from protocols.hidden_sums.rules import OuterRule, outer_rules
+from protocols.network import CheatingDetectedError
 from protocols.ring import FixedPoint
 from protocols.secure_robust._access import Access
 from protocols.secure_robust._checked import draw_of, engines_of
 from protocols.secure_robust._conversions import Draw, deal_numbers
 from protocols.secure_robust._engine import WORDS, Engine, Shared
-from protocols.secure_sum import Party
-from protocols.secure_sum._publish import publish
+from protocols.secure_robust._pads import agreement_cost
+from protocols.secure_sum import Board, Party
+from protocols.secure_sum._publish import publish, publishing_cost, read_published
 from protocols.sublink import SubLink
-from protocols.types import Cost
+from protocols.types import Cost, Traffic
 
-__all__ = ["Combining", "among_delegates", "combining_cost", "open_result", "play"]
+__all__ = [
+    "Combining",
+    "among_delegates",
+    "check_committees",
+    "delegates_cost",
+    "open_result",
+    "play",
+    "play_cost",
+    "read_result",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +88,11 @@ class Combining:
 
 def play(party: Party, seats: Seats, combining: Combining, share: Tensor) -> None:
     """Play one holder of a group's sum, and a delegate where it is one: from its share to what the board reads."""
-    if party.rank not in seats.delegates:
+    mine = next((each for each in seats.committees if party.rank in each.delegates), None)
+    if mine is None:
         reshare(party, seats, share)
         return
-    served = among_delegates(party, seats)
+    served = among_delegates(party, mine)
     bits, _ = engines_of(served, seats.access)
     draw = draw_of(served)
     values = reshare(party, seats, share)
@@ -109,11 +121,58 @@ def open_result(party: Party, bits: Engine, draw: Draw, combining: Combining, su
     return opened_with_noise(bits, result, own, hiding)
 
 
-def combining_cost(combining: Combining, *, clusters: int, coordinates: int) -> tuple[Cost, Cost]:
-    """Return what the delegates send each other offline and online, from shared sums to the opened result."""
+def read_result(board: Board, seats: Seats) -> Tensor:
+    """Return the words (clusters, coordinates) that all committees opened.
+
+    A wrong result is read only where a delegate of every committee departs from the protocol: without noise all have
+    the same integers to open, so the words of a committee that follows it are right, and no others are equal to them.
+
+    Raises: CheatingDetectedError where two committees opened different words, OutOfStepError where two of one did.
+    """
+    results: list[Tensor] = []
+    for committee in seats.committees:
+        served = replace(board, link=SubLink(board.link, committee.delegates), parties=len(committee.delegates))
+        results.append(read_published(served, vouching=True))
+    if not all(torch.equal(results[0], other) for other in results[1:]):
+        raise CheatingDetectedError(
+            "two committees opened different results: somebody lied to one of them, or in it; nothing is taken over"
+        )
+    return results[0]
+
+
+def delegates_cost(combining: Combining, *, clusters: int, coordinates: int) -> tuple[Cost, Cost]:
+    """Return what one committee sends offline and online, from shared sums to the opened result."""
     access, rule = combining.access, combining.rule
     dealt, combined = rule.cost(access, (clusters, len(combining.groups), coordinates), combining.tolerate)
     hiding, opening = opening_of_result_cost(
         access, clusters=clusters, coordinates=coordinates, in_bits=rule.in_bits, noisy=combining.noise_std > 0
     )
     return dealt.then(hiding), combined.then(opening)
+
+
+def play_cost(combining: Combining, seats: Seats, entering: Traffic, *, clusters: int, coordinates: int) -> Traffic:
+    """Return what a batch sends, from what entering its groups sends to what the board reads.
+
+    A second committee sends the same as the first, at the same time.
+    """
+    access, beside = combining.access, len(seats.committees)
+    seeds, handed = resharing_cost(seats, clusters=clusters, coordinates=coordinates)
+    dealt, combined = delegates_cost(combining, clusters=clusters, coordinates=coordinates)
+    publishing = publishing_cost(parties=access.parties, clusters=clusters, coordinates=coordinates, vouching=True)
+    dealing = agreement_cost(access).times(beside).then(seeds).then(dealt.times(beside))
+    return Traffic(
+        offline=entering.offline.then(dealing),
+        mpc=entering.mpc.then(handed).then(combined.times(beside)),
+        upload=entering.upload.then(publishing.times(beside)),
+    )
+
+
+def check_committees(committees: int, noise_std: float) -> None:
+    """Raise CloisterError for another number of committees than one or two, and for two whose results have noise."""
+    if committees not in {1, 2}:
+        raise CloisterError(f"committees = {committees!r} is not allowed; allowed: 1, or 2 that compare their results")
+    if committees > 1 and noise_std:
+        raise CloisterError(
+            f"noise_std = {noise_std!r} does not fit committees = {committees}, whose results would differ by their "
+            f"noise; allowed: 0, or committees = 1"
+        )

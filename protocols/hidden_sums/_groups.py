@@ -41,8 +41,9 @@ from protocols.network import cost_of
 from protocols.secure_sum import Board, Party
 from protocols.secure_sum._bulletin import bitmap
 from protocols.secure_sum._thresholds import in_size_of, threshold_of
-from protocols.secure_sum._unverified import heard_memory, of_one_model, say_heard
-from protocols.secure_sum._verified import hear, marked
+from protocols.secure_sum._unverified import heard_memory, of_one_model
+from protocols.secure_sum._verified import hear, marked, say
+from protocols.secure_sum._verified_plan import as_bytes
 from protocols.types import Cost, Traffic
 
 __all__ = ["AdditiveGroups", "Attendance", "Entered", "GroupSharing", "ShamirGroups", "group_sharing"]
@@ -214,7 +215,8 @@ class ShamirGroups:
         shares = dict(zip(group, dealt, strict=True))
         received = {mate: torch.zeros_like(shares[mate]) for mate in group if mate != party.rank}
         lost = party.link.try_exchange({mate: shares[mate] for mate in received}, received)
-        say_heard(party, [rank for rank in group if rank not in lost])
+        heard = bitmap(party.parties, [rank for rank in group if rank not in lost])
+        say(party.link, torch.cat([heard, as_bytes(party.bound_model)]))
         party.link.skip(1)  # the board waits for all of these
         said = hear(party.link, torch.empty(2 * party.parties, dtype=torch.uint8)).view(2, -1)
         attendance = Attendance(present=frozenset(marked(said[0])), dealt=frozenset(marked(said[1])))

@@ -1,6 +1,7 @@
 """What hidden sums tolerate, wherever among the groups and the delegates the faulty members are."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -8,20 +9,32 @@ from numpy.typing import NDArray
 
 from protocols.hidden_sums._groups import AdditiveGroups, GroupSharing
 from protocols.hidden_sums._resharing import Seats
-from protocols.hidden_sums._seating import Formation, exposed_by
+from protocols.hidden_sums._seating import Formation, exposed_by, exposes_whoever_serves
 from protocols.hidden_sums.rules import OuterRule
 from protocols.network import TooFewPartiesError
+from protocols.secure_robust._access import Access
 from protocols.secure_sum._verdict import Verdict
-from protocols.tolerance._predicates import any_crashed, never
+from protocols.tolerance._predicates import any_absent, any_crashed, never
 from protocols.tolerance.conditions import Conditions, Scheme
 from protocols.tolerance.parts import Mask
 
-__all__ = ["Faulty", "group_conditions", "hidden_conditions", "outcome_of"]
+__all__ = [
+    "Faulty",
+    "deviating_conditions",
+    "group_conditions",
+    "hidden_conditions",
+    "may_deceive",
+    "may_expose",
+    "outcome_of",
+]
 
 Counts = NDArray[np.int64]
 
 
 class _Layout(Protocol):
+    @property
+    def committees(self) -> int: ...
+
     def formation(self, *, parties: int) -> Formation: ...
 
     def withstands(self, *, groups: int) -> int: ...
@@ -105,15 +118,20 @@ class Faulty:
 
     `crashed` are gone before they have dealt or said that they are there; `late` crash when their groups have their
     words, and before re-sharing begins. Byzantine members choose their inputs, and pool what they see with the curious.
+    `deviating` are those of them who depart from the protocol.
     """
 
     byzantine: frozenset[int]
     crashed: frozenset[int]
     curious: frozenset[int]
     late: frozenset[int]
+    deviating: frozenset[int] = frozenset()
 
 
 class _Played(Protocol):
+    @property
+    def access(self) -> Access: ...
+
     @property
     def rule(self) -> OuterRule: ...
 
@@ -130,7 +148,8 @@ def outcome_of(protocol: _Played, faults: Faulty, *, parties: int, use: int) -> 
     """Return what faults at these places do to batch number `use`.
 
     Private: the coalition learns no input of a member outside it. Exact, but for what an aggregate of a rule other than
-    the mean tells itself.
+    the mean tells itself, and for what deviating delegates open. Correct: no wrong result is taken over, whatever
+    deviating members do, which may stop the batch.
     """
     formation = protocol.formation(parties=parties)
     dealt, colluding = frozenset(range(parties)) - faults.crashed, faults.byzantine | faults.curious
@@ -144,7 +163,66 @@ def outcome_of(protocol: _Played, faults: Faulty, *, parties: int, use: int) -> 
     exposed |= exposed_by(held, colluding, shows_total=protocol.rule.by_members)
     tainted = sum(not faults.byzantine.isdisjoint(members) for members in seats.sums)
     withstood = protocol.withstands(groups=len(seats.sums))
-    live = faults.late.isdisjoint(seats.holders)
+    lied = all(not faults.deviating.isdisjoint(each.delegates) for each in seats.committees)
+    live = faults.late.isdisjoint(seats.holders) and not faults.deviating
     if formation.one_by_one:  # who does not pass the check costs its group
         live = live and len(seats.sums) - tainted >= formation.access.parties
-    return Verdict(private=not exposed, correct=tainted <= withstood, live=live)
+    return Verdict(private=not exposed, correct=tainted <= withstood and not lied, live=live)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Deceives:
+    """Too many tainted groups, or Byzantine members who may serve in every committee."""
+
+    layout: _Layout
+
+    def __call__(self, b: Counts, k: Counts, c: int, t: int) -> Mask:
+        lying = b >= self.layout.committees
+        return lying | _TaintsTooMany(layout=self.layout)(b, k, c, t)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ExposesByDeviating:
+    """One delegate that deviates may have a group's sum opened: so it takes all but one of a group, or t1 + 1 of it."""
+
+    layout: _Layout
+
+    def __call__(self, a: Counts, c: int, t: int, revealed: bool) -> Mask:
+        formation = self.layout.formation(parties=c)
+        most = 1 if formation.one_by_one else max(min(formation.top.sizes) - 1, 1)
+        return ((a >= most) & (a < c)) | _Exposes(layout=self.layout)(a, c, t, revealed)
+
+
+def deviating_conditions(layout: _Layout) -> Conditions:
+    """Return the conditions where Byzantine members depart from the protocol: any of them may stop the batch.
+
+    Who is curious and who is Byzantine is not told apart where secrecy is asked for: who colludes may deviate.
+    """
+    base = hidden_conditions(layout)
+    scheme = replace(
+        base.scheme,
+        private=_ExposesByDeviating(layout=layout),
+        wrong=_Deceives(layout=layout),
+        stopped=any_absent,
+        on_cheating="abort" if layout.committees > 1 else "undetected",
+        source="protocols/hidden_sums: worst case over groups and delegates, of whom any may deviate",
+    )
+    return replace(base, mode="passive", scheme=scheme)
+
+
+def may_expose(protocol: _Played, groups: Sequence[Sequence[int]], colluding: Set[int], deviating: Set[int]) -> bool:
+    """See HiddenSums.exposes."""
+    ranks = [process for group in groups for process in group]
+    if not ranks:
+        return False
+    places = frozenset(place for place, process in enumerate(ranks) if process in colluding)
+    enough = protocol.access.threshold if deviating.isdisjoint(ranks) else 0
+    formation = protocol.formation(parties=len(ranks))
+    return exposes_whoever_serves(formation, places, enough=enough, shows_total=protocol.rule.by_members)
+
+
+def may_deceive(protocol: _Played, groups: Sequence[Sequence[int]], deviating: Set[int]) -> bool:
+    """See HiddenSums.deceives."""
+    ranks = [process for group in groups for process in group]
+    places = frozenset(place for place, process in enumerate(ranks) if process in deviating)
+    return bool(places) and protocol.formation(parties=len(ranks)).deceived_by(places)

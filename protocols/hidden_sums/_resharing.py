@@ -63,7 +63,8 @@ class Seats:
 
     `leaves` are who holds the sum of each lowest group, `rises` the levels above them, the lowest first, and `groups`
     who holds the sums of the top level: the leaves themselves where there is no other. `sums` are the members whose
-    words are in the sum of each group. A group has one delegate at most.
+    words are in the sum of each group. A group has one delegate of a committee at most; `second` are the delegates of
+    a second committee, where there is one.
     """
 
     groups: tuple[tuple[int, ...], ...]
@@ -72,6 +73,13 @@ class Seats:
     access: Access
     leaves: tuple[tuple[int, ...], ...]
     rises: tuple[tuple[Rise, ...], ...] = ()
+    second: tuple[int, ...] = ()
+
+    @property
+    def committees(self) -> tuple["Seats", ...]:
+        """The seats of each committee, as if there were no other."""
+        first = replace(self, second=())
+        return (first, replace(first, delegates=self.second)) if self.second else (first,)
 
     @property
     def contributors(self) -> tuple[int, ...]:
@@ -126,22 +134,26 @@ def reshare(party: Party, seats: Seats, share: Tensor) -> Shared | None:
         share = _risen(party, rise, share, level)
         if party.rank not in rise.holders:
             return None
+    mine = next((each for each in seats.committees if party.rank in each.delegates), None)
     with party.link.meter.offline():
-        own, seeds = _deal_seeds(party, seats)
-        if party.rank in seats.delegates:
-            _compare(party, seats, seeds)
-    rest = reduce(torch.sub, (_words_of(seed, party.use, (clusters, coordinates)) for seed in own), share)
-    server = seats.servers[seats.group_of(party.rank)]
-    if party.rank not in seats.delegates:
-        party.link.exchange({server: rest}, {})
+        own, seeds = _deal_seeds(party, seats.committees, mine)
+        if mine is not None:
+            _compare(party, mine, seeds)
+    group, rests = seats.group_of(party.rank), dict[int, Tensor]()
+    for committee, drawn in zip(seats.committees, own, strict=True):
+        split = (_words_of(seed, party.use, (clusters, coordinates)) for seed in drawn)
+        rests[committee.servers[group]] = reduce(torch.sub, split, share)
+    kept = rests.pop(party.rank, None)  # a delegate serves its own group
+    if mine is None or kept is None:
+        party.link.exchange(rests, {})
         return None
-    served = seats.served(party.rank)
+    served = mine.served(party.rank)
     senders = [rank for number in served for rank in seats.groups[number] if rank != party.rank]
-    received = {rank: torch.empty_like(rest) for rank in senders}
-    party.link.exchange({}, received)  # it serves its own group
-    received |= {party.rank: rest}
+    received = {rank: torch.empty_like(kept) for rank in senders}
+    party.link.exchange(rests, received)
+    received |= {party.rank: kept}
     sums = torch.stack([_sum_of(received[rank] for rank in seats.groups[number]) for number in served], dim=1)
-    return _as_delegate(party, seats, seeds, sums)
+    return _as_delegate(party, mine, seeds, sums)
 
 
 def _risen(party: Party, rise: Rise, share: Tensor, level: int) -> Tensor:
@@ -168,21 +180,28 @@ def _risen(party: Party, rise: Rise, share: Tensor, level: int) -> Tensor:
     return _sum_of([rest, *received.values(), *split])
 
 
-def _deal_seeds(party: Party, seats: Seats) -> tuple[list[bytes], _Seeds]:
-    """Return this member's own seeds, one a set, and, at a delegate, everybody's seeds of its sets."""
-    sets = seats.access.sets
-    drawn = party.keys.secrets.token(purpose="hidden sums seeds", use=party.use, size=_SEED_BYTES * len(sets))
-    table = torch.frombuffer(bytearray(drawn), dtype=torch.uint8).view(len(sets), _SEED_BYTES)
-    outgoing = {delegate: table[list(seats.held(delegate))] for delegate in seats.delegates if delegate != party.rank}
-    own = [bytes(seed.numpy()) for seed in table]
-    if party.rank not in seats.delegates:
+def _deal_seeds(party: Party, committees: Sequence[Seats], mine: Seats | None) -> tuple[list[list[bytes]], _Seeds]:
+    """Return this member's own seeds, one a committee and set, and everybody's seeds of the sets that it serves in."""
+    size, sets = _SEED_BYTES, committees[0].access.sets
+    drawn = party.keys.secrets.token(
+        purpose="hidden sums seeds", use=party.use, size=size * len(sets) * len(committees)
+    )
+    tables = torch.frombuffer(bytearray(drawn), dtype=torch.uint8).view(len(committees), len(sets), size)
+    shares = {
+        delegate: table[list(committee.held(delegate))]
+        for committee, table in zip(committees, tables, strict=True)
+        for delegate in committee.delegates
+    }
+    own = [[bytes(seed.numpy()) for seed in table] for table in tables]
+    outgoing = {delegate: seeds for delegate, seeds in shares.items() if delegate != party.rank}
+    if mine is None:
         party.link.exchange(outgoing, {})
         return own, {}
-    held = seats.held(party.rank)
-    received = {rank: torch.empty(len(held), _SEED_BYTES, dtype=torch.uint8) for rank in seats.members}
-    received[party.rank] = table[list(held)]
+    held = mine.held(party.rank)
+    received = {rank: torch.empty(len(held), size, dtype=torch.uint8) for rank in mine.members}
+    received[party.rank] = shares[party.rank]
     party.link.exchange(outgoing, {rank: seeds for rank, seeds in received.items() if rank != party.rank})
-    everybody = torch.stack([received[rank] for rank in seats.members], dim=1)
+    everybody = torch.stack([received[rank] for rank in mine.members], dim=1)
     return own, dict(zip(held, everybody, strict=True))
 
 
@@ -234,7 +253,10 @@ def _words_of(seed: bytes, use: int, shape: tuple[int, int]) -> Tensor:
 
 
 def resharing_cost(seats: Seats, *, clusters: int, coordinates: int) -> tuple[Cost, Cost]:
-    """Return what it sends offline, the seeds and digests, and online: one word a member, g - 1 a group."""
+    """Return what it sends offline, the seeds and digests, and online: one word a member, g - 1 a group.
+
+    A second committee costs the same again, at the same time.
+    """
     offline, online = _rising_cost(seats, _WORD_BYTES * clusters * coordinates)
     n, g, row = len(seats.members), len(seats.delegates), _WORD_BYTES * clusters * coordinates
     held = len(seats.access.held(0))
@@ -244,7 +266,9 @@ def resharing_cost(seats: Seats, *, clusters: int, coordinates: int) -> tuple[Co
     to_delegates = cost_of(messages=sent, payload_bytes=sent * row, rounds=min(sent, 1))
     handed = (g - 1) * len(seats.groups)
     among_delegates = cost_of(messages=g * (g - 1), payload_bytes=handed * row, rounds=1)
-    return offline.then(dealing).then(comparing), online.then(to_delegates).then(among_delegates)
+    beside = len(seats.committees)
+    seeds, handing = dealing.then(comparing).times(beside), to_delegates.then(among_delegates).times(beside)
+    return offline.then(seeds), online.then(handing)
 
 
 def _rising_cost(seats: Seats, row: int) -> tuple[Cost, Cost]:

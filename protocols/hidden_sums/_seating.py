@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from protocols.check import CloisterError
 from protocols.hidden_sums._groups import Attendance, Entered, GroupSharing
 from protocols.hidden_sums._resharing import Rise, Seats
 from protocols.randomness import public_stream
@@ -20,9 +21,8 @@ __all__ = [
     "common_multiple",
     "draw_seats",
     "exposed_by",
+    "exposes_whoever_serves",
     "hierarchy_of",
-    "may_expose",
-    "opened_by",
 ]
 
 
@@ -67,6 +67,32 @@ class Formation:
     sharing: GroupSharing
     access: Access
     one_by_one: bool = False
+    committees: int = 1
+
+    def check(self, *, groups: int) -> None:
+        """Raise CloisterError where so many groups of the top level are too few for the delegates.
+
+        In a group that one member holds, a second committee has no other member to take.
+        """
+        alone = self.committees if min(len(group) for group in self.top.clusters) == 1 else 1
+        least = alone * self.access.parties
+        if groups < least:
+            which = f" in each of {alone} committees" if alone > 1 else ""
+            raise CloisterError(
+                f"delegates = {self.access.parties}{which} need as many groups; allowed: {least} or more"
+            )
+
+    def deceived_by(self, deviating: Set[int]) -> bool:
+        """Return whether these, who may serve in every committee, may make all of them open the same wrong result.
+
+        Committees of as many groups as there are have no group in common.
+        """
+        if len(deviating) < self.committees:
+            return False
+        groups = self.top.clusters
+        apart = len(groups) >= self.committees * self.access.parties
+        serving = sum(not deviating.isdisjoint(group) for group in groups)
+        return serving >= self.committees if apart else serving > 0
 
     @property
     def lowest(self) -> tuple[tuple[int, ...], ...]:
@@ -125,8 +151,9 @@ class Formation:
         return min(found)
 
     def opened(self, colluding: Set[int]) -> frozenset[int]:
-        """Return the members of whom these know the input from the shares within their groups."""
-        return opened_by(self.lowest, colluding, self.sharing)
+        """Return the others in lowest groups of which more than t1 members collude: shares tell these all inputs."""
+        broken = [leaf for leaf in self.lowest if len(colluding & set(leaf)) > self.sharing.threshold(len(leaf))]
+        return frozenset(rank for leaf in broken for rank in leaf) - colluding
 
     def additive(self, party: Party, seats: Seats, entered: Entered) -> Tensor:
         """Return a holder's additive share of its lowest group's sum, int64 (clusters, coordinates)."""
@@ -172,14 +199,32 @@ def draw_seats(formation: Formation, *, attendance: Attendance, use: int) -> Sea
         risen.append([(_top_of(hierarchy, level + 1, number), rise) for number, rise in enumerate(rises)])
     delegates = {number: int(stream.choice(list(holders[number]))) for number in order}
     there, sums = sorted(complete), hierarchy.processes(top).clusters
+    chosen = [number for number in order if number in complete]
+    first = tuple(delegates[number] for number in chosen)[: access.parties]
     return Seats(
         groups=tuple(holders[number] for number in there),
         sums=tuple(sums[number] for number in there),
-        delegates=tuple(delegates[number] for number in order if number in complete)[: access.parties],
+        delegates=first,
+        second=_second(formation, [holders[number] for number in chosen], first, use),
         access=access,
         leaves=tuple(leaf for number, leaf in enumerate(leaves) if _top_of(hierarchy, 0, number) in complete),
         rises=tuple(tuple(rise for node, rise in rises if node in complete) for rises in risen),
     )
+
+
+def _second(formation: Formation, groups: Sequence[Sequence[int]], first: Sequence[int], use: int) -> tuple[int, ...]:
+    """Return the delegates of a second committee, if any: of the groups that the first one leaves, then of others.
+
+    `groups` are who holds each, the first committee's before others. Nobody serves twice.
+    """
+    if formation.committees == 1:
+        return ()
+    stream, found = public_stream(use, "hidden second committee", formation.hierarchy.leaves.n), list[int]()
+    for holders in (*groups[len(first) :], *groups[: len(first)]):
+        free = [rank for rank in holders if rank not in first]
+        if free:
+            found.append(int(stream.choice(free)))
+    return tuple(found[: formation.access.parties])
 
 
 def _top_of(hierarchy: Hierarchy, level: int, number: int) -> int:
@@ -197,17 +242,11 @@ def exposed_by(seats: Seats, colluding: Set[int], *, shows_total: bool) -> froze
     known: list[Collection[int]] = [
         sums for rises in seats.rises for rise in rises if colluding >= set(rise.holders) for sums in rise.sums
     ]
-    if len(colluding & set(seats.delegates)) > seats.access.threshold:
+    if any(len(colluding & set(each.delegates)) > seats.access.threshold for each in seats.committees):
         known += seats.sums
     if shows_total:
         known.append(seats.contributors)
     return _alone(frozenset(sums) - colluding for sums in known)
-
-
-def opened_by(groups: Iterable[Collection[int]], colluding: Set[int], sharing: GroupSharing) -> frozenset[int]:
-    """Return the others in lowest groups of which more than t1 members collude: shares tell these all inputs."""
-    broken = [group for group in groups if len(colluding & set(group)) > sharing.threshold(len(group))]
-    return frozenset(rank for group in broken for rank in group) - colluding
 
 
 def _alone(known: Iterable[frozenset[int]]) -> frozenset[int]:
@@ -217,18 +256,22 @@ def _alone(known: Iterable[frozenset[int]]) -> frozenset[int]:
     return frozenset(process for rest in rests if len(rest) == 1 for process in rest)
 
 
-def may_expose(
-    groups: Sequence[Collection[int]],
-    colluding: Set[int],
-    access: Access,
-    *,
-    shows_total: bool,
-    one_by_one: bool = False,
-) -> bool:
-    """Return whether these may learn an input, whoever of each group serves, where the groups are the only level."""
-    serving = sum(not colluding.isdisjoint(group) for group in groups)
-    held = [(rank,) for group in groups for rank in group] if one_by_one else groups
-    known = [frozenset(each) - colluding for each in held] if serving > access.threshold else []
+def exposes_whoever_serves(formation: Formation, colluding: Set[int], *, enough: int, shows_total: bool) -> bool:
+    """Return whether these may learn an input where all groups are complete, whoever serves.
+
+    More than `enough` delegates know the groups' sums. In one draw, whoever serves for a part colludes wherever anyone
+    in it does: that coalition knows the most.
+    """
+    hierarchy = formation.hierarchy
+    known: list[Collection[int]] = []
+    for level, above in enumerate(hierarchy.levels[1:]):
+        parts = hierarchy.processes(level).clusters
+        for node in above.clusters:
+            if not any(colluding.isdisjoint(parts[child]) for child in node):
+                known += [parts[child] for child in node]
+    if sum(not colluding.isdisjoint(group) for group in formation.top.clusters) > enough:
+        members = range(hierarchy.leaves.n)
+        known += [(rank,) for rank in members] if formation.one_by_one else formation.top.clusters
     if shows_total:
-        known.append(frozenset[int]().union(*groups) - colluding)
-    return bool(_alone(known))
+        known.append(range(hierarchy.leaves.n))
+    return bool(formation.opened(colluding) or _alone(frozenset(sums) - colluding for sums in known))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
@@ -10,39 +10,37 @@ from torch import Tensor
 from protocols import check
 from protocols.check import CloisterError
 from protocols.hidden_sums import hidden_sums
-from protocols.hidden_sums._combining import Combining, combining_cost, play
+from protocols.hidden_sums._combining import Combining, check_committees, play, play_cost, read_result
 from protocols.hidden_sums._groups import Attendance, GroupSharing, group_sharing
 from protocols.hidden_sums._noise import JointNoise, part_unknown
-from protocols.hidden_sums._promises import Faulty, group_conditions, hidden_conditions, outcome_of
+from protocols.hidden_sums._promises import (
+    Faulty,
+    deviating_conditions,
+    group_conditions,
+    hidden_conditions,
+    may_deceive,
+    may_expose,
+    outcome_of,
+)
 from protocols.hidden_sums._range import (
-    INPUT_CHECKS,
     InputCheck,
+    check_inputs,
+    checked_cost,
     checked_reference,
-    checking_cost,
     collect_checked,
     decode_checked,
     limit_of,
     play_checked,
 )
-from protocols.hidden_sums._resharing import Seats, resharing_cost
-from protocols.hidden_sums._seating import (
-    Formation,
-    draw_seats,
-    exposed_by,
-    hierarchy_of,
-    may_expose,
-    opened_by,
-)
+from protocols.hidden_sums._resharing import Seats
+from protocols.hidden_sums._seating import Formation, draw_seats, exposed_by, hierarchy_of
 from protocols.hidden_sums.rules import OuterRule, outer_rules
 from protocols.network import TooFewPartiesError
 from protocols.ring import FixedPoint
 from protocols.secure_robust._access import Access
-from protocols.secure_robust._pads import agreement_cost
 from protocols.secure_sum import Board, Opened, Party
-from protocols.secure_sum._publish import publishing_cost, read_published
 from protocols.secure_sum._thresholds import in_size_of, threshold_of
 from protocols.secure_sum._verdict import Verdict
-from protocols.sublink import SubLink
 from protocols.tolerance.conditions import Conditions
 from protocols.types import Traffic
 
@@ -91,8 +89,9 @@ class Hidden:
     Shamir's sharing up to n - t1 - 1 members of each group may crash once its words are dealt, and before re-sharing
     begins: they cost nothing, and more cost their group. A later crash of a holder stops the batch.
     A member that is no delegate and departs from the protocol changes its own group's sum, or stops the batch: seeds
-    that differ between delegates are detected. A delegate that departs from it can change the result unseen, and make
-    it any one group's sum.
+    that differ between delegates are detected. A delegate that departs from it can make the result any one group's sum,
+    or another one unseen; with `committees` = 2 as many others compute the same again, in integers, and what opens is
+    taken over only if it is the same: a wrong result needs one such delegate in each.
 
     Guarantees:
         The opened words equal the reference's of the words of `contributors` plus the noise, bit for bit, modulo 2^64.
@@ -101,6 +100,7 @@ class Hidden:
         groups' means, if L times these is below 2^63 / kept as words.
         A member that is gone at the start leaves out its group and no other; later crashes within t1 change nothing.
         Seeds that differ between delegates are detected before any of them hands on what it got of an input.
+        With two committees, whatever delegates of one of them do, the result is right or the batch stops.
         The cost formula equals what the meter counts.
     """
 
@@ -114,6 +114,7 @@ class Hidden:
     levels: tuple[int, ...] = ()
     sharing: Literal["additive", "shamir"] = "additive"
     threshold: str = ""
+    committees: int = 1
     input_check: InputCheck = "none"
 
     def __post_init__(self) -> None:
@@ -123,12 +124,8 @@ class Hidden:
         check.non_negative(noise_std=self.noise_std)
         for size in self.levels:
             check.integer_at_least(2, levels=size)
-        check.one_of(INPUT_CHECKS, input_check=self.input_check)
-        if self.checks_inputs and (self.levels or self.sharing != "additive"):
-            raise CloisterError(
-                f"input_check = {self.input_check!r} has members share with the delegates, and not in groups; allowed: "
-                f"no levels, and sharing = 'additive'"
-            )
+        check_committees(self.committees, self.noise_std)
+        check_inputs(self)
         _ = self.ring, self.rule, self.access, self.in_groups  # refuse what does not fit
 
     @property
@@ -155,6 +152,11 @@ class Hidden:
     def conditions(self) -> Conditions:
         """See RobustStatistic.conditions: the worst case over where the faulty are; see `outcome`."""
         return hidden_conditions(self)
+
+    @property
+    def deviating_conditions(self) -> Conditions:
+        """See HiddenSums.deviating_conditions."""
+        return deviating_conditions(self)
 
     @property
     def group_conditions(self) -> Conditions:
@@ -184,7 +186,7 @@ class Hidden:
             )
         for group in self.formation(parties=parties).lowest:
             self.in_groups.check(size=len(group))
-        self.rule.check(groups=len(self.groups_of(parties=parties)), tolerate=self.tolerate)
+        self.check_groups(groups=len(self.groups_of(parties=parties)))
         self.noise_on(self.groups_of(parties=parties))
         if self.checks_inputs:
             self.limit(parties=parties)
@@ -203,9 +205,9 @@ class Hidden:
         return 0 if noise is None else noise.bound
 
     def protection(self, *, parties: int, contributors: Collection[int], colluding: Set[int], use: int) -> float:
-        """See HiddenSums.protection; more than t2 colluding delegates know every group's sum, without noise."""
+        """See HiddenSums.protection."""
         seats = self.seats(parties=parties, present=frozenset(contributors), use=use)
-        return part_unknown(seats.access, len(colluding & set(seats.delegates)))
+        return min(part_unknown(seats.access, len(colluding & set(each.delegates))) for each in seats.committees)
 
     def check_coordinates(self, *, coordinates: int) -> None:
         """See RobustStatistic.check_coordinates; as many as the rule can combine."""
@@ -224,15 +226,24 @@ class Hidden:
 
     def formation(self, *, parties: int) -> Formation:
         """Return the groups and groups of groups, and how they and the delegates share."""
-        hierarchy = hierarchy_of(parties=parties, group_size=self.group_size, levels=self.levels)
-        return Formation(hierarchy=hierarchy, sharing=self.in_groups, access=self.access, one_by_one=self.checks_inputs)
-
-    def exposes(self, groups: Sequence[Collection[int]], colluding: Set[int]) -> bool:
-        """See HiddenSums.exposes; `groups` are the only level."""
-        shown = may_expose(
-            groups, colluding, self.access, shows_total=self.rule.by_members, one_by_one=self.checks_inputs
+        formed = hierarchy_of(parties=parties, group_size=self.group_size, levels=self.levels)
+        return Formation(
+            hierarchy=formed,
+            sharing=self.in_groups,
+            access=self.access,
+            one_by_one=self.checks_inputs,
+            committees=self.committees,
         )
-        return shown or bool(opened_by(groups, colluding, self.in_groups))
+
+    def exposes(
+        self, groups: Sequence[Sequence[int]], colluding: Set[int], *, deviating: Set[int] = frozenset()
+    ) -> bool:
+        """See HiddenSums.exposes; one delegate that deviates may have a group's sum opened."""
+        return may_expose(self, groups, colluding, deviating)
+
+    def deceives(self, groups: Sequence[Sequence[int]], deviating: Set[int]) -> bool:
+        """See HiddenSums.deceives."""
+        return may_deceive(self, groups, deviating)
 
     def exposed(self, *, parties: int, contributors: Collection[int], colluding: Set[int], use: int) -> frozenset[int]:
         """See HiddenSums.exposed; exact, but for what the result of a rule other than the mean tells itself."""
@@ -257,8 +268,8 @@ class Hidden:
 
     def check_groups(self, *, groups: int) -> None:
         """Raise CloisterError where so many complete groups are too few for the delegates or the rule."""
-        if groups < self.delegates:
-            raise CloisterError(f"delegates = {self.delegates} need as many groups; allowed: {self.delegates} or more")
+        parties = max(groups, 1) * math.prod((self.group_size, *self.levels))
+        self.formation(parties=parties).check(groups=groups)
         self.rule.check(groups=groups, tolerate=self.tolerate)
 
     def contribute(self, party: Party, words: Tensor) -> None:
@@ -271,8 +282,7 @@ class Hidden:
             if party.rank in seats.contributors:
                 play_checked(party, seats, self._combining(seats.sums), entered.held)
         elif party.rank in seats.holders:
-            share = formation.additive(party, seats, entered)
-            play(party, seats, self._combining(seats.sums), share)
+            play(party, seats, self._combining(seats.sums), formation.additive(party, seats, entered))
 
     def collect(self, board: Board) -> Opened:
         """See RobustStatistic.collect."""
@@ -283,10 +293,9 @@ class Hidden:
             self.in_groups.announce(board, there, Attendance.of(()))
             raise
         self.in_groups.announce(board, there, there)
-        served = replace(board, link=SubLink(board.link, seats.delegates), parties=self.delegates)
         if self.checks_inputs:
-            return collect_checked(served, seats, self._combining(seats.sums))
-        return Opened(sums=read_published(served, vouching=True), contributors=seats.contributors)
+            return collect_checked(board, seats, self._combining(seats.sums))
+        return Opened(sums=read_result(board, seats), contributors=seats.contributors)
 
     def reference(self, words: Tensor) -> Opened:
         """See RobustStatistic.reference; words of all members, or of those of complete groups alone."""
@@ -307,18 +316,10 @@ class Hidden:
         With a check of inputs each member is a group of its own, and every coordinate of it is looked at: 126 ANDs.
         """
         seats = self.seats(parties=parties, present=frozenset(range(parties)), use=1)
-        if self.checks_inputs:
-            return self._checked_cost(seats, clusters=clusters, coordinates=coordinates)
         sizes = [len(group) for group in self.formation(parties=parties).lowest]
         entering = self.in_groups.cost(sizes, clusters=clusters, coordinates=coordinates)
-        seeds, handed = resharing_cost(seats, clusters=clusters, coordinates=coordinates)
-        dealt, combined = combining_cost(self._combining(seats.sums), clusters=clusters, coordinates=coordinates)
-        publishing = publishing_cost(parties=self.delegates, clusters=clusters, coordinates=coordinates, vouching=True)
-        return Traffic(
-            offline=agreement_cost(seats.access).then(seeds).then(dealt),
-            mpc=entering.mpc.then(handed).then(combined),
-            upload=entering.upload.then(publishing),
-        )
+        price = checked_cost if self.checks_inputs else play_cost
+        return price(self._combining(seats.sums), seats, entering, clusters=clusters, coordinates=coordinates)
 
     def outcome(
         self,
@@ -329,24 +330,11 @@ class Hidden:
         *,
         use: int = 1,
         late: frozenset[int] = frozenset(),
+        deviating: frozenset[int] = frozenset(),
     ) -> Verdict:
-        """See outcome_of; `late` crash when their groups have their words, and before re-sharing begins."""
-        faults = Faulty(byzantine=byzantine, crashed=crashed, curious=curious, late=late)
+        """See outcome_of and Faulty."""
+        faults = Faulty(byzantine=byzantine, crashed=crashed, curious=curious, late=late, deviating=deviating)
         return outcome_of(self, faults, parties=parties, use=use)
-
-    def _checked_cost(self, seats: Seats, *, clusters: int, coordinates: int) -> Traffic:
-        combining, parties = self._combining(seats.sums), len(seats.contributors)
-        seeds, handed = resharing_cost(seats.one_by_one, clusters=clusters, coordinates=coordinates)
-        numbers, looked = checking_cost(combining, seats, clusters=clusters, coordinates=coordinates)
-        dealt, combined = combining_cost(combining, clusters=clusters, coordinates=coordinates)
-        entering = self.in_groups.cost([len(group) for group in seats.sums], clusters=clusters, coordinates=coordinates)
-        columns = coordinates + parties
-        publishing = publishing_cost(parties=self.delegates, clusters=clusters, coordinates=columns, vouching=True)
-        return Traffic(
-            offline=agreement_cost(seats.access).then(seeds).then(numbers).then(dealt),
-            mpc=handed.then(looked).then(combined),
-            upload=entering.upload.then(publishing),
-        )
 
     def _combining(self, groups: Sequence[Sequence[int]]) -> Combining:
         return Combining(

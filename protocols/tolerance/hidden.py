@@ -4,13 +4,14 @@ The members of a cluster share with all of it (n of n); `Delegates.count` of the
 member, drawn uniformly, to hold all cluster sums with a threshold. A coalition learns an update where both give way, so
 the weaker of the two counts: more delegates than the threshold collude, who then know all sums, and some cluster has
 one member outside the coalition. Byzantine members choose their inputs and follow the protocol; where they deviate, one
-delegate is enough to show a cluster's sum, and any of them changes or stops the result. Nobody learns by crashing: a
-cluster with a crashed member is left out before an input of it is sent.
+delegate is enough to show a cluster's sum, and any of them changes or stops the result. Of two committees of delegates
+that compare their results, one in each is needed to change it. Nobody learns by crashing: a cluster with a crashed
+member is left out before an input of it is sent.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,6 +30,8 @@ _MOST_WORK = 3e8  # additions, about a second
 _MANY = (
     "colluding, crashed and tainting processes among the delegates are counted apart, or there are too many to count"
 )
+_TWICE = "a cluster may send a delegate to each committee, which is bounded by whoever is drawn"
+_LIES = "lying delegates and tainted clusters are counted apart"
 _TOO_FEW = "whether lost clusters leave enough of them to serve is bounded by as few as may be lost"
 
 
@@ -36,12 +39,14 @@ _TOO_FEW = "whether lost clusters leave enough of them to serve is bounded by as
 class Delegates:
     """Who holds the sums: `count` delegates, of whom `threshold` know nothing; `deviating`: the faulty among them may.
 
-    Raises: CloisterError unless 1 <= threshold < count / 2.
+    `committees` of so many compare what they open. Raises: CloisterError unless 1 <= threshold < count / 2, and for two
+    committees of members who follow the protocol, who have nothing to compare.
     """
 
     count: int = 3
     threshold: int = 1
     deviating: bool = False
+    committees: int = 1
 
     def __post_init__(self) -> None:
         check.integer_at_least(3, delegates=self.count)
@@ -49,6 +54,10 @@ class Delegates:
             raise CloisterError(
                 f"threshold = {self.threshold} of {self.count} delegates is not allowed; "
                 f"allowed: 1 to {(self.count - 1) // 2}, fewer than half of them"
+            )
+        if not 1 <= self.committees <= 1 + self.deviating:
+            raise CloisterError(
+                f"committees = {self.committees} is not allowed; allowed: 1, or 2 where members deviate"
             )
 
     @property
@@ -58,10 +67,12 @@ class Delegates:
 
     def check(self, groups: Groups) -> None:
         """Raise CloisterError where there are too few clusters for them."""
-        if clusters_of(groups) < self.count:
+        # A cluster of one has no second member for a second committee.
+        least = self.count * (self.committees if groups[0][0] == 1 else 1)
+        if clusters_of(groups) < least:
             raise CloisterError(
                 f"delegates = {self.count} of {clusters_of(groups)} clusters is not allowed; "
-                f"allowed: as many clusters as delegates, or more"
+                f"allowed: {least} clusters or more"
             )
 
 
@@ -81,7 +92,8 @@ def hidden_sides(
     base = analyse(faults, groups, conditions, tolerate)
     if tolerate < 0 or (delegates.deviating and faults.byzantine):
         sure = Probability.exact(1.0, "certain")
-        return Analysis(private=private, correct=sure, live=sure, fail=sure, union_bound=1.0)
+        correct = sure if tolerate < 0 or delegates.committees == 1 else _lied(faults, delegates, base.correct)
+        return Analysis(private=private, correct=correct, live=sure, fail=sure, union_bound=1.0)
     correct, live = base.correct, base.live
     spare = clusters_of(groups) - delegates.count  # with more of them lost there are too few to serve
     if faults.crashed and tolerate > spare:
@@ -95,6 +107,20 @@ def hidden_sides(
         fail=fail,
         union_bound=max(fail.upper, min(1.0, private.upper + correct.upper)),
     )
+
+
+def _lied(faults: Faults, delegates: Delegates, tainted: Probability) -> Probability:
+    """Return how likely a wrong result is taken over: too many tainted clusters, or a liar in each of two committees.
+
+    Whichever processes serve, those who lie are uniform among all, and nobody serves twice: inclusion and exclusion of
+    the committees without one.
+    """
+    n, b, g = faults.n, faults.byzantine, delegates.count
+    free = [math.comb(n - serving, b) / math.comb(n, b) for serving in (g, 2 * g)]
+    both = max(0.0, 1 - 2 * free[0] + free[1])
+    if not both:
+        return tainted
+    return bounds_on(max(tainted.lower, both), min(1.0, tainted.upper + both), because=_LIES)
 
 
 def hidden_bound(faults: Faults, groups: Groups, conditions: Conditions, delegates: Delegates, tolerate: int) -> float:
@@ -124,12 +150,26 @@ def private_hidden(faults: Faults, groups: Groups, delegates: Delegates, *, whoe
     delegates.check(groups)
     if faults.colluding in {0, faults.n}:
         return Probability.exact(0.0, "certain")
+    if delegates.committees > 1:
+        return _private_of_two(faults, groups, delegates, whoever=whoever)
     shown = 1.0 if whoever else sums_shown(faults, delegates)
     if faults.crashed or _work(faults, groups, delegates, 1) > _MOST_WORK:
         alone = sum(count * _alone(size, faults) for size, count in groups)
         return bounds_on(0.0, min(shown, alone), because=_MANY)
     states = _states(faults.colluding, faults.n, groups, delegates, most=-1, whoever=whoever)
     return Probability.exact(min(1.0, float(states[1, 1].sum())), "recursion")
+
+
+def _private_of_two(faults: Faults, groups: Groups, delegates: Delegates, *, whoever: bool) -> Probability:
+    """Return the same for two committees, of whom one delegate is enough: they are one of twice as many.
+
+    Where clusters are fewer than these, between one committee and whoever is drawn.
+    """
+    one = replace(delegates, committees=1)
+    if clusters_of(groups) >= 2 * delegates.count:
+        return private_hidden(faults, groups, replace(one, count=2 * delegates.count), whoever=whoever)
+    least, most = (private_hidden(faults, groups, one, whoever=each) for each in (whoever, True))
+    return least if whoever else bounds_on(least.lower, most.upper, because=_TWICE)
 
 
 def _alone(size: int, faults: Faults) -> float:
@@ -173,7 +213,7 @@ def hidden_worst(
     stopped = -1 if faults.crashed > spare else found.live
     correct = -1 if stopped < 0 else found.correct
     if delegates.deviating:
-        correct, stopped = min(correct, 0), min(stopped, 0)
+        correct, stopped = min(correct, delegates.committees - 1), min(stopped, 0)
     return WorstCase(private=max(-1, min(free, exposing - faults.curious - 1)), correct=correct, live=stopped)
 
 

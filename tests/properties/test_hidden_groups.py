@@ -297,9 +297,9 @@ class TestSecrecy:
         assert equal_where(self.views((0,)), lambda inputs: inputs[0])
         original = _resharing._deal_seeds
 
-        def without(party: Party, seats: Seats) -> object:
-            _, seeds = original(party, seats)
-            return [], seeds
+        def without(party: Party, committees: Sequence[Seats], mine: Seats | None) -> object:
+            _, seeds = original(party, committees, mine)
+            return [[] for _ in committees], seeds
 
         with mock.patch.object(_resharing, "_deal_seeds", without):
             assert not equal_where(self.views((0,)), lambda inputs: inputs[0])

@@ -145,6 +145,41 @@ def test_members_who_deviate_are_tolerated_nowhere_and_one_delegate_shows_what_i
     assert calm.fail.value == 0.0
 
 
+@pytest.mark.parametrize(("n", "size", "byzantine"), [(12, 2, 2), (8, 2, 2), (12, 2, 3), (12, 4, 1)])
+def test_a_wrong_result_needs_a_liar_in_each_of_two_committees(n: int, size: int, byzantine: int) -> None:
+    """All placements, for two draws: with clusters of one size all draws have the same law.
+
+    Private is exact where both committees are of different clusters.
+    """
+    protocol, groups = Hidden(group_size=size, committees=2), size_groups(n, size)
+    delegates = Delegates(deviating=True, committees=2)
+    found = hidden_sides(Faults(n=n, byzantine=byzantine), groups, CONDITIONS, delegates, protocol.breakdown(n))
+    wrong = exposed = total = 0
+    for use in (1, 2):
+        seats = protocol.seats(parties=n, present=frozenset(range(n)), use=use)
+        for liars in map(frozenset, combinations(range(n), byzantine)):
+            said = protocol.outcome(n, liars, frozenset(), frozenset(), use=use, deviating=liars)
+            known = not liars.isdisjoint(seats.delegates + seats.second)
+            exposed += known and any(len(set(group) - liars) == 1 for group in seats.groups)
+            wrong, total = wrong + (not said.correct), total + 1
+    assert found.correct.lower - 1e-12 <= wrong / total <= found.correct.upper + 1e-12
+    tainted = hidden_sides(Faults(n=n, byzantine=byzantine), groups, CONDITIONS, THREE, protocol.breakdown(n)).correct
+    if tainted.value == 0.0:
+        assert found.correct.lower == pytest.approx(wrong / total, rel=1e-9)
+    assert found.live.value == 1.0
+    assert found.private.lower - 1e-12 <= exposed / total <= found.private.upper + 1e-12
+    if len(seats.groups) >= 6:
+        assert found.private.value == pytest.approx(exposed / total, rel=1e-9)
+    assert hidden_worst(Faults(n=n, byzantine=0), groups, CONDITIONS, delegates, 2).correct == 1
+
+
+def test_committees_of_members_who_follow_the_protocol_compare_nothing() -> None:
+    with pytest.raises(CloisterError, match="committees = 2 is not allowed; allowed: 1, or 2 where members deviate"):
+        Delegates(committees=2)
+    with pytest.raises(CloisterError, match="allowed: 6 clusters or more"):
+        Delegates(deviating=True, committees=2).check(size_groups(5, 1))
+
+
 def test_crashes_lose_clusters_and_bound_what_is_learned() -> None:
     """Who serves is drawn among complete clusters; with two of four left there are too few to serve."""
     protocol, n = Hidden(group_size=2), 8

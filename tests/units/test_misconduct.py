@@ -389,12 +389,12 @@ def test_who_is_named_counts_once_and_honest_ones_apart() -> None:
 
 def test_a_protocol_that_frames_somebody_shows_in_the_row(digits: Dataset, parties: InProcessParties) -> None:
     """A planted bug: the wrong member is named."""
-    right = opening._named
+    right = opening.named_in
 
     def wrong(error: Any) -> frozenset[int]:
         return frozenset((place + 1) % 4 for place in right(error))
 
-    with mock.patch.object(opening, "_named", wrong):
+    with mock.patch.object(opening, "named_in", wrong):
         metrics = run(digits, parties, "tamper_share", protocol="authenticated")
     assert metrics["framed_processes"] == 1
     assert metrics["identified_culprits"] == 0
