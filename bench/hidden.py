@@ -17,6 +17,7 @@ from attacks.plan import specs_of
 from bench.cell import Cell
 from bench.chain import links_of
 from bench.compressing import combined_rows, updates_of
+from bench.handing import Handed
 from bench.inside import same_members
 from bench.numbering import batch_number
 from bench.opening import Opened, named_in
@@ -166,7 +167,13 @@ def result_in_the_clear(federation: Federation, words: Tensor, clustering: Clust
 
 
 def open_aggregate(
-    federation: Federation, words: Tensor, clustering: Clustering, misconduct: Mapping[int, Fault], *, round_index: int
+    federation: Federation,
+    words: Tensor,
+    clustering: Clustering,
+    misconduct: Mapping[int, Fault],
+    *,
+    round_index: int,
+    handed: Handed | None = None,
 ) -> Opened:
     """Open what the rule makes of all clusters' sums; a cluster with a crashed member leaves the round.
 
@@ -182,7 +189,10 @@ def open_aggregate(
     faults = {rank: misconduct[process] for rank, process in enumerate(places) if process in misconduct}
     faults |= {rank: Crash(step=0) for rank, process in enumerate(places) if federation.crashed[process]}
     try:
-        opened = parties.open_sums(federation.protocol, words[places][None], number=number, faults=faults)
+        models = None if handed is None else handed.of_batch([places])
+        opened = parties.open_sums(
+            federation.protocol, words[places][None], number=number, faults=faults, models=models
+        )
     except NetworkError as error:
         if not (federation.crashed.any() or misconduct):
             raise

@@ -84,7 +84,8 @@ class Hidden:
     (without levels the smaller of t1, where it is below c_min - 1, and c_min - 2 + t2, or t2 where c_min = 1), and no
     more than c - 2, learn no input. The aggregate itself tells what it tells: a median *is* one group's mean, or that
     of two, in every coordinate.
-    A member that is gone before it has dealt, or says that it is there, costs its group, which is left out. Under
+    A member that is gone before it has dealt, or says that it is there, costs its group, which is left out; so does one
+    that has trained on another model than the board announces. Under
     Shamir's sharing up to n - t1 - 1 members of each group may crash once its words are dealt, and before re-sharing
     begins: they cost nothing, and more cost their group. A later crash of a holder stops the batch.
     A member that is no delegate and departs from the protocol changes its own group's sum, or stops the batch: seeds
