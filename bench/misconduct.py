@@ -126,8 +126,6 @@ def unfit_misconduct(cell: Cell, sizes: Sequence[int]) -> str | None:
 
 
 def _unfit_swap(cell: Cell, sizes: Sequence[int], on_messages: Sequence[Spec]) -> str | None:
-    if cluster_protocols.is_hidden(cell.protocol.name):
-        return f"{cell.protocol.name} plays all clusters as one batch, in which no message is another cluster's"
     if len(on_messages) > 1:
         return f"it goes with no other attack on messages; here are {', '.join(each.name for each in on_messages)}"
     if cell.f < 2:

@@ -78,9 +78,10 @@ class Hidden:
     more than c - 2, learn no input. The aggregate itself tells what it tells: a median *is* one group's mean, or that
     of two, in every coordinate. With a check of inputs these are shared among the delegates one by one, and groups hide
     nothing: up to t2 of the delegates, with any other members, learn no more than who passes; t2 + 1 learn all inputs.
-    A member that is gone before it has dealt, or says that it is there, costs its group, which is left out. Under
-    Shamir's sharing up to n - t1 - 1 members of each group may crash once its words are dealt, and before re-sharing
-    begins: they cost nothing, and more cost their group. A later crash of a holder stops the batch.
+    A member that is gone before it has dealt, or says that it is there, costs its group, which is left out; so does one
+    that has trained on another model than the board announces. Under Shamir's sharing up to n - t1 - 1 members of each
+    group may crash once its words are dealt, and before re-sharing begins: they cost nothing, and more cost their
+    group. A later crash of a holder stops the batch.
     A member that is no delegate and departs from the protocol changes its own group's sum, or stops the batch: seeds
     that differ between delegates are detected. A delegate that departs from it can make the result any one group's sum,
     or another one unseen; with `committees` = 2 as many others compute the same again, in integers, and what opens is
