@@ -251,7 +251,9 @@ def attacked_cell(name: str, step: int, **axes: Any) -> Cell:
     return hidden_cell(**{"attack": attack, "protocol": protocol, "n": 15, "f": 1, "rounds": 2, **axes})
 
 
-@pytest.mark.parametrize("name", [name for name in ON_MESSAGES if not attacks.entry(name).facts["swaps"]])
+@pytest.mark.parametrize(
+    "name", [name for name in ON_MESSAGES if not attacks.entry(name).facts["swaps"] and name != "inconsistent_model"]
+)
 def test_each_attack_on_messages_ends_in_a_row_that_its_verdict_does_not_contradict(
     dataset: Dataset, name: str
 ) -> None:
