@@ -1,6 +1,8 @@
 # Everything is set up in .venv by the first target that needs it; nothing else on the machine is touched.
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests start many processes: each would compile all modules again where the environment forbids to keep them compiled.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: bench test lint reference verification pages hunt alarms mutation clean
 

@@ -198,13 +198,14 @@ def message_attack(
     examples: tuple[Mapping[str, Any], ...] = ({},),
     name: str | None = None,
     reads_mean: bool = False,
+    swaps: bool = False,
 ) -> Callable[[Factory], Factory]:
     """Register a frozen dataclass as an attack on the messages of secure sums; its processes send honest updates.
 
-    It is shown what its cluster is about to open only if it `reads_mean`. Raises: CloisterError for a parameter with
-    a schedule's name.
+    It is shown what its cluster is about to open only if it `reads_mean`; it `swaps` if its members in two clusters act
+    together. Raises: CloisterError for a parameter with a schedule's name.
     """
-    facts = {"surface": "message", "adds_noise": True, "reads_mean": reads_mean}
+    facts = {"surface": "message", "adds_noise": True, "reads_mean": reads_mean, "swaps": swaps}
     return _registered(source=source, examples=examples, name=name, facts=facts)
 
 

@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from attacks import attacks as attack_registry
-from attacks.plan import Plan, label_of, resolve_attack, specs_of
+from attacks.plan import Plan, label_of, specs_of
+from attacks.reading import resolve_attack
 from bench.chain import Chain, chain_label, links_of, resolve_chain
 from bench.datasets import datasets
 from bench.models import models

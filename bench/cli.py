@@ -18,6 +18,7 @@ from rich.console import Console
 
 from bench import cli_tolerance
 from bench.cli_peers import peers_app
+from bench.folders import make_folder
 from protocols.check import CloisterError
 
 __all__ = ["app", "main"]
@@ -120,7 +121,7 @@ def _experiment(  # noqa: PLR0917 - the options that choose it
     from bench.experiment import load_experiment, parse_setting
 
     if resume is not None:
-        if name or settings or rounds is not None or seeds is not None or out is not None:
+        if name is not None or settings or rounds is not None or seeds is not None or out is not None:
             raise CloisterError(
                 "--resume runs what the directory's experiment.toml says; not with a preset, --set, --out, ..."
             )
@@ -134,7 +135,7 @@ def _experiment(  # noqa: PLR0917 - the options that choose it
         changed["rounds"] = [rounds]
     if seeds is not None:
         changed["seed"] = parse_setting(f"seed={seeds}")[1]
-    return load_experiment(name or "quick").with_settings(changed)
+    return load_experiment("quick" if name is None else name).with_settings(changed)
 
 
 def _print_summary(summary: dict[str, Any], directory: Path, report: Path, as_json: bool) -> None:
@@ -183,7 +184,7 @@ def report(
     for directory in directories:
         _check_run(directory)
     target = out or directories[0]
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     print(f"report: {_write_report(directories, target)}")
 
 
@@ -225,10 +226,10 @@ def list_(
     from bench.catalogue import KINDS, describe, print_catalogue
 
     if as_json:
-        described = describe(kind) if kind else {name: describe(name) for name in KINDS}
+        described = describe(kind) if kind is not None else {name: describe(name) for name in KINDS}
         print(json.dumps(described, indent=1))
     else:
-        print_catalogue((kind,) if kind else KINDS, Console())
+        print_catalogue(KINDS if kind is None else (kind,), Console())
 
 
 @new_app.command("attack")

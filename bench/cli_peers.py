@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bench.folders import make_folder
+
 __all__ = ["peers_app"]
 
 peers_app = typer.Typer(help="Time ours against a peer's code, in turns, in one process.", no_args_is_help=True)
@@ -108,6 +110,8 @@ def peers_robust(
     from bench.report.price_page import HEAD, price_rows, write_prices
 
     _check_turns(turns)
+    if out is not None:
+        make_folder(out)
     environment = {**describe_environment(["bench", *sys.argv[1:]]), "load": os.getloadavg()}
     compared, prices = compare_robust_median(turns=turns), price_list(turns=turns)
     written = [] if out is None else write_prices(out, prices, compared, environment)

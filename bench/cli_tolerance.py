@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from bench.folders import make_folder
 from protocols.check import CloisterError
 
 if TYPE_CHECKING:
@@ -29,6 +30,12 @@ Mode = Annotated[
     str | None, typer.Option(help="The protocol's mode, such as vss, or passive for a statistic; default: its first.")
 ]
 Threshold = Annotated[str | None, typer.Option(help="c/2, c/3, 2c/3, c-1, a number, ...")]
+LeastHonest = Annotated[
+    int | None,
+    typer.Option(
+        help="A sum is withheld unless so many of its inputs are from others than may collude; default: the protocol's."
+    ),
+]
 Hidden = Annotated[bool, typer.Option("--hidden", help="Cluster sums stay shared.")]
 CheckedInputs = Annotated[
     bool, typer.Option("--checked-inputs", help="A Byzantine input cannot move a cluster arbitrarily.")
@@ -62,6 +69,7 @@ def tolerance(  # noqa: PLR0917 - the options of one command
     protocol: ProtocolName = "shamir",
     mode: Mode = None,
     threshold: Threshold = None,
+    least_honest: LeastHonest = None,
     hidden: Hidden = False,
     checked_inputs: CheckedInputs = False,
     policy: Policy = "random",
@@ -93,6 +101,7 @@ def tolerance(  # noqa: PLR0917 - the options of one command
         protocol,
         mode=mode,
         threshold=threshold,
+        least_honest=least_honest,
         revealed=not hidden,
         checked=checked_inputs,
         delegates=delegates,
@@ -118,6 +127,8 @@ def tolerance(  # noqa: PLR0917 - the options of one command
         coordinates=coordinates,
         delegates=serving,
     )
+    if path is not None:
+        make_folder(path.parent)
     is_range = cluster_size is not None and ":" in cluster_size
     found = job.answers(asked, design=design and not is_range)
     if path is not None:
@@ -141,6 +152,7 @@ def _named(
     *,
     mode: str | None,
     threshold: str | None,
+    least_honest: int | None,
     revealed: bool,
     checked: bool,
     delegates: int | None,
@@ -155,9 +167,12 @@ def _named(
             raise CloisterError(
                 f"delegates = {delegates} means nothing to protocol {protocol!r}; allowed: --protocol hidden"
             )
-        found = conditions_named(protocol, mode=mode, threshold=threshold, revealed=revealed, checked=checked)
+        found = conditions_named(
+            protocol, mode=mode, threshold=threshold, least_honest=least_honest, revealed=revealed, checked=checked
+        )
         return found, None
-    for name, given in (("hidden", not revealed), ("checked_inputs", checked), ("out", page)):
+    useless = {"hidden": not revealed, "checked_inputs": checked, "least_honest": least_honest is not None, "out": page}
+    for name, given in useless.items():
         if given:
             raise CloisterError(f"{name} means nothing to protocol {protocol!r}; allowed: leave the option out")
     return hidden_named(mode=mode, threshold=threshold, delegates=3 if delegates is None else delegates)
@@ -187,6 +202,7 @@ def simulate(  # noqa: PLR0917 - the options of one command
     protocol: ProtocolName = "shamir",
     mode: Mode = None,
     threshold: Threshold = None,
+    least_honest: LeastHonest = None,
     hidden: Hidden = False,
     checked_inputs: CheckedInputs = False,
     policy: Policy = "random",
@@ -221,7 +237,12 @@ def simulate(  # noqa: PLR0917 - the options of one command
         curious=curious,
         cluster_size=cluster_size,
         conditions=conditions_named(
-            protocol, mode=mode, threshold=threshold, revealed=not hidden, checked=checked_inputs
+            protocol,
+            mode=mode,
+            threshold=threshold,
+            least_honest=least_honest,
+            revealed=not hidden,
+            checked=checked_inputs,
         ),
         policy=policy,
         aggregator=aggregator,

@@ -11,15 +11,8 @@ import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from bench.statistics import (
-    counts,
-    distinguishing,
-    identity_columns,
-    mean_interval,
-    paired_difference,
-    require_columns,
-    setting_text,
-)
+from bench.statistics import mean_interval, paired_difference
+from bench.trials import counts, distinguishing, identity_columns, require_columns, setting_text
 from protocols.check import CloisterError, non_negative
 
 __all__ = ["as_records", "compare", "render"]

@@ -1,7 +1,7 @@
 """How long a plan takes: rounds of each kind, and of each attack, are tried here in the clear; sums are priced."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
@@ -18,15 +18,19 @@ from bench.federation import build
 from bench.inside import in_the_clear
 from bench.metrics import score
 from bench.round import DivergedError, run_round
-from protocols.parties import OpenedSums
+from protocols.faulty_link import Fault
+from protocols.parties import NO_FAULTS, OpenedSums
 from protocols.playable import playable
 from protocols.registry import Spec
+from protocols.types import Traffic
 
 __all__ = ["estimate_s"]
 
 # Orders of magnitude of an encrypted sum between processes on loopback; an estimate needs no more.
 _BATCH_S = 0.006
 _BYTES_PER_S = 1.5e8
+# Each pair of parties connects and agrees on keys.
+_JOIN_S = 0.0003
 # The round that is timed, counted from 1: one in which attacks that wait for their round are likely to be at work.
 _LATE = 10
 
@@ -37,9 +41,22 @@ class _PricedParties:
     def __init__(self) -> None:
         self.priced_s = 0.0
 
-    def open_sums(self, protocol: Spec, words: Tensor) -> OpenedSums:
-        """See Parties.open_sums."""
+    @property
+    def spent(self) -> Traffic:
+        """See Parties.spent: nothing is sent."""
+        return Traffic.none()
+
+    def open_sums(
+        self,
+        protocol: Spec,
+        words: Tensor,
+        *,
+        number: int | None = None,  # noqa: ARG002
+        faults: Mapping[int, Fault] = NO_FAULTS,
+    ) -> OpenedSums:
+        """See Parties.open_sums; where somebody crashes all join anew, and the rest is priced as if nobody had."""
         clusters, members, coordinates = words.shape
+        self.priced_s += _JOIN_S * members**2 if faults else 0.0
         traffic = playable(protocol).cost(parties=members, clusters=clusters, coordinates=coordinates)
         self.priced_s += _BATCH_S + traffic.wire_bytes / _BYTES_PER_S
         opened = in_the_clear(protocol, words)

@@ -16,6 +16,7 @@ from bench.cell import Cell
 from bench.chain import links_of
 from bench.compressing import combined_rows, updates_of
 from bench.inside import same_members
+from bench.numbering import batch_number
 from bench.opening import Opened, named_in
 from bench.rules import rule_of
 from bench.setting import Federation
@@ -49,8 +50,8 @@ def unfit_hidden(cell: Cell, sizes: Sequence[int]) -> str | None:
     parts = math.prod(_levels(cell))
     if min(sizes) < parts:
         return f"{cell.protocol.name}: clusters of {min(sizes)} members make no {parts} groups; take larger clusters"
-    protocol = hidden_sums.make(protocol_of(cell, sizes))
     try:
+        protocol = hidden_sums.make(protocol_of(cell, sizes))
         protocol.check_size(parties=sum(sizes))
     except CloisterError as error:
         return f"{cell.protocol.name}: {error}"
@@ -160,7 +161,7 @@ def result_in_the_clear(federation: Federation, words: Tensor, clustering: Clust
 
 
 def open_aggregate(
-    federation: Federation, words: Tensor, clustering: Clustering, misconduct: Mapping[int, Fault]
+    federation: Federation, words: Tensor, clustering: Clustering, misconduct: Mapping[int, Fault], *, round_index: int
 ) -> Opened:
     """Open what the rule makes of all clusters' sums; a cluster with a crashed member leaves the round.
 
@@ -171,9 +172,12 @@ def open_aggregate(
     Raises: NetworkError where nobody crashed and nobody misbehaves.
     """
     places = [process for j in in_order(clustering) for process in clustering.clusters[j]]
-    parties = _parties(federation, places, misconduct)
+    parties = _parties(federation)
+    number = batch_number(seed=federation.seed, round_index=round_index, attempt=0, cluster=0)
+    faults = {rank: misconduct[process] for rank, process in enumerate(places) if process in misconduct}
+    faults |= {rank: Crash(step=0) for rank, process in enumerate(places) if federation.crashed[process]}
     try:
-        opened = parties.open_sums(federation.protocol, words[places][None])
+        opened = parties.open_sums(federation.protocol, words[places][None], number=number, faults=faults)
     except NetworkError as error:
         if not (federation.crashed.any() or misconduct):
             raise
@@ -192,7 +196,7 @@ def open_aggregate(
     sizes = torch.tensor([clustering.sizes[j] for j in there])
     result = _judged(protocol, words[places][None, list(opened.contributors)], opened.sums, opened.kept)
     ranks = frozenset(rank for rank, process in enumerate(places) if process in colluding)
-    n, contributors, use = len(places), opened.contributors, parties.use
+    n, contributors, use = len(places), opened.contributors, number
     told = protocol.exposed(parties=n, contributors=contributors, colluding=ranks, use=use)
     return Opened(
         numbers=there,
@@ -204,11 +208,11 @@ def open_aggregate(
         noise=result.noise,
         protection=protocol.protection(parties=n, contributors=contributors, colluding=ranks, use=use),
         told=frozenset(places[rank] for rank in told),
+        faulty=frozenset(there if misconduct else ()),
         named=named,
         empty=frozenset(
             j for j, each in enumerate(clustering.clusters) if present.issuperset(each) and not counted.issuperset(each)
         ),
-        faulty=frozenset(there if misconduct else ()),
     )
 
 
@@ -236,23 +240,18 @@ def _judged(protocol: HiddenSums, words: Tensor, opened: Tensor, kept: Tensor | 
     members, reference = words.shape[1], protocol.reference(words)
     bound, apart = protocol.noise_bound(parties=members), opened - reference.sums
     # No absolute value: int64 has none of -2^63, which is what a flipped top bit makes.
-    exact = bool(((apart <= bound) & (apart >= -bound)).all())
+    exact = bool(((apart <= bound) & (apart >= -bound)).all()) and bool(same_members(kept, reference.kept).all())
     known = reference if bound and exact else replace(reference, sums=opened)
     return _Result(
         aggregate=protocol.decode(known, parties=members)[0],
         noise=protocol.decode(replace(reference, sums=opened - known.sums), parties=members)[0],
-        exact=exact and bool(same_members(kept, reference.kept).all()),
+        exact=exact,
     )
 
 
-def _parties(federation: Federation, places: Sequence[int], misconduct: Mapping[int, Fault]) -> InProcessParties:
-    """Return the threads that play, with what is done to their messages in this round; kept from round to round."""
+def _parties(federation: Federation) -> InProcessParties:
+    """Return the threads that play, kept from round to round; what they sent before may be sent again."""
     company = tuple(sorted(int(number) for number in federation.numbers))
     if company not in federation.companies:
-        shared: dict[int, Fault] = {}
-        federation.companies[company] = InProcessParties(len(company), faults=shared), shared
-    group, faults = federation.companies[company]
-    faults.clear()
-    faults.update({rank: misconduct[process] for rank, process in enumerate(places) if process in misconduct})
-    faults.update({rank: Crash(step=0) for rank, process in enumerate(places) if federation.crashed[process]})
-    return group
+        federation.companies[company] = InProcessParties(len(company), faults={})
+    return federation.companies[company]

@@ -107,16 +107,30 @@ def _mean(federation: Federation, members: Sequence[int], moment: _Moment) -> Te
 
 
 def unfit_misconduct(cell: Cell, sizes: Sequence[int]) -> str | None:
-    """Return why an attack on messages would do nothing in clusters of these sizes: its exchange never comes."""
-    for spec in specs_of(cell.attack):
+    """Return why an attack on messages would do nothing in clusters of these sizes: its exchange never comes.
+
+    Or, where faulty members of two clusters act together, they cannot.
+    """
+    on_messages = [spec for spec in specs_of(cell.attack) if attacks.entry(spec.name).facts["surface"] == "message"]
+    for spec in on_messages:
+        if attacks.entry(spec.name).facts["swaps"] and (why := _unfit_swap(cell, sizes, on_messages)):
+            return f"{spec.name} swaps messages of faulty members of two clusters, and {why}"
         step = dict(spec.parameters).get("step")
-        if attacks.entry(spec.name).facts["surface"] != "message" or not isinstance(step, int):
+        if not isinstance(step, int):
             continue
         together = {sum(sizes)} if cluster_protocols.is_hidden(cell.protocol.name) else set(sizes)
         last = max(_exchanges(protocol_of(cell, sizes), size) for size in together) - 1
         if step > last:
             return f"{spec.name} acts in exchange {step}, and the last one of {cell.protocol.name} is exchange {last}"
     return None
+
+
+def _unfit_swap(cell: Cell, sizes: Sequence[int], on_messages: Sequence[Spec]) -> str | None:
+    if len(on_messages) > 1:
+        return f"it goes with no other attack on messages; here are {', '.join(each.name for each in on_messages)}"
+    if cell.f < 2:
+        return f"f = {cell.f}"
+    return None if len(set(sizes)) < len(sizes) else f"of clusters of {list(sizes)} members no two are of one size"
 
 
 @dataclass(kw_only=True)

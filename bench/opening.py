@@ -1,20 +1,22 @@
 """Opening the sums of all clusters of a round: batches of one size, and no cluster takes another one with it."""
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bench.inside import Inside, computed
+from bench.numbering import batch_number
+from bench.seating import Sitting, at_work, seated
 from bench.setting import Federation
 from protocols.faults import Crash
 from protocols.faulty_link import Fault
 from protocols.in_process import InProcessParties
 from protocols.network import CheatingDetectedError, NetworkError
-from protocols.parties import Parties
+from protocols.parties import NO_FAULTS, OpenedSums, Parties
 from protocols.types import Clustering, Traffic
 
 __all__ = ["Opened", "named_in", "open_sums"]
@@ -65,66 +67,95 @@ def open_sums(
     words: Tensor,
     clustering: Clustering,
     parties: Parties,
-    misconduct: Mapping[int, Fault] = MappingProxyType({}),
+    misconduct: Mapping[int, Fault] = NO_FAULTS,
+    *,
+    round_index: int,
 ) -> Opened:
     """Open every cluster's sum; a cluster that fails leaves the round, and its members the mean.
 
     Clusters of one size run as one batch. A batch that fails is run again cluster by cluster, so that a failing
-    cluster takes no other one with it. A cluster with crashed members, or with some that misbehave, runs alone, among
-    threads of this process: by the same code, with the same words and the same bytes, but no party process has to die
-    for it. `misconduct` says what processes do to the messages that they send.
+    cluster takes no other one with it. A cluster with crashed members, or with some that misbehave, runs alone. Who
+    crashes, in whatever exchange, is back in the next batch. `misconduct` says what processes do to the messages that
+    they send; where it is more than a crash, the cluster runs among threads of this process, by the same code, with
+    the same words and the same bytes, as waiting for silent members costs no time there. Clusters whose members swap
+    messages run together, and fail together.
 
     Raises: NetworkError when no cluster can open its sum although none has a faulty member.
     """
-    failing = federation.crashed.copy()
-    failing[list(misconduct)] = True
-    crashing = [j for j, members in enumerate(clustering.clusters) if failing[list(members)].any()]
-    by_size: dict[int, list[int]] = defaultdict(list)
-    for j, size in enumerate(clustering.sizes):
-        if j not in crashing:
-            by_size[size].append(j)
-    results: dict[int, Inside] = {}
-    traffic, lost, failure = Traffic.none(), Traffic.none(), None
-    named: set[int] = set()
-    empty: set[int] = set()
-    batches = [*by_size.values(), *([j] for j in crashing)]
-    while batches:
-        chosen = batches.pop()
-        members = words[torch.tensor([clustering.clusters[j] for j in chosen])]
-        group = _chosen_parties(federation, clustering, chosen[0], parties, misconduct)
+    gone = frozenset(np.flatnonzero(federation.crashed).tolist())
+    doings = at_work(clustering, gone, misconduct)
+    found = _Found(in_range=federation.in_range)
+    waiting = deque(seated(clustering, gone, doings))
+    faulty = any(sitting.misbehaves for sitting in waiting)
+    while waiting:
+        sitting = waiting.popleft()
+        members = words[torch.tensor(sitting.seats)]
+        group = _chosen_parties(federation, sitting, parties)
+        number = batch_number(
+            seed=federation.seed, round_index=round_index, attempt=sitting.attempt, cluster=sitting.numbers[0]
+        )
         try:
-            opened = group.open_sums(federation.protocol, members)
+            opened = group.open_sums(federation.protocol, members, number=number, faults=sitting.faults)
         except NetworkError as error:
-            failure = error
-            batches += [[j] for j in chosen] if len(chosen) > 1 else []
-            if len(chosen) == 1:
-                named |= {clustering.clusters[chosen[0]][place] for place in named_in(error)}
-                lost = lost.beside(group.spent if isinstance(group, InProcessParties) else Traffic.none())
+            found.failure = error
+            if len(sitting.numbers) > 1 and not sitting.misbehaves:
+                waiting += sitting.alone
+            else:
+                found.lose(sitting, named_in(error), group.spent)
             continue
-        if len(chosen) == 1:
-            named |= {clustering.clusters[chosen[0]][place] for place in opened.suspects}
-        for j, inside in zip(chosen, computed(federation.protocol, federation.ring, members, opened), strict=True):
-            if not inside.contributors:
-                empty.add(j)
-                continue
-            results[j] = replace(inside, contributors=_processes(clustering, j, inside.contributors))
-            if federation.in_range:  # who is left out has entered what no honest member enters
-                named |= set(clustering.clusters[j]) - set(results[j].contributors)
-        traffic = traffic.beside(opened.traffic)
-    if failure is not None and not results and not empty and not crashing:
-        raise failure
-    there = sorted(results)
+        found.add(sitting, computed(federation.protocol, federation.ring, members, opened), opened)
+    if found.failure is not None and not found.results and not found.empty and not faulty:
+        raise found.failure
+    there = sorted(found.results)
     return Opened(
         numbers=there,
-        means=torch.stack([results[j].mean for j in there]) if there else words[:0].double(),
-        contributors=[results[j].contributors for j in there],
-        exact=[results[j].exact for j in there],
-        traffic=traffic.beside(lost),
-        named=frozenset(named),
-        lost=lost,
-        faulty=frozenset(j for j in crashing if any(process in misconduct for process in clustering.clusters[j])),
-        empty=frozenset(empty),
+        means=torch.stack([found.results[j].mean for j in there]) if there else words[:0].double(),
+        contributors=[found.results[j].contributors for j in there],
+        exact=[found.results[j].exact for j in there],
+        traffic=found.traffic.beside(found.lost),
+        named=frozenset(found.named),
+        lost=found.lost,
+        faulty=frozenset(j for j, members in enumerate(clustering.clusters) if doings.keys() & set(members)),
+        empty=frozenset(found.empty),
     )
+
+
+@dataclass(kw_only=True)
+class _Found:
+    """What the batches of a round have opened, who was named in them, and what they cost.
+
+    Where only inputs `in_range` are added, who is left out has entered what no honest member enters.
+    """
+
+    in_range: bool
+    results: dict[int, Inside] = field(default_factory=dict[int, Inside])
+    empty: set[int] = field(default_factory=set[int])
+    named: set[int] = field(default_factory=set[int])
+    traffic: Traffic = field(default_factory=Traffic.none)
+    lost: Traffic = field(default_factory=Traffic.none)
+    failure: NetworkError | None = None
+
+    def add(self, sitting: Sitting, inside: Sequence[Inside], opened: OpenedSums) -> None:
+        """Take over what a batch has opened."""
+        if len(sitting.numbers) == 1 or sitting.misbehaves:
+            self._name(sitting, opened.suspects)
+        for number, members, each in zip(sitting.numbers, sitting.seats, inside, strict=True):
+            if each.contributors:
+                contributors = tuple(members[place] for place in each.contributors)
+                self.results[number] = replace(each, contributors=contributors)
+                if self.in_range:
+                    self.named.update(set(members) - set(contributors))
+            else:
+                self.empty.add(number)
+        self.traffic = self.traffic.beside(opened.traffic)
+
+    def lose(self, sitting: Sitting, suspects: Collection[int], spent: Traffic) -> None:
+        """Take note of a batch that opened nothing."""
+        self._name(sitting, suspects)
+        self.lost = self.lost.beside(spent)
+
+    def _name(self, sitting: Sitting, places: Collection[int]) -> None:
+        self.named.update(process for place in places for process in sitting.members(place))
 
 
 def named_in(error: NetworkError) -> frozenset[int]:
@@ -133,28 +164,11 @@ def named_in(error: NetworkError) -> frozenset[int]:
     return suspects if len(suspects) == 1 else frozenset()
 
 
-def _chosen_parties(
-    federation: Federation,
-    clustering: Clustering,
-    number: int,
-    parties: Parties,
-    misconduct: Mapping[int, Fault],
-) -> Parties:
-    """Return who opens the sum of a cluster; one with faulty members keeps its parties, who remember what they sent."""
-    members = clustering.clusters[number]
-    faults: dict[int, Fault] = {place: misconduct[each] for place, each in enumerate(members) if each in misconduct}
-    faults |= {place: Crash(step=0) for place, process in enumerate(members) if federation.crashed[process]}
-    if not faults:
+def _chosen_parties(federation: Federation, sitting: Sitting, parties: Parties) -> Parties:
+    """Return who opens a batch; where members do worse than crash, threads do, who remember what they sent."""
+    if all(isinstance(fault, Crash) for fault in sitting.faults.values()):
         return parties
-    company = tuple(int(federation.numbers[process]) for process in members)
+    company = tuple(int(federation.numbers[process]) for members in sitting.seats for process in members)
     if company not in federation.companies:
-        shared: dict[int, Fault] = {}
-        federation.companies[company] = InProcessParties(len(members), faults=shared), shared
-    group, present = federation.companies[company]
-    present.clear()
-    present.update(faults)
-    return group
-
-
-def _processes(clustering: Clustering, number: int, places: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(clustering.clusters[number][place] for place in places)
+        federation.companies[company] = InProcessParties(len(sitting.seats[0]), faults={})
+    return federation.companies[company]

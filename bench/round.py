@@ -98,7 +98,7 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     trained_at = time.perf_counter()
     # 7. Each cluster opens its sum, against those who misbehave in it, 8. which shows a mean.
     doings = misconduct(federation, words, clustering, _last_step(federation, known), round_index)
-    opened = _opened(federation, words, clustering, parties, doings)
+    opened = _opened(federation, words, clustering, parties, doings, round_index=round_index)
     opened_at = time.perf_counter()
     means = combined_rows(federation, with_raw_numbers(federation, sent, opened))
     # 9. The server combines the means, or the clusters exchange them, 10. and the model takes its step.
@@ -154,12 +154,19 @@ def _verdict(federation: Federation, clustering: Clustering) -> Verdict:
 
 
 def _opened(
-    federation: Federation, words: Tensor, clustering: Clustering, parties: Parties, doings: Mapping[int, Fault]
+    federation: Federation,
+    words: Tensor,
+    clustering: Clustering,
+    parties: Parties,
+    doings: Mapping[int, Fault],
+    *,
+    round_index: int,
 ) -> Opened:
     """Return the clusters' means, or what the rule makes of them where they stay hidden."""
     if federation.hidden:
-        return open_aggregate(federation, words, clustering, doings)
-    opened = open_sums(federation, from_centre(federation, words), clustering, parties, doings)
+        return open_aggregate(federation, words, clustering, doings, round_index=round_index)
+    entered = from_centre(federation, words)
+    opened = open_sums(federation, entered, clustering, parties, doings, round_index=round_index)
     return around_centre(federation, opened)
 
 

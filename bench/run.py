@@ -15,6 +15,7 @@ from bench.estimate import estimate_s
 from bench.execute import Execution, Job, run_jobs
 from bench.experiment import Experiment
 from bench.federation import largest_cluster
+from bench.folders import held
 from bench.grid import expand, skip_reason
 from bench.progress import Reporter, make_reporter, short_name
 from bench.store import Store, load_environment, make_row, write_atomically
@@ -94,29 +95,31 @@ def execute_plan(
         Every finished cell's row is on disk before the next one of its worker starts.
         The tables are written however the run ends, short of a kill; a resumed run completes them.
 
-    Raises: CloisterError for a corrupt row file; KeyboardInterrupt after the tables are written.
+    Raises: CloisterError for a corrupt row file, or a folder that another run is writing; KeyboardInterrupt after the
+    tables are written.
     """
     started = time.perf_counter()
     store = Store(directory)
     store.create()
-    done = {key for key, row in store.rows().items() if row["status"] == "ok"}
-    todo = [job for job in plan.jobs if job.key not in done]
-    write_atomically(directory / "experiment.toml", plan.experiment.to_toml())
-    _write_environment(directory)
-    for job, reason in plan.skips:
-        store.put(make_row(job.cell, job.key, status="skipped", error=reason))
-    execution = Execution(
-        jobs=workers,
-        parties=plan.parties,
-        deadline_s=deadline_s,
-        cell_deadline_s=cell_deadline_s,
-        data_dir=data_dir,
-    )
-    try:
-        with make_reporter(len(todo), as_json=as_json, terminal=sys.stderr) as reporter:
-            _run_all(todo, execution, store, reporter)
-    finally:
-        store.write_tables(plan.keys)
+    with held(directory):
+        done = {key for key, row in store.rows().items() if row["status"] == "ok"}
+        todo = [job for job in plan.jobs if job.key not in done]
+        write_atomically(directory / "experiment.toml", plan.experiment.to_toml())
+        _write_environment(directory)
+        for job, reason in plan.skips:
+            store.put(make_row(job.cell, job.key, status="skipped", error=reason))
+        execution = Execution(
+            jobs=workers,
+            parties=plan.parties,
+            deadline_s=deadline_s,
+            cell_deadline_s=cell_deadline_s,
+            data_dir=data_dir,
+        )
+        try:
+            with make_reporter(len(todo), as_json=as_json, terminal=sys.stderr) as reporter:
+                _run_all(todo, execution, store, reporter)
+        finally:
+            store.write_tables(plan.keys)
     return _summary(plan, store.rows(), reused=len(plan.jobs) - len(todo), wall_s=time.perf_counter() - started)
 
 

@@ -22,7 +22,6 @@ from protocols.clustering import ClusteringPolicy
 from protocols.compression import Code, Compressor
 from protocols.decentralised.graph import Graph
 from protocols.decentralised.rules import ExchangeRule
-from protocols.faulty_link import Fault
 from protocols.in_process import InProcessParties
 from protocols.placements import FaultPlacement
 from protocols.playable import cluster_protocols, in_range_of
@@ -60,9 +59,9 @@ class Federation:
     the first round has ended. `root` are the server's own rows, one client's; `recall` changes with every round.
     `draws` are the seeds that the policy gets. `graph` is who exchanges with whom, None with a server; then `rule`
     combines the clusters' means, else each cluster does it by `exchange`. `code` is what `compressor` drew for this
-    round; the rule combines rows of it where it is linear. `companies` are the parties of clusters in which somebody
-    crashes or misbehaves, by their members, with what these do in this round.
-    `centre` (k,) are the words of the point from which the protocol counts in this round, see bench.centring.
+    round; the rule combines rows of it where it is linear. `companies` are the threads that play clusters in
+    which somebody misbehaves, by their members. `centre` (k,) are the words of the point from which the protocol counts
+    in this round, see bench.centring.
     """
 
     network: Network
@@ -93,7 +92,7 @@ class Federation:
     mechanism: Mechanism
     placement: FaultPlacement
     population: Population
-    companies: MutableMapping[tuple[int, ...], tuple[InProcessParties, dict[int, Fault]]]
+    companies: MutableMapping[tuple[int, ...], InProcessParties]
     faulty: NDArray[np.bool_]
     crashed: NDArray[np.bool_]
     curious: NDArray[np.bool_]

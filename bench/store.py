@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench.cell import NUMBERS, PLUGINS, Cell
 from bench.decentralised import EXCHANGED
+from bench.folders import make_folder
 from bench.judging import DISCLOSED, JUDGED
 from bench.measures import MEASURES
 from bench.metrics import BY_CLASS
@@ -120,12 +121,8 @@ class Store:
 
     def create(self) -> None:
         """Make the directories; CloisterError where that is not possible."""
-        try:
-            self._rows_directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CloisterError(
-                f"out = {str(self.directory)!r} cannot be written: {error.strerror}; allowed: a new folder"
-            ) from None
+        make_folder(self.directory)
+        make_folder(self._rows_directory)
 
     def put(self, row: Mapping[str, Any]) -> None:
         """Write one row."""

@@ -1,6 +1,5 @@
 """Pre-aggregators and a rule, one after the other, as a rule again."""
 
-import math
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -64,14 +63,14 @@ class Composed:
         return self.rule.unfit(_counts(self.steps, m)[-1], tolerate) if isinstance(self.rule, Bounded) else None
 
     def coefficient(self, sizes: Tensor, tolerate: int) -> float:
-        """The steps' lemmas, one on top of the other; infinity where one has none, or a step mixes clusters."""
-        if not all(step.in_place for step in self.steps):
-            return math.inf
-        m = sizes.shape[0]
+        """The steps' lemmas, one on top of the other; infinity where one has none."""
+        reaching = [sizes]
+        for step in self.steps:
+            reaching.append(step.sizes_after(reaching[-1]))
         return reduce(
-            lambda kappa, step: step.coefficient(m, tolerate, kappa),
-            reversed(self.steps),
-            self.rule.coefficient(sizes, tolerate),
+            lambda kappa, step: step[0].coefficient(step[1], tolerate, kappa),
+            reversed(list(zip(self.steps, reaching[:-1], strict=True))),
+            self.rule.coefficient(reaching[-1], tolerate),
         )
 
     def sensitivity(self, sizes: Tensor, tolerate: int) -> float | None:

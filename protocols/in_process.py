@@ -11,7 +11,7 @@ from protocols.faulty_link import Fault, FaultyLink
 from protocols.in_process_link import InProcessLink, Received, in_process_links
 from protocols.keyring import Keyring, make_keyring
 from protocols.network import Link, NetworkError
-from protocols.parties import OpenedSums, check_batch, run_board, run_member, the_cause, total
+from protocols.parties import NO_FAULTS, OpenedSums, check_batch, next_number, run_board, run_member, the_cause, total
 from protocols.registry import Spec
 from protocols.secure_sum import Board, Opened, Party
 from protocols.types import Traffic
@@ -28,6 +28,7 @@ class InProcessParties:
         It returns the same words and the same traffic as the party processes do.
         The same words, faults and schedule seed give the same outcome, however the threads are scheduled.
         After a batch that lost a party the next one starts with new links and new keys.
+        A batch whose number is not larger than all before it gets new keys, so that nothing is ever drawn twice.
     """
 
     def __init__(
@@ -41,7 +42,8 @@ class InProcessParties:
     ) -> None:
         """Start the parties; `faults` are what some ranks (BOARD among them) do to the messages that they send.
 
-        The mapping may change between batches; a fault may send again what its rank sent in an older batch.
+        The mapping may change between batches, and those of a batch of its own come on top; a fault may send again
+        what its rank sent in an older batch of this pool, which is remembered only where the mapping is given.
         `schedule` seeds the time that each message takes; None: no time. `keyring` makes a party's keys.
         """
         check.integer_at_least(1, parties=parties)
@@ -52,6 +54,7 @@ class InProcessParties:
         self._schedule = schedule
         self._keyring = keyring
         self._use = 0
+        self._now: Mapping[int, Fault] | None = None
         self._transcripts: dict[int, list[Received]] = {}
         self._spent = Traffic.none()
         self._start()
@@ -72,6 +75,7 @@ class InProcessParties:
         return self._spent
 
     def _start(self) -> None:
+        self._drawn = 0
         self._links = in_process_links(self._parties, deadline_s=self._deadline_s, seed=self._schedule)
         self._faulty = {link.rank: FaultyLink(link) for link in self._links}
         members = self._links[:-1]
@@ -80,10 +84,16 @@ class InProcessParties:
             made = [threads.submit(_leaving, link, lambda at: self._keyring(at, self._parties)) for link in members]
         self._keys = [keys.result() for keys in made]
 
-    def open_sums(self, protocol: Spec, words: Tensor) -> OpenedSums:
+    def open_sums(
+        self, protocol: Spec, words: Tensor, *, number: int | None = None, faults: Mapping[int, Fault] = NO_FAULTS
+    ) -> OpenedSums:
         """See Parties.open_sums."""
         clusters, members, coordinates = check_batch(protocol, words, self._parties)
-        self._use += 1
+        self._use = next_number(number, self._use)
+        if self._use <= self._drawn:
+            self._start()
+        self._drawn = self._use
+        self._now = None if self._faults is None and not faults else {**(self._faults or {}), **faults}
         links = [*self._links[:members], self._links[-1]]
         for link in links:
             link.transcript = []
@@ -103,10 +113,10 @@ class InProcessParties:
         return self._result(links, runs, opened)
 
     def _link(self, link: InProcessLink) -> Link:
-        if self._faults is None:
+        if self._now is None:
             return link
         faulty = self._faulty[link.rank]
-        faulty.fault = self._faults.get(link.rank)
+        faulty.fault = self._now.get(link.rank)
         return faulty
 
     def _result(self, links: list[InProcessLink], runs: list[Future[Traffic]], opened: Future[Opened]) -> OpenedSums:
@@ -133,10 +143,11 @@ class InProcessParties:
 
 def _leaving(link: InProcessLink, work: Callable[[InProcessLink], Result]) -> Result:
     """Return work(link); the others then need not wait for this party."""
-    try:
-        result = work(link)
-    except BaseException:
-        link.close()
-        raise
-    link.finish()
+    with link.turn():
+        try:
+            result = work(link)
+        except BaseException:
+            link.close()
+            raise
+        link.finish()
     return result

@@ -4,6 +4,10 @@ Every party reads from one named peer at a time and blocks until that peer's nex
 party computes does not depend on how the threads happen to be scheduled. Time is virtual: a message arrives a
 latency after it was sent, drawn from the schedule's seed for each message; a deadline passes, at once, when all
 parties wait for messages that nobody has sent.
+
+Parties may run side by side, or take turns (`InProcessLink.turn`), which changes nothing but the time that it takes:
+PyTorch lets go of the interpreter in every operation, and threads that pass it to each other that often spend up to
+four times as long on it as on their work.
 """
 
 import hashlib
@@ -11,8 +15,9 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Mapping, Set
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -41,13 +46,13 @@ class Received:
 
     sender: int
     header: Header
-    payload: Tensor
+    payload: Tensor = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Message:
     header: Header
-    payload: bytes
+    payload: bytes = field(repr=False)
     arrives: float
 
 
@@ -55,8 +60,9 @@ class _Hub:
     """What the links of one set of parties share: messages on their way, and who waits for whom."""
 
     def __init__(self, ranks: list[int], *, seed: int | None, latency_s: float) -> None:
-        # One condition a party, so that a message wakes only who waits for it.
-        self._lock = threading.Lock()
+        # A party whose turn it is holds the lock until it waits. One condition a party, so that a message wakes only
+        # who waits for it.
+        self._lock = threading.RLock()
         self._changed = {rank: threading.Condition(self._lock) for rank in ranks}
         self._channels: dict[_Channel, deque[_Message]] = {(a, b): deque() for a in ranks for b in ranks if a != b}
         self._running = set(ranks)
@@ -72,6 +78,11 @@ class _Hub:
         with self._lock:
             self._running = ranks - self._closed
             self._all_run_here = True
+
+    @contextmanager
+    def turn(self) -> Generator[None, None, None]:
+        with self._lock:
+            yield
 
     def post(self, channel: _Channel, header: Header, payload: bytes, now: float) -> None:
         with self._lock:
@@ -173,6 +184,12 @@ class InProcessLink:
         """Say which parties run from now on, so that a wait for the others ends."""
         self._hub.run(ranks)
 
+    @contextmanager
+    def turn(self) -> Generator[None, None, None]:
+        """Let this thread run as the only one of all that take turns, but for the times in which it waits."""
+        with self._hub.turn():
+            yield
+
     def finish(self) -> None:
         """Say that this party has done its work: nobody waits for it any more."""
         self._hub.leave(self.rank, closed=False)
@@ -185,10 +202,12 @@ class InProcessLink:
         """See Link.exchange."""
         self._send(outgoing)
         due = self._now + self._deadline_s
+        came: list[Header] = []
         for peer, tensor in incoming.items():
-            self._receive(peer, tensor, due)
+            came += self._receive(peer, tensor, due)
             raise_lost(self._lost_among(outgoing.keys() | incoming.keys()))
         raise_lost(self._lost_among(outgoing.keys()))
+        self._count(came)
 
     def try_exchange(
         self, outgoing: Mapping[int, Tensor], incoming: Mapping[int, Tensor]
@@ -198,7 +217,7 @@ class InProcessLink:
         if incoming:
             self._due = max(self._due, self._now) + self._deadline_s
         for peer, tensor in incoming.items():
-            self._receive(peer, tensor, self._due)
+            self._count(self._receive(peer, tensor, self._due))
         return self._lost_among(outgoing.keys() | incoming.keys())
 
     def _lost_among(self, peers: Set[int]) -> dict[int, NetworkError]:
@@ -213,9 +232,14 @@ class InProcessLink:
             self._sent[peer] = self._sent.get(peer, 0) + 1
             self._hub.post((self.rank, peer), header, payload, self._now)
 
-    def _receive(self, peer: int, tensor: Tensor, due: float) -> None:
+    def _count(self, came: Iterable[Header]) -> None:
+        for header in came:
+            self.meter.received(header)
+
+    def _receive(self, peer: int, tensor: Tensor, due: float) -> list[Header]:
+        """Fill the tensor; return the header of what came, if anything did."""
         if peer in self._lost:
-            return
+            return []
         try:
             message = self._hub.take((peer, self.rank), due, self._deadline_s)
             if message is None:
@@ -225,6 +249,8 @@ class InProcessLink:
             self._fill(peer, tensor, message)
         except NetworkError as error:
             self._lost[peer] = error
+            return []
+        return [message.header]
 
     def _fill(self, peer: int, tensor: Tensor, message: _Message) -> None:
         target = bytes_of(tensor)
@@ -232,7 +258,6 @@ class InProcessLink:
         self._received[peer] = self._received.get(peer, 0) + 1
         if message.payload:
             target[:] = message.payload
-        self.meter.received(message.header)
         if self.transcript is not None:
             self.transcript.append(Received(sender=peer, header=message.header, payload=tensor.clone()))
 

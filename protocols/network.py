@@ -192,7 +192,8 @@ class Link(Protocol):
 
         Guarantees:
             Messages leave before any is awaited, so that parties which exchange with each other never deadlock.
-            The chains of messages behind this party become the longest that it received.
+            The chains of messages behind this party become the longest that it received, once all have come.
+            What is sent to a peer that is gone is lost and counts as sent; that it is gone tells its silence alone.
 
         Raises: PartyCrashedError, PartyTimeoutError, OutOfStepError as soon as one peer fails.
         """

@@ -1,8 +1,9 @@
 """Running one batch of secure sums: what every party and the board do, whether they are threads or processes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from types import MappingProxyType
 from typing import Protocol
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from protocols import check
 from protocols.check import CloisterError
+from protocols.faulty_link import Fault
 from protocols.network import (
     CheatingDetectedError,
     NetworkError,
@@ -23,7 +25,19 @@ from protocols.registry import Spec
 from protocols.secure_sum import Board, Opened, Party
 from protocols.types import Traffic
 
-__all__ = ["OpenedSums", "Parties", "check_batch", "run_board", "run_member", "the_cause", "total"]
+__all__ = [
+    "NO_FAULTS",
+    "OpenedSums",
+    "Parties",
+    "check_batch",
+    "next_number",
+    "run_board",
+    "run_member",
+    "the_cause",
+    "total",
+]
+
+NO_FAULTS: Mapping[int, Fault] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +58,39 @@ class OpenedSums:
 class Parties(Protocol):
     """Runs the secure sums of a batch of clusters of one size."""
 
-    def open_sums(self, protocol: Spec, words: Tensor) -> OpenedSums:
+    @property
+    def spent(self) -> Traffic:
+        """What the parties and the board have sent in the last batch, whatever came of it."""
+        ...
+
+    def open_sums(
+        self, protocol: Spec, words: Tensor, *, number: int | None = None, faults: Mapping[int, Fault] = NO_FAULTS
+    ) -> OpenedSums:
         """Return the opened sums of int64 words of shape (clusters, members, coordinates).
 
-        Raises: CloisterError for a wrong shape, type or size, NetworkError when parties fail or cheat.
+        `number` is the batch's public number, which draws what all draw alike and labels what is secret; None: the
+        one after the last. Under one number and one set of keys nothing is run twice: a number that does not grow has
+        all parties agree on new keys. `faults` are what some members do to the messages that they send.
+
+        Raises: CloisterError for a wrong shape, type, size or number, NetworkError when parties fail or cheat.
         """
         ...
+
+
+_NUMBERS = 2**48
+
+
+def next_number(number: int | None, last: int) -> int:
+    """Return the number of the next batch: the one that is given, or the one after the last.
+
+    Raises: CloisterError for a number that labels of streams have no room for.
+    """
+    if number is None:
+        return last + 1
+    check.integer_at_least(1, number=number)
+    if number >= _NUMBERS:
+        raise CloisterError(f"number = {number} of a batch is not allowed; allowed: 1 to 2^48 - 1")
+    return number
 
 
 def check_batch(protocol: Spec, words: Tensor, most_parties: int) -> tuple[int, int, int]:

@@ -1,59 +1,37 @@
 """Parties as processes that talk over TCP on loopback, started once and kept."""
 
-import contextlib
-import multiprocessing
 import secrets
 import socket
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerProcess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any
 
 from torch import Tensor
 
-from protocols import check, network, party_process
+from protocols import check
 from protocols.check import CloisterError
-from protocols.input_memory import InputMemory, SentDescriptor
+from protocols.faults import Crash
+from protocols.faulty_link import Fault
 from protocols.mesh import TOKEN_BYTES, accept_parties
 from protocols.network import (
     BOARD,
-    CheatingDetectedError,
     NetworkError,
-    PartyCrashedError,
     PartyFailedError,
     PartyTimeoutError,
 )
-from protocols.parties import OpenedSums, check_batch, run_board, the_cause, total
+from protocols.parties import NO_FAULTS, OpenedSums, check_batch, next_number, run_board, the_cause, total
+from protocols.party_child import Child, as_crash, start_child
 from protocols.party_process import receive_json, send_json
+from protocols.party_report import error_of, traffic_of
 from protocols.registry import Spec
 from protocols.sealed_link import seal_link, shown_token
 from protocols.secure_sum import Board, Opened
 from protocols.tcp_link import TcpLink
-from protocols.types import Cost, Traffic
+from protocols.types import Traffic
 
 __all__ = ["PartyPool"]
-
-_ERRORS: Mapping[str, type[Exception]] = {
-    error.__name__: error
-    for error in (
-        NetworkError,
-        PartyCrashedError,
-        PartyTimeoutError,
-        network.OutOfStepError,
-        network.TooFewPartiesError,
-        CloisterError,
-    )
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Child:
-    process: ForkServerProcess
-    control: Connection
-    memory: InputMemory
 
 
 class PartyPool:
@@ -65,7 +43,10 @@ class PartyPool:
 
     Guarantees:
         A batch returns the exact sums or raises a typed error within the deadline.
-        After a failed batch all party processes are stopped, and the next batch starts new ones with new keys.
+        After a batch that lost a party, all processes join anew, with new links and new keys; one that has died, or
+            does not answer, is replaced by a new one.
+        After an error that is none of the network's all processes are stopped, and the next batch starts new ones.
+        A batch whose number is not larger than all before it gets new keys, so that nothing is ever drawn twice.
         Party processes end when the pool's process ends, however it ends.
     """
 
@@ -75,9 +56,12 @@ class PartyPool:
         self.parties = parties
         self._deadline_s = deadline_s
         self._sealed = sealed
-        self._children: list[_Child] = []
+        self._children: list[Child] = []
+        self._owing: set[int] = set()
         self._board: TcpLink | None = None
-        self._use = 0
+        self._last = 0
+        self._drawn = 0
+        self._spent = Traffic.none()
 
     def __enter__(self) -> "PartyPool":
         self.start()
@@ -91,62 +75,86 @@ class PartyPool:
         """The process number of each running party."""
         return [child.process.pid for child in self._children if child.process.pid is not None]
 
+    @property
+    def spent(self) -> Traffic:
+        """See Parties.spent; a process that died has told nothing of its own."""
+        return self._spent
+
     def start(self) -> TcpLink:
-        """Start the party processes unless they run, and return the board's link to them."""
-        if self._board is None:
-            try:
-                self._board = self._start()
-            except BaseException:
-                self.stop()
+        """Start the party processes that do not run, join all of them unless they are, and return the board's link."""
+        if self._board is not None and all(child.is_alive for child in self._children):
+            return self._board
+        kept = bool(self._children)
+        try:
+            self._board = self._join()
+        except BaseException as error:
+            self.stop()
+            if not (kept and isinstance(error, NetworkError)):
                 raise
+            return self.start()  # one that was kept has died since; now all are new
         return self._board
 
     def stop(self) -> None:
-        """Stop all party processes at once; nothing that they hold is of use after a failure."""
-        for child in self._children:
-            child.control.close()
-            child.process.kill()
-        for child in self._children:
-            child.process.join()
-            child.process.close()
-            child.memory.close()
+        """Stop all party processes at once."""
+        _end(self._children)
         self._children = []
-        if self._board is not None:
-            self._board.close()
-            self._board = None
+        self._owing.clear()
+        self._hang_up()
 
-    def open_sums(self, protocol: Spec, words: Tensor) -> OpenedSums:
-        """See Parties.open_sums."""
+    def open_sums(
+        self, protocol: Spec, words: Tensor, *, number: int | None = None, faults: Mapping[int, Fault] = NO_FAULTS
+    ) -> OpenedSums:
+        """See Parties.open_sums; party processes can crash, and be back in the next batch, and have no other faults."""
         shape = check_batch(protocol, words, self.parties)
-        if not all(child.process.is_alive() for child in self._children):
-            self.stop()  # a party that died while nothing ran costs nobody a batch
+        crashes = _crashes(faults)
+        self._last = next_number(number, self._last)
         board = self.start()
         try:
-            return self._open_sums(board, protocol, words, shape)
+            if self._last <= self._drawn:
+                self._renew_keys()
+            self._drawn = self._last
+            return self._open_sums(board, protocol, words, shape, crashes)
+        except PartyFailedError:
+            self.stop()
+            raise
+        except NetworkError:
+            self._hang_up()
+            raise
         except BaseException:
             self.stop()
             raise
 
-    def _open_sums(self, link: TcpLink, protocol: Spec, words: Tensor, shape: tuple[int, int, int]) -> OpenedSums:
+    def _renew_keys(self) -> None:
+        for slot, child in enumerate(self._children):
+            self._tell(slot, child, {"order": "agree"})
+        self._all_replies(self._children)
+
+    def _open_sums(
+        self,
+        link: TcpLink,
+        protocol: Spec,
+        words: Tensor,
+        shape: tuple[int, int, int],
+        crashes: Mapping[int, dict[str, Any]],
+    ) -> OpenedSums:
         clusters, members, coordinates = shape
         children = self._children[:members]
-        self._use += 1
         batch = {
+            "order": "play",
             "protocol": protocol.name,
             "parameters": protocol.parameters,
-            "use": self._use,
+            "use": self._last,
             "clusters": clusters,
             "members": members,
             "coordinates": coordinates,
         }
         for slot, child in enumerate(children):
             child.memory.write(words[:, slot])
-            with _as_crash(slot):
-                send_json(child.control, batch)
-        board = Board(link=link, parties=members, use=self._use, clusters=clusters, coordinates=coordinates)
+            self._tell(slot, child, {**batch, "crash": crashes.get(slot)})
+        board = Board(link=link, parties=members, use=self._last, clusters=clusters, coordinates=coordinates)
         return self._opened(link, protocol, board, children)
 
-    def _opened(self, link: TcpLink, protocol: Spec, board: Board, children: Sequence[_Child]) -> OpenedSums:
+    def _opened(self, link: TcpLink, protocol: Spec, board: Board, children: Sequence[Child]) -> OpenedSums:
         failure: NetworkError | None = None
         opened: Opened | None = None
         try:
@@ -155,6 +163,7 @@ class PartyPool:
             failure = error
             link.close()  # no member need wait for a board that has given up
         replies, errors = self._replies(children)
+        self._spent = total([*(traffic_of(reply) for reply in replies), link.meter.traffic()])
         if failure is not None:
             raise the_cause(failure, errors)
         assert opened is not None
@@ -162,43 +171,49 @@ class PartyPool:
             if isinstance(error, PartyFailedError | CloisterError):
                 raise error  # a mistake in the code or the question is not a fault to be tolerated
         if errors or link.lost or any(reply["lost"] for reply in replies):
-            self.stop()  # the sums are there, but not all parties are; the next batch starts new ones
-        traffic = [_traffic(reply["traffic"]) for reply in replies]
+            self._hang_up()  # the sums are there, but not all parties are
         return OpenedSums(
             sums=opened.sums,
             contributors=opened.contributors,
             suspects=opened.suspects,
             kept=opened.kept,
-            traffic=total([*traffic, link.meter.traffic()]),
+            traffic=self._spent,
         )
 
-    def _start(self) -> TcpLink:
-        context = multiprocessing.get_context("forkserver")
-        # The fork server imports CrypTen once; each party is a fork of it and starts in milliseconds.
-        context.set_forkserver_preload(["protocols.party_process", "protocols.crypten_engine"])
-        for rank in range(self.parties):
-            ours, theirs = context.Pipe()
-            memory = InputMemory.create()
-            process = context.Process(
-                target=party_process.serve,
-                args=(theirs, SentDescriptor(memory.descriptor), rank, self._deadline_s),
-                name=f"party-{rank}",
-                daemon=True,
-            )
-            process.start()
-            theirs.close()
-            self._children.append(_Child(process=process, control=ours, memory=memory))
+    def _hang_up(self) -> None:
+        """Give the links up: before the next batch all parties join anew."""
+        if self._board is not None:
+            self._board.close()
+            self._board = None
+
+    def _join(self) -> TcpLink:
+        """Replace the processes that are no longer there, start those that never were, and link all."""
+        self._hang_up()
+        self._drawn = 0
+        gone = {slot for slot, child in enumerate(self._children) if slot in self._owing or not child.is_alive}
+        _end([self._children[slot] for slot in gone])
+        self._owing.clear()
+        kept = {slot: child for slot, child in enumerate(self._children) if slot not in gone}
+        self._children = list(kept.values())  # what is to be stopped where a start fails
+        started = {slot: self._start(slot) for slot in range(self.parties) if slot not in kept}
+        self._children = [(kept | started)[slot] for slot in range(self.parties)]
         return self._connect()
+
+    def _start(self, slot: int) -> Child:
+        child = start_child(slot, deadline_s=self._deadline_s)
+        self._children.append(child)
+        return child
 
     def _connect(self) -> TcpLink:
         token = secrets.token_bytes(TOKEN_BYTES)
+        for slot, child in enumerate(self._children):
+            self._tell(slot, child, {"order": "join"})
         ports = [reply["port"] for reply in self._all_replies(self._children)]
         with socket.create_server(("127.0.0.1", 0)) as listener:
             board_port = listener.getsockname()[1]
             start = {"token": token.hex(), "sealed": self._sealed, "ports": ports, "board_port": board_port}
             for slot, child in enumerate(self._children):
-                with _as_crash(slot):
-                    send_json(child.control, start)
+                self._tell(slot, child, start)
             shown = shown_token(token) if self._sealed else token
             sockets = accept_parties(listener, shown, range(len(ports)), deadline_s=self._deadline_s)
         board = TcpLink(BOARD, sockets, deadline_s=self._deadline_s)
@@ -211,15 +226,21 @@ class PartyPool:
             raise
         return board
 
-    def _all_replies(self, children: Sequence[_Child]) -> list[dict[str, Any]]:
+    def _tell(self, slot: int, child: Child, message: dict[str, Any]) -> None:
+        """Send a message that the child is to answer."""
+        self._owing.add(slot)
+        with as_crash(slot):
+            send_json(child.control, message)
+
+    def _all_replies(self, children: Sequence[Child]) -> list[dict[str, Any]]:
         """Return one good reply from each child."""
         replies, errors = self._replies(children)
         for error in errors:
             raise error
         return replies
 
-    def _replies(self, children: Sequence[_Child]) -> tuple[list[dict[str, Any]], list[Exception]]:
-        """Return the good replies, and the errors of the children that failed or do not answer in time."""
+    def _replies(self, children: Sequence[Child]) -> tuple[list[dict[str, Any]], list[Exception]]:
+        """Return the replies, and the errors of the children that report one or do not answer in time."""
         deadline = time.monotonic() + self._deadline_s
         replies: list[dict[str, Any]] = []
         errors: list[Exception] = []
@@ -229,35 +250,34 @@ class PartyPool:
             except NetworkError as error:
                 errors.append(error)
                 continue
-            if reply.get("ok", True):
-                replies.append(reply)
-            else:
-                errors.append(_error(reply))
+            self._owing.discard(slot)
+            replies.append(reply)
+            if not reply.get("ok", True):
+                errors.append(error_of(reply))
         return replies, errors
 
-    def _reply(self, slot: int, child: _Child, deadline: float) -> dict[str, Any]:
-        with _as_crash(slot):
+    def _reply(self, slot: int, child: Child, deadline: float) -> dict[str, Any]:
+        with as_crash(slot):
             # A party notices a silent peer at the deadline; its own report of that needs a moment longer.
             if not child.control.poll(max(0.0, deadline - time.monotonic()) + 2.0):
                 raise PartyTimeoutError(f"party {slot} sent no report for {self._deadline_s} s")
             return receive_json(child.control)
 
 
-@contextlib.contextmanager
-def _as_crash(slot: int):
-    try:
-        yield
-    except (EOFError, ConnectionError):
-        raise PartyCrashedError(f"the process of party {slot} ended") from None
+def _end(children: Iterable[Child]) -> None:
+    children = list(children)
+    for child in children:
+        child.kill()
+    for child in children:
+        child.bury()
 
 
-def _error(reply: dict[str, Any]) -> Exception:
-    """Return the error that a party reports."""
-    if reply["kind"] == CheatingDetectedError.__name__:
-        return CheatingDetectedError(reply["text"], suspects=frozenset(reply["suspects"]))
-    kind = _ERRORS.get(reply["kind"])
-    return PartyFailedError(f"{reply['kind']}: {reply['text']}") if kind is None else kind(reply["text"])
-
-
-def _traffic(plain: Mapping[str, Any]) -> Traffic:
-    return Traffic(offline=Cost(**plain["offline"]), mpc=Cost(**plain["mpc"]), upload=Cost(**plain["upload"]))
+def _crashes(faults: Mapping[int, Fault]) -> dict[int, dict[str, Any]]:
+    """Return the crashes as plain values, by slot; CloisterError for another kind of fault."""
+    for slot, fault in faults.items():
+        if not isinstance(fault, Crash):
+            raise CloisterError(
+                f"fault {fault} of party {slot} is not allowed among party processes; allowed: Crash (or parties that "
+                f"are threads, see protocols.in_process)"
+            )
+    return {slot: asdict(fault) for slot, fault in faults.items() if isinstance(fault, Crash)}

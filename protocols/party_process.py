@@ -1,4 +1,4 @@
-"""What a party process does: join the mesh of TCP links, agree on keys, then serve batches until the pool hangs up.
+"""What a party process does: what the pool orders, which is to join a mesh of TCP links, to agree on keys, or to play.
 
 The control pipe carries plain JSON between the pool and its own child, whose words lie in memory that the two
 share; parties send each other only tensors of announced size, and nothing that is received is ever unpickled.
@@ -7,18 +7,22 @@ share; parties send each other only tensors of announced size, and nothing that 
 import json
 import signal
 import socket
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
+from protocols.faults import Crash
+from protocols.faulty_link import FaultyLink
 from protocols.input_memory import InputMemory
 from protocols.keyring import Keyring, make_keyring
 from protocols.memory import keep_freed_memory
 from protocols.mesh import connect_mesh, connect_to
-from protocols.network import BOARD, CheatingDetectedError
+from protocols.network import BOARD
 from protocols.parties import run_member
+from protocols.party_report import failure, success
 from protocols.registry import Spec
 from protocols.sealed_link import seal_link, shown_token
 from protocols.secure_sum import Party
@@ -42,30 +46,13 @@ def serve(control: Connection, descriptor: int, rank: int, deadline_s: float) ->
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the pool decides what ends
     torch.set_num_threads(1)
     keep_freed_memory()
+    _warm_up()
+    seat = _Seat(control, descriptor, rank, deadline_s)
     try:
-        link, parties = _join(control, rank, deadline_s)
-        keys = make_keyring(link, parties)
-        _warm_up()
-        send_json(control, {"ok": True})
-        memory = InputMemory(descriptor)
-        while _serve_batch(control, memory, link, keys):
-            pass
+        while True:
+            seat.obey()
     except (EOFError, ConnectionError):
         return  # the pool has hung up
-
-
-def _join(control: Connection, rank: int, deadline_s: float) -> tuple[TcpLink, int]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        send_json(control, {"port": listener.getsockname()[1]})
-        start = receive_json(control)
-        token = bytes.fromhex(start["token"])
-        shown = shown_token(token) if start["sealed"] else token
-        sockets = connect_mesh(rank, listener, start["ports"], shown, deadline_s=deadline_s)
-    board = connect_to(start["board_port"], rank, shown, deadline_s=deadline_s)
-    link = TcpLink(rank, {**sockets, BOARD: board}, deadline_s=deadline_s)
-    if start["sealed"]:
-        seal_link(link, token)
-    return link, len(start["ports"])
 
 
 def _warm_up() -> None:
@@ -75,18 +62,68 @@ def _warm_up() -> None:
     assert crypten_engine.reveal
 
 
-def _serve_batch(control: Connection, memory: InputMemory, link: TcpLink, keys: Keyring) -> bool:
-    """Play one batch; return whether this party can play another one."""
-    batch = receive_json(control)
-    words = memory.words(batch["clusters"], batch["coordinates"])
-    spec = Spec(name=batch["protocol"], parameters=tuple((key, value) for key, value in batch["parameters"]))
-    party = Party(link=link, parties=batch["members"], use=batch["use"], keys=keys)
-    try:
-        traffic = run_member(spec, party, words)
-    except Exception as error:
-        link.close()  # the others must not wait for a party that is gone
-        suspects = sorted(error.suspects) if isinstance(error, CheatingDetectedError) else []
-        send_json(control, {"ok": False, "kind": type(error).__name__, "text": str(error), "suspects": suspects})
-        return False
-    send_json(control, {"ok": True, "lost": sorted(link.lost), "traffic": asdict(traffic)})
-    return True
+class _Seat:
+    """One party: its links to the others and its keys, once it has joined them."""
+
+    def __init__(self, control: Connection, descriptor: int, rank: int, deadline_s: float) -> None:
+        self._control = control
+        self._memory = InputMemory(descriptor)
+        self._rank = rank
+        self._deadline_s = deadline_s
+        self._link: TcpLink | None = None
+        self._parties = 0
+        self._keys: Keyring | None = None
+        self._has_left = False
+
+    def obey(self) -> None:
+        """Do what the pool orders next."""
+        if self._link is not None and self._has_left:
+            self._link.discard_until(self._control)
+        order = receive_json(self._control)
+        _ORDERS[order["order"]](self, order)
+
+    def join(self, _: Mapping[str, Any]) -> None:
+        """Leave the old mesh, if any, join the parties of a new one, and agree on keys with them."""
+        if self._link is not None:
+            self._link.close()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            send_json(self._control, {"port": listener.getsockname()[1]})
+            start = receive_json(self._control)
+            token = bytes.fromhex(start["token"])
+            shown = shown_token(token) if start["sealed"] else token
+            sockets = connect_mesh(self._rank, listener, start["ports"], shown, deadline_s=self._deadline_s)
+        board = connect_to(start["board_port"], self._rank, shown, deadline_s=self._deadline_s)
+        self._link = TcpLink(self._rank, {**sockets, BOARD: board}, deadline_s=self._deadline_s)
+        if start["sealed"]:
+            seal_link(self._link, token)
+        self._parties, self._has_left = len(start["ports"]), False
+        self.agree(start)
+
+    def agree(self, _: Mapping[str, Any]) -> None:
+        """Agree on new keys with all others; nothing is ever drawn from the old ones again."""
+        assert self._link is not None
+        self._keys = make_keyring(self._link, self._parties)
+        send_json(self._control, {"ok": True})
+
+    def play(self, batch: Mapping[str, Any]) -> None:
+        """Play one batch, up to where this party is to crash, and report."""
+        assert self._link is not None
+        assert self._keys is not None
+        link, crash = self._link, batch["crash"]
+        words = self._memory.words(batch["clusters"], batch["coordinates"])
+        spec = Spec(name=batch["protocol"], parameters=tuple((key, value) for key, value in batch["parameters"]))
+        faulty = link if crash is None else FaultyLink(link, Crash(**crash))
+        party = Party(link=faulty, parties=batch["members"], use=batch["use"], keys=self._keys)
+        try:
+            traffic = run_member(spec, party, words)
+        except Exception as error:
+            link.leave()  # the others must not wait for a party that is gone
+            self._has_left = True
+            send_json(self._control, failure(link.meter.traffic(), error))
+        else:
+            send_json(self._control, success(traffic, link.lost))
+
+
+_ORDERS: Mapping[str, Callable[[_Seat, Mapping[str, Any]], None]] = MappingProxyType(
+    {"join": _Seat.join, "agree": _Seat.agree, "play": _Seat.play}
+)

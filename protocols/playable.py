@@ -1,6 +1,7 @@
 """What a pool of parties can run: secure sums, robust statistics, rules over sums that stay hidden, and beacons."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Protocol, cast, runtime_checkable
 
@@ -23,6 +24,7 @@ __all__ = [
     "ChecksRange",
     "ClusterProtocols",
     "Playable",
+    "as_registered",
     "cluster_protocols",
     "conditions_named",
     "conditions_under",
@@ -164,19 +166,32 @@ _MODES: Mapping[str, Callable[[Conditions], Conditions]] = MappingProxyType(
 
 
 def conditions_named(
-    name: str, *, mode: str | None = None, threshold: str | None = None, revealed: bool = True, checked: bool = False
+    name: str,
+    *,
+    mode: str | None = None,
+    threshold: str | None = None,
+    least_honest: int | None = None,
+    revealed: bool = True,
+    checked: bool = False,
 ) -> Conditions:
-    """Return the conditions of a sum, as conditions_of does, or of a robust statistic with its defaults.
+    """Return the conditions of a registered sum, or of a robust statistic, with its own defaults unless told.
 
     Of a statistic the mode is `inputs`, where Byzantine members choose their inputs and follow the protocol, or
     `passive`, where they depart from it as well; `checked` inputs and sums that are not `revealed` are for sums.
 
-    Raises: CloisterError for an unknown name, mode or threshold, and for what a statistic has no use for.
+    Raises: CloisterError for an unknown name, mode or threshold, and for what a sum or a statistic has no use for.
+
+    Guarantees:
+        Without further words they are the conditions of the plug-in that runs.
     """
     statistics = robust_statistics.entries()
     check.one_of((*SCHEMES, *statistics), protocol=name)
+    if least_honest is not None:
+        _refuse_unless_withheld(name, least_honest)
     if name not in statistics:
-        return conditions_of(name, mode=mode, threshold=threshold, revealed=revealed, checked_inputs=checked)
+        asked = conditions_of(name, mode=mode, threshold=threshold)  # refuses what makes no sense
+        found = as_registered(asked, threshold=threshold, least_honest=least_honest).conditions
+        return replace(found, revealed=revealed, checked_inputs=checked)
     if checked or not revealed:
         word = "hidden" if not revealed else "checked_inputs"
         raise CloisterError(
@@ -187,6 +202,23 @@ def conditions_named(
     check.one_of(_MODES, mode=chosen)
     wanted = {"name": name} if threshold is None else {"name": name, "threshold": threshold}
     return _MODES[chosen](robust_statistics.make(robust_statistics.resolve(wanted)).conditions)
+
+
+def as_registered(conditions: Conditions, *, threshold: str | None, least_honest: int | None) -> Playable:
+    """Return the registered protocol in the mode of the conditions, and with what else is given of what it has."""
+    wanted = {"mode": conditions.mode, "threshold": threshold, "least_honest": least_honest}
+    taken = cluster_protocols.entry(conditions.protocol).defaults
+    config = {name: value for name, value in wanted.items() if name in taken and value is not None}
+    return cluster_protocols.make(cluster_protocols.resolve({"name": conditions.protocol, **config}))
+
+
+def _refuse_unless_withheld(name: str, least_honest: int) -> None:
+    withholding = [each for each in SCHEMES if "least_honest" in secure_sums.entry(each).defaults]
+    if name not in withholding:
+        raise CloisterError(
+            f"least_honest = {least_honest} means nothing to protocol {name!r}, which withholds no sum for it; "
+            f"allowed: the protocols {', '.join(withholding)}"
+        )
 
 
 def opens_sums(spec: Spec) -> bool:

@@ -3,11 +3,13 @@
 Messages are plain unless the link is given a seal for each peer; `sealed_link` makes them and says what they add.
 """
 
+import contextlib
 import select
 import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
 from typing import Protocol
 
 import numpy as np
@@ -28,6 +30,8 @@ from protocols.network import (
 )
 
 __all__ = ["Seal", "TcpLink"]
+
+_DISCARDED_BYTES = 2**18
 
 
 class Seal(Protocol):
@@ -132,7 +136,7 @@ class _Transfer:
             # An error or a hang-up is neither; both calls find out about it.
             if events & ~select.POLLOUT and peer in self.receiving and self.receiving[peer].step(connection):
                 del self.receiving[peer]
-            if events & ~select.POLLIN and peer in self.sending and self.sending[peer].step(connection):
+            if events & ~select.POLLIN and peer in self.sending and self._has_sent(peer, connection):
                 del self.sending[peer]
         except BlockingIOError:
             return  # the kernel changed its mind between select and the call; ask again
@@ -140,6 +144,13 @@ class _Transfer:
             self.lose(peer, PartyCrashedError(f"the connection to {name_of(peer)} broke: {error}"))
         except NetworkError as error:
             self.lose(peer, error)
+
+    def _has_sent(self, peer: int, connection: socket.socket) -> bool:
+        """Send what the socket takes; return whether that was all, or the peer is gone and only its silence tells."""
+        try:
+            return self.sending[peer].step(connection)
+        except ConnectionError:
+            return True
 
 
 class TcpLink:
@@ -177,6 +188,20 @@ class TcpLink:
         """Close all connections."""
         for peer in self._sockets.values():
             peer.close()
+
+    def leave(self) -> None:
+        """Send nothing more: what was sent arrives, and the peers then find this party gone."""
+        for peer in self._sockets.values():
+            with contextlib.suppress(OSError):  # some are gone themselves
+                peer.shutdown(socket.SHUT_WR)
+
+    def discard_until(self, order: Connection) -> None:
+        """Throw away what peers send, so that none of them waits for room, until there is something to read there."""
+        talking = list(self._sockets.values())
+        while order not in (ready := wait([order, *talking])):
+            for peer in talking[:]:
+                if peer in ready and not _discarded(peer):
+                    talking.remove(peer)
 
     def begin(self) -> None:
         """See Link.begin."""
@@ -221,7 +246,9 @@ class TcpLink:
             {peer: self._lost[peer] for peer in outgoing.keys() | incoming.keys() if peer in self._lost}
         )
         self._run(transfer, due, stop_early)
-        for peer, message in receiving.items():
+        # An exchange that fails as a whole adds no link to any chain, whichever of its messages came first.
+        came = {} if stop_early and transfer.lost else receiving
+        for peer, message in came.items():
             if peer not in transfer.lost and message.header is not None:
                 self._received[peer] += 1
                 self.meter.received(message.header)
@@ -259,3 +286,13 @@ class TcpLink:
         silent = transfer.open_peers()
         for peer in silent:
             transfer.lose(peer, PartyTimeoutError(f"no progress with parties {silent} for {self._deadline_s} s"))
+
+
+def _discarded(peer: socket.socket) -> bool:
+    """Throw away what the socket has; return whether there may be more."""
+    try:
+        return bool(peer.recv(_DISCARDED_BYTES))
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False

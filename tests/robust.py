@@ -44,8 +44,9 @@ def run_engines(
     of = pads or (lambda rank: seeded_pads(access, rank, 1))
 
     def play(link: InProcessLink) -> Result:
-        result = work(Engine(link, access, of(link.rank), algebra))
-        link.finish()
+        with link.turn():
+            result = work(Engine(link, access, of(link.rank), algebra))
+            link.finish()
         return result
 
     with ThreadPoolExecutor(access.parties) as threads:

@@ -4,14 +4,18 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
 __all__ = ["DIRECTIONS", "length", "lengths", "mean_and_deviation", "mean_of"]
 
-# Bytes of a block: it stays in the cache while it is centred, squared and added, and its rows are still long enough to
-# be read at the speed of memory.
+# Bytes of a block: it stays in the cache while it is added, squared and added again, and its rows are still long enough
+# to be read at the speed of memory.
 _BLOCK_BYTES = 2**20
+
+# A variance below this share of the mean square is not taken for their difference.
+_LEAST: Mapping[torch.dtype, float] = MappingProxyType({torch.float64: 2.0**-10, torch.float32: 2.0**-2})
 
 
 def mean_of(rows: Tensor) -> Tensor:
@@ -22,21 +26,45 @@ def mean_of(rows: Tensor) -> Tensor:
 def mean_and_deviation(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean and the standard deviation (d,) of each coordinate over the rows (k, d), divided by k.
 
-    Reads the rows once, in blocks of columns, and allocates one block. Sums over rows are matrix products, which are
-    several times faster than reductions along the first axis; they are centred first, so that nothing cancels.
+    Float32 or float64. Reads the rows once, in blocks of columns that stay in the cache for the second sum. The
+    variance is the mean square less the square of the mean; where that cancels, it is that of the centred column. Sums
+    of k terms are off by (k + 1) u times that of their sizes at most, u half an epsilon of the type, so the difference
+    by 3 (k + 2) u of the mean square; where that is no more than 1 / L of the variance (L: `_LEAST`), the deviation is
+    off by 1.5 (k + 2) u / L of itself, 1e-11 for 80 rows of float64.
     """
-    count, d = rows.shape
-    width = max(1, _BLOCK_BYTES // (count * rows.element_size()))
-    weights = rows.new_full((1, count), 1.0 / count)
-    mean, variance = rows.new_empty(1, d), rows.new_empty(1, d)
-    room = rows.new_empty(count, min(width, d))
-    for start in range(0, d, width):
-        block, here = rows[:, start : start + width], slice(start, start + width)
-        centred = room[:, : block.shape[1]]
+    mean, squares = torch.empty_like(rows[:1]), torch.empty_like(rows[:1])
+    weights = rows.new_full((1, len(rows)), 1.0 / len(rows))
+    for here in _blocks(rows):
+        block = rows[:, here]
         torch.mm(weights, block, out=mean[:, here])
-        torch.sub(block, mean[:, here], out=centred)
-        torch.mm(weights, centred.mul_(centred), out=variance[:, here])
-    return mean[0], variance[0].sqrt_()
+        _sum_of_squares(block, out=squares[0, here])
+    variance = torch.addcmul(squares.div_(len(rows)), mean, mean, value=-1)[0]
+    vague = ~(variance >= _LEAST[rows.dtype] * squares[0])  # also where a number is none
+    if bool(vague.any()):
+        _centre(rows, mean[0], variance, vague)
+    return mean[0], variance.sqrt_()
+
+
+def _blocks(rows: Tensor) -> list[slice]:
+    width = max(1, _BLOCK_BYTES // (len(rows) * rows.element_size()))
+    return [slice(start, start + width) for start in range(0, rows.shape[1], width)]
+
+
+def _sum_of_squares(block: Tensor, *, out: Tensor) -> None:
+    """Write the sums (w,) over the rows of (k, w); numpy's needs no room for the squares, and half of the time."""
+    if block.device.type == "cpu":
+        columns = block.numpy()
+        np.einsum("ij,ij->j", columns, columns, out=out.numpy())
+    else:
+        torch.sum(block.square(), dim=0, out=out)
+
+
+def _centre(rows: Tensor, mean: Tensor, variance: Tensor, vague: Tensor) -> None:
+    """Write the variance (d,) of the columns that are `vague` (d,) anew, a few at a time."""
+    numbers = vague.nonzero()[:, 0]
+    for here in _blocks(rows[:, : len(numbers)]):
+        some = numbers[here]
+        variance[some] = (rows[:, some] - mean[some]).square_().mean(dim=0)
 
 
 def lengths(rows: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from bench.report.rule_figure import is_long, rule_map
 from bench.report.sheets import Plan, curve_plan, heat_plan
 from bench.report.study import Study, curves, records, telling_attacks
 from bench.report.theme import Theme
-from bench.statistics import numbers, select
+from bench.trials import numbers, select
 
 __all__ = ["heat_map", "learning_curves"]
 

@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 from bench.report.layout import Sheet
 from bench.report.sheets import Plan
 from bench.report.theme import Theme
-from bench.statistics import CLEAN, select
+from bench.trials import CLEAN, select
 
 __all__ = [
     "DASHES",

@@ -27,7 +27,7 @@ from bench.report.sheets import exchange_plan, privacy_plan, time_plan
 from bench.report.study import SPLIT, Study, exchanges, guarantees, records, times
 from bench.report.theme import Theme
 from bench.report.wording import human_bytes, human_seconds, log_ticks, shown
-from bench.statistics import numbers, select
+from bench.trials import numbers, select
 
 __all__ = ["communication", "privacy", "runtime"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from bench.report.study import Study, records
 from bench.report.tables import NONE, Cell, Table
 from bench.report.wording import human_bytes, percent, shown
-from bench.statistics import finished, identity_columns, numbers, setting_text
+from bench.trials import finished, identity_columns, numbers, setting_text
 
 __all__ = ["NOTE", "defences"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.judging import JUDGED
 from bench.report.study import Study, records
-from bench.statistics import CLEAN, identity_columns, numbers, select, setting_text
+from bench.trials import CLEAN, identity_columns, numbers, select, setting_text
 from protocols.playable import cluster_protocols
 
 __all__ = ["GOALS", "Trials", "among_threads", "chosen", "configurations_of", "fault_rates", "is_choice", "trials_of"]

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from bench.report.study import Study, records
-from bench.statistics import CLEAN, finished, identity_columns, numbers, paired_difference, select, setting_text
+from bench.statistics import paired_difference
+from bench.trials import CLEAN, finished, identity_columns, numbers, select, setting_text
 
 __all__ = ["COLUMNS", "effects", "worst_by_mode"]
 

@@ -21,7 +21,7 @@ from bench.report.study import Study, study
 from bench.report.theme import DARK, LIGHT
 from bench.report.verdicts import contradictions, policies, verdicts
 from bench.report.words import Story, alarms, headline, settings_line, stories
-from bench.statistics import setting_text
+from bench.trials import setting_text
 
 __all__ = ["write_report"]
 

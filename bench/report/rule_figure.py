@@ -15,7 +15,7 @@ from bench.report.layout import LINE, break_label, lines, text_width
 from bench.report.study import Study, records
 from bench.report.theme import Theme
 from bench.report.wording import shown
-from bench.statistics import CLEAN
+from bench.trials import CLEAN
 
 __all__ = ["FAMILIES", "families", "is_long", "rule_map"]
 

@@ -8,18 +8,17 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from bench.statistics import (
+from bench.statistics import interval_by, summarise
+from bench.trials import (
     CLEAN,
     counts,
     distinguishing,
     finished,
     identity_columns,
-    interval_by,
     numbers,
     require_columns,
     select,
     setting_text,
-    summarise,
 )
 from protocols.check import CloisterError
 

@@ -14,7 +14,7 @@ from bench.report.layout import break_label
 from bench.report.study import Study, records
 from bench.report.wording import human_bytes, human_seconds, percent, shown
 from bench.report.words import place
-from bench.statistics import numbers, select, setting_text
+from bench.trials import numbers, select, setting_text
 
 __all__ = ["Cell", "Table", "all_results", "configurations", "not_finished", "outcomes", "tainted", "worst_attacks"]
 

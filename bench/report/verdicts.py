@@ -11,7 +11,7 @@ from bench.judging import JUDGED, SIDES
 from bench.report.study import Study, records
 from bench.report.tables import NONE, Cell, Table
 from bench.report.wording import percent, shown
-from bench.statistics import CLEAN, finished, select, setting_text
+from bench.trials import CLEAN, finished, select, setting_text
 
 __all__ = ["contradictions", "policies", "verdicts"]
 

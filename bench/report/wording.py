@@ -2,7 +2,7 @@
 
 import math
 
-from bench.statistics import CLEAN
+from bench.trials import CLEAN
 
 __all__ = ["human_bytes", "human_seconds", "log_ticks", "percent", "plural", "short", "shown"]
 

@@ -11,7 +11,7 @@ import pandas as pd
 from bench.report.designs import is_choice
 from bench.report.study import AXES, Study, curves, exchanges, guarantees, inexact, records, telling_attacks, times
 from bench.report.wording import human_bytes, human_seconds, percent, plural, shown
-from bench.statistics import CLEAN, identity_columns, numbers, select, setting_text
+from bench.trials import CLEAN, identity_columns, numbers, select, setting_text
 
 __all__ = ["Story", "alarms", "headline", "place", "settings_line", "stories"]
 

@@ -13,7 +13,7 @@ from bench.simulation.epoch import Tally, run_epoch
 from bench.simulation.forecast import SIDES, Forecast, forecast, interval
 from bench.simulation.request import Request
 from bench.simulation.roundlog import RoundLog
-from bench.tolerance.wording import shown
+from bench.tolerance.wording import shown, threshold_words
 from protocols.tolerance.group_testing import rounds_until_identified
 from protocols.tolerance.parts import clusters_of
 
@@ -64,6 +64,7 @@ class Outcome:
             "protocol": asked.conditions.protocol,
             "mode": asked.conditions.mode,
             "threshold": asked.conditions.threshold,
+            "least_honest": asked.conditions.least_honest or None,
             "policy": asked.policy,
             "placement": asked.placement,
             "aggregator": asked.aggregator,
@@ -188,11 +189,10 @@ def _design(outcome: Outcome) -> str:
     faults, scheme = asked.faults, asked.conditions
     kinds = {"Byzantine": faults.byzantine, "crashed": faults.crashed, "curious": faults.curious}
     who = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count) or "none faulty"
-    threshold = f", threshold {scheme.threshold}" if scheme.threshold else ""
     groups = next(iter(tally.compositions))[0]
     return (
         f"{faults.n} processes, {who}, placed {asked.placement}; {clusters_of(groups)} clusters, {asked.policy}; "
-        f"{scheme.protocol} ({scheme.mode}{threshold}); {asked.rule_name}; {tally.rounds} rounds, "
+        f"{scheme.protocol} ({scheme.mode}{threshold_words(scheme)}); {asked.rule_name}; {tally.rounds} rounds, "
         f"{tally.drawings} drawing{'s' if tally.drawings != 1 else ''}; {outcome.seconds:.1f} s"
     )
 

@@ -6,6 +6,7 @@ from types import TracebackType
 
 import numpy as np
 
+from bench.folders import make_folder
 from bench.simulation.counting import CountVerdict
 from protocols.check import CloisterError
 
@@ -29,7 +30,7 @@ class RoundLog:
             raise CloisterError(f"out = {str(directory)!r} is no folder; allowed: a folder, new or not")
         if self.path.exists():
             raise CloisterError(f"out = {str(directory)!r} holds a rounds.csv; allowed: a folder without one")
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folder(directory)
         self._part = directory / "rounds.csv.part"
 
     def __enter__(self) -> "RoundLog":

@@ -79,6 +79,7 @@ class Answer:
             "protocol": asked.conditions.protocol,
             "mode": asked.conditions.mode,
             "threshold": asked.conditions.threshold,
+            "least_honest": asked.conditions.least_honest or None,
             "delegates": asked.delegates and asked.delegates.count,
             "delegate_threshold": asked.delegates and asked.delegates.threshold,
             "p_sums_shown": asked.delegates and sums_shown(asked.faults, asked.delegates),

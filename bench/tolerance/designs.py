@@ -8,7 +8,7 @@ from bench.tolerance.hidden import largest_faulty_of, price_of, sides_of, window
 from bench.tolerance.pricing import Price, price
 from bench.tolerance.question import Question
 from protocols.check import CloisterError
-from protocols.playable import Playable, cluster_protocols
+from protocols.playable import Playable, as_registered, cluster_protocols
 from protocols.secure_robust import robust_statistics
 from protocols.secure_sum import secure_sums
 from protocols.tolerance.analysis import failure
@@ -70,11 +70,10 @@ class Designs:
 
 
 def protocol_of(conditions: Conditions) -> Playable:
-    """Return the registered protocol in the mode and with the threshold of the conditions, as far as it has them."""
-    entry = cluster_protocols.entry(conditions.protocol)
-    wanted = {"mode": conditions.mode, "threshold": conditions.threshold or ""}
-    config = {name: value for name, value in wanted.items() if name in entry.defaults}
-    return cluster_protocols.make(cluster_protocols.resolve({"name": conditions.protocol, **config}))
+    """Return the registered protocol that has these conditions, as far as its parameters can say them."""
+    # What opens whatever can be opened is as one that withholds a sum of no honest input.
+    least = max(1, conditions.least_honest)
+    return as_registered(conditions, threshold=conditions.threshold, least_honest=least)
 
 
 def options(question: Question, protocols: Mapping[str, tuple[Playable, Conditions]]) -> list[Option]:

@@ -4,14 +4,12 @@ import numpy as np
 from rich.table import Table
 
 from bench.tolerance.answer import Answer
-from bench.tolerance.designs import protocol_of
-from protocols.playable import cluster_protocols
-from protocols.tolerance._predicates import any_colluding
+from protocols.tolerance._predicates import any_colluding, opens_the_last
 from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.hidden import Delegates, sums_shown
 from protocols.tolerance.parts import Groups, clusters_of
 
-__all__ = ["describe", "shown", "tabulate"]
+__all__ = ["describe", "shown", "tabulate", "threshold_words"]
 
 
 def shown(probability: float) -> str:
@@ -22,6 +20,12 @@ def shown(probability: float) -> str:
     if 1 - 1e-9 < probability < 1:
         return "above 1 - 1e-9"
     return f"1 - {1 - probability:.3g}" if 0.999 < probability < 1 else f"{probability:.6g}"
+
+
+def threshold_words(conditions: Conditions) -> str:
+    """Return the threshold, and how many honest inputs a sum must have, where the protocol has such parameters."""
+    threshold = f", threshold {conditions.threshold}" if conditions.threshold else ""
+    return threshold + (f", least honest {conditions.least_honest}" if conditions.least_honest else "")
 
 
 def _sizes_words(groups: Groups) -> str:
@@ -36,7 +40,7 @@ def describe(answer: Answer) -> list[str]:
     kinds = {"Byzantine": faults.byzantine, "crashed": faults.crashed, "curious": faults.curious}
     who = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count) or "none faulty"
     scheme = asked.conditions
-    threshold = f", threshold {scheme.threshold}" if scheme.threshold else ""
+    threshold = threshold_words(scheme)
     if asked.delegates is not None:
         threshold = f", {asked.delegates.count} delegates with threshold {asked.delegates.threshold}"
     lines = [
@@ -117,7 +121,7 @@ def _why_private(answer: Answer) -> str:
         return "every update is sent in the clear"
     if conditions.scheme.private is any_colluding:
         return f"one colluding member of a cluster of {size}, who departs from the protocol, opens any update of it"
-    if conditions.scheme.threshold is not None:
+    if conditions.scheme.private is not opens_the_last:
         return _why_shared(answer)
     if not conditions.revealed:
         return "cluster sums stay shared, and no proper part of the members learns anything"
@@ -181,23 +185,14 @@ def _why_live(answer: Answer) -> str:
 
 
 def _withheld_words(answer: Answer) -> str:
-    """What the sides leave out: they are those of the sharing, without sums that a protocol withholds by choice."""
+    """How many inputs a sum must have, where the protocol withholds those of fewer."""
     conditions, size = answer.question.conditions, answer.groups[0][0]
-    withheld = cluster_protocols.entry(conditions.protocol).defaults.get("least_honest")
-    if withheld is None:
+    if not conditions.least_honest or conditions.scheme.threshold is None:
         return ""
-    crashed = np.arange(size + 1)  # alone: the square of a large cluster would not fit
-    liars = np.zeros_like(crashed)
-    if np.array_equal(conditions.lost(size, liars, crashed), _as_run(conditions).lost(size, liars, crashed)):
-        return ""
-    return (
-        f", where a sum is opened as soon as it can be; with its default, least_honest = {withheld}, the protocol "
-        f"withholds sums of few inputs, so that clusters are lost with fewer faults and crashes expose nobody alone"
-    )
-
-
-def _as_run(conditions: Conditions) -> Conditions:
-    return protocol_of(conditions).conditions
+    needed = conditions.scheme.colluding(size, conditions.threshold_at(size)) + conditions.least_honest
+    if needed > size:
+        return f", and none can: its sum would need {needed} inputs of {size} members"
+    return f", each the sum of at least {needed} inputs of {size}"
 
 
 def _verdict(answer: Answer) -> str:

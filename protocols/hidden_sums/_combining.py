@@ -23,7 +23,16 @@ from protocols.secure_sum._publish import publish, publishing_cost, read_publish
 from protocols.sublink import SubLink
 from protocols.types import Cost, Traffic
 
-__all__ = ["Combining", "among", "check_committees", "open_result", "play", "play_cost", "read_result"]
+__all__ = [
+    "Combining",
+    "among_delegates",
+    "check_committees",
+    "delegates_cost",
+    "open_result",
+    "play",
+    "play_cost",
+    "read_result",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +92,7 @@ def play(party: Party, seats: Seats, combining: Combining, share: Tensor) -> Non
     if mine is None:
         reshare(party, seats, share)
         return
-    served = among(party, mine)
+    served = among_delegates(party, mine)
     bits, _ = engines_of(served, seats.access)
     draw = draw_of(served)
     values = reshare(party, seats, share)
@@ -91,9 +100,9 @@ def play(party: Party, seats: Seats, combining: Combining, share: Tensor) -> Non
     publish(served, open_result(party, bits, draw, combining, values), vouching=True)
 
 
-def among(party: Party, committee: Seats) -> Party:
-    """Return this party among the delegates of a committee, of whom it is one."""
-    return replace(party, link=SubLink(party.link, committee.delegates), parties=len(committee.delegates))
+def among_delegates(party: Party, seats: Seats) -> Party:
+    """Return this party among the delegates, of whom it is one."""
+    return replace(party, link=SubLink(party.link, seats.delegates), parties=len(seats.delegates))
 
 
 def open_result(party: Party, bits: Engine, draw: Draw, combining: Combining, sums: Shared, *, part: int = 0) -> Tensor:
@@ -131,35 +140,29 @@ def read_result(board: Board, seats: Seats) -> Tensor:
     return results[0]
 
 
-def play_cost(
-    combining: Combining,
-    seats: Seats,
-    entering: Traffic,
-    *,
-    clusters: int,
-    coordinates: int,
-    checking: tuple[Cost, Cost] | None = None,
-    flags: int = 0,
-) -> Traffic:
-    """Return what a batch sends, from what entering its groups sends to what the board reads.
-
-    A second committee sends the same as the first, at the same time. `checking` is what looking at inputs sends offline
-    and online, `flags` how many words a cluster say what that found.
-    """
-    access, rule, beside = combining.access, combining.rule, len(seats.committees)
-    seeds, handed = resharing_cost(seats, clusters=clusters, coordinates=coordinates)
+def delegates_cost(combining: Combining, *, clusters: int, coordinates: int) -> tuple[Cost, Cost]:
+    """Return what one committee sends offline and online, from shared sums to the opened result."""
+    access, rule = combining.access, combining.rule
     dealt, combined = rule.cost(access, (clusters, len(combining.groups), coordinates), combining.tolerate)
     hiding, opening = opening_of_result_cost(
         access, clusters=clusters, coordinates=coordinates, in_bits=rule.in_bits, noisy=combining.noise_std > 0
     )
-    if checking is not None:
-        dealt, combined = checking[0].then(dealt), checking[1].then(combined)
-    columns = coordinates + flags
-    publishing = publishing_cost(parties=access.parties, clusters=clusters, coordinates=columns, vouching=True)
-    dealing = agreement_cost(access).times(beside).then(seeds).then(dealt.then(hiding).times(beside))
+    return dealt.then(hiding), combined.then(opening)
+
+
+def play_cost(combining: Combining, seats: Seats, entering: Traffic, *, clusters: int, coordinates: int) -> Traffic:
+    """Return what a batch sends, from what entering its groups sends to what the board reads.
+
+    A second committee sends the same as the first, at the same time.
+    """
+    access, beside = combining.access, len(seats.committees)
+    seeds, handed = resharing_cost(seats, clusters=clusters, coordinates=coordinates)
+    dealt, combined = delegates_cost(combining, clusters=clusters, coordinates=coordinates)
+    publishing = publishing_cost(parties=access.parties, clusters=clusters, coordinates=coordinates, vouching=True)
+    dealing = agreement_cost(access).times(beside).then(seeds).then(dealt.times(beside))
     return Traffic(
         offline=entering.offline.then(dealing),
-        mpc=entering.mpc.then(handed).then(combined.then(opening).times(beside)),
+        mpc=entering.mpc.then(handed).then(combined.times(beside)),
         upload=entering.upload.then(publishing.times(beside)),
     )
 

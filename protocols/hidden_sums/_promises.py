@@ -189,7 +189,7 @@ class _ExposesByDeviating:
 
     def __call__(self, a: Counts, c: int, t: int, revealed: bool) -> Mask:
         formation = self.layout.formation(parties=c)
-        most = max(min(formation.top.sizes) - 1, 1)
+        most = 1 if formation.one_by_one else max(min(formation.top.sizes) - 1, 1)
         return ((a >= most) & (a < c)) | _Exposes(layout=self.layout)(a, c, t, revealed)
 
 

@@ -13,25 +13,28 @@ work: more than t2 colluding delegates learn every input, not only groups' sums.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from protocols.hidden_sums._combining import Combining, among, open_result, play_cost, read_result
-from protocols.hidden_sums._resharing import Seats, reshare
+from protocols import check
+from protocols.check import CloisterError
+from protocols.hidden_sums._combining import Combining, among_delegates, delegates_cost, open_result, read_result
+from protocols.hidden_sums._resharing import Seats, reshare, resharing_cost
 from protocols.hidden_sums._seating import common_multiple
 from protocols.secure_robust._checked import draw_of, engines_of, in_range_in_the_clear
 from protocols.secure_robust._engine import Engine, Shared
+from protocols.secure_robust._pads import agreement_cost
 from protocols.secure_robust._passing import open_in_range, open_in_range_cost, widest_limit
 from protocols.secure_sum import Board, Opened, Party
-from protocols.secure_sum._publish import publish
+from protocols.secure_sum._publish import publish, publishing_cost
 from protocols.types import Traffic
 
 __all__ = [
-    "INPUT_CHECKS",
     "InputCheck",
+    "check_inputs",
     "checked_cost",
     "checked_reference",
     "collect_checked",
@@ -41,7 +44,31 @@ __all__ = [
 ]
 
 InputCheck = Literal["none", "range"]
-INPUT_CHECKS: tuple[InputCheck, ...] = ("none", "range")
+_INPUT_CHECKS: tuple[InputCheck, ...] = ("none", "range")
+
+
+class _Asked(Protocol):
+    @property
+    def input_check(self) -> InputCheck: ...
+
+    @property
+    def levels(self) -> tuple[int, ...]: ...
+
+    @property
+    def sharing(self) -> str: ...
+
+    @property
+    def committees(self) -> int: ...
+
+
+def check_inputs(asked: _Asked) -> None:
+    """Raise CloisterError for an unknown check of inputs, and for one of members who share in groups."""
+    check.one_of(_INPUT_CHECKS, input_check=asked.input_check)
+    if asked.input_check != "none" and (asked.levels or asked.sharing != "additive" or asked.committees > 1):
+        raise CloisterError(
+            f"input_check = {asked.input_check!r} has members share with the delegates, and not in groups; allowed: "
+            f"no levels, sharing = 'additive', and committees = 1"
+        )
 
 
 def limit_of(combining: Combining) -> int:
@@ -101,11 +128,10 @@ def _kept(combining: Combining, passing: Tensor) -> Tensor:
 
 def play_checked(party: Party, seats: Seats, combining: Combining, words: Tensor) -> None:
     """Play one member, and a delegate where it is one: from its words to what the board reads."""
-    mine = next((each for each in seats.committees if party.rank in each.delegates), None)
-    if mine is None:
+    if party.rank not in seats.delegates:
         reshare(party, seats.one_by_one, words)
         return
-    served = among(party, mine)
+    served = among_delegates(party, seats)
     bits, engine = engines_of(served, seats.access)
     draw, values = draw_of(served), reshare(party, seats.one_by_one, words)
     assert values is not None
@@ -125,7 +151,7 @@ def _group_sums(engine: Engine, values: Shared, places: Sequence[Sequence[int]])
 
 
 def collect_checked(board: Board, seats: Seats, combining: Combining) -> Opened:
-    """Read what the delegates publish; `suspects` are the members who did not pass."""
+    """Read what the delegates publish to the board; `suspects` are the members who did not pass."""
     members, coordinates = seats.contributors, board.coordinates
     words = read_result(replace(board, coordinates=coordinates + len(members)), seats)
     passing = words[:, coordinates:] & 1
@@ -157,15 +183,17 @@ def decode_checked(combining: Combining, opened: Opened) -> Tensor:
 
 
 def checked_cost(combining: Combining, seats: Seats, entering: Traffic, *, clusters: int, coordinates: int) -> Traffic:
-    """Return what a batch sends, see play_cost, in which all members pass."""
+    """Return what a batch sends, as `play_cost` does: each member is a group of its own, whose words are looked at."""
     members = len(seats.contributors)
-    checking = open_in_range_cost(seats.access, (clusters, members, coordinates), limit_of(combining))
-    return play_cost(
-        combining,
-        seats.one_by_one,
-        entering,
-        clusters=clusters,
-        coordinates=coordinates,
-        checking=checking,
-        flags=members,
+    shape = (clusters, members, coordinates)
+    numbers, looked = open_in_range_cost(seats.access, shape, limit_of(combining))
+    dealt, combined = delegates_cost(combining, clusters=clusters, coordinates=coordinates)
+    seeds, handed = resharing_cost(seats.one_by_one, clusters=clusters, coordinates=coordinates)
+    publishing = publishing_cost(
+        parties=seats.access.parties, clusters=clusters, coordinates=coordinates + members, vouching=True
+    )
+    return Traffic(
+        offline=agreement_cost(seats.access).then(seeds).then(numbers).then(dealt),
+        mpc=entering.mpc.then(handed).then(looked).then(combined),
+        upload=entering.upload.then(publishing),
     )

@@ -66,8 +66,8 @@ class Formation:
     hierarchy: Hierarchy
     sharing: GroupSharing
     access: Access
-    committees: int = 1
     one_by_one: bool = False
+    committees: int = 1
 
     def check(self, *, groups: int) -> None:
         """Raise CloisterError where so many groups of the top level are too few for the delegates.
@@ -270,7 +270,8 @@ def exposes_whoever_serves(formation: Formation, colluding: Set[int], *, enough:
             if not any(colluding.isdisjoint(parts[child]) for child in node):
                 known += [parts[child] for child in node]
     if sum(not colluding.isdisjoint(group) for group in formation.top.clusters) > enough:
-        known += [(rank,) for rank in range(hierarchy.leaves.n)] if formation.one_by_one else formation.top.clusters
+        members = range(hierarchy.leaves.n)
+        known += [(rank,) for rank in members] if formation.one_by_one else formation.top.clusters
     if shows_total:
         known.append(range(hierarchy.leaves.n))
     return bool(formation.opened(colluding) or _alone(frozenset(sums) - colluding for sums in known))

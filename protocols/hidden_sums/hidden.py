@@ -23,8 +23,8 @@ from protocols.hidden_sums._promises import (
     outcome_of,
 )
 from protocols.hidden_sums._range import (
-    INPUT_CHECKS,
     InputCheck,
+    check_inputs,
     checked_cost,
     checked_reference,
     collect_checked,
@@ -130,12 +130,7 @@ class Hidden:
         for size in self.levels:
             check.integer_at_least(2, levels=size)
         check_committees(self.committees, self.noise_std)
-        check.one_of(INPUT_CHECKS, input_check=self.input_check)
-        if self.checks_inputs and (self.levels or self.sharing != "additive"):
-            raise CloisterError(
-                f"input_check = {self.input_check!r} has members share with the delegates, and not in groups; allowed: "
-                f"no levels, and sharing = 'additive'"
-            )
+        check_inputs(self)
         _ = self.ring, self.rule, self.access, self.in_groups  # refuse what does not fit
 
     @property
@@ -241,8 +236,8 @@ class Hidden:
             hierarchy=formed,
             sharing=self.in_groups,
             access=self.access,
-            committees=self.committees,
             one_by_one=self.checks_inputs,
+            committees=self.committees,
         )
 
     def exposes(
@@ -326,11 +321,10 @@ class Hidden:
         With a check of inputs each member is a group of its own, and every coordinate of it is looked at: 126 ANDs.
         """
         seats = self.seats(parties=parties, present=frozenset(range(parties)), use=1)
-        combining = self._combining(seats.sums)
         sizes = [len(group) for group in self.formation(parties=parties).lowest]
         entering = self.in_groups.cost(sizes, clusters=clusters, coordinates=coordinates)
-        playing_cost = checked_cost if self.checks_inputs else play_cost
-        return playing_cost(combining, seats, entering, clusters=clusters, coordinates=coordinates)
+        price = checked_cost if self.checks_inputs else play_cost
+        return price(self._combining(seats.sums), seats, entering, clusters=clusters, coordinates=coordinates)
 
     def outcome(
         self,

@@ -35,7 +35,7 @@ class _State:
     hashes: Tensor
     dealers: list[int]
     suspects: set[int] = field(default_factory=set[int])
-    coin: bytes = b""
+    coin: bytes = field(default=b"", repr=False)
 
 
 class Bulletin:

@@ -14,7 +14,7 @@ from protocols.secure_sum._masked_member import contribute
 from protocols.secure_sum._masked_server import collect
 from protocols.secure_sum._masking import Plan
 from protocols.tolerance.conditions import Conditions, conditions_of
-from protocols.tolerance.schemes import masked_contributors, masked_scheme
+from protocols.tolerance.schemes import masked_contributors
 from protocols.types import Traffic
 
 Mode = Literal["semi_honest", "malicious_server"]
@@ -74,7 +74,7 @@ class Masked:
     def conditions(self) -> Conditions:
         """What it tolerates in a cluster of any size."""
         conditions = conditions_of("masked", mode=self.mode, threshold=self.threshold or None)
-        return replace(conditions, scheme=masked_scheme(mode=self.mode, least_honest=self.least_honest))
+        return replace(conditions, least_honest=self.least_honest)
 
     def check_size(self, *, parties: int) -> None:
         """See SecureSum.check_size; CloisterError for a threshold that such a cluster cannot have."""

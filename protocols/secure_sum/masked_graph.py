@@ -76,8 +76,9 @@ class MaskedGraph:
         return Conditions(
             protocol="masked_graph",
             mode="semi_honest",
-            scheme=graph_scheme(gamma=self.gamma, delta=self.delta, least_honest=self.least_honest),
+            scheme=graph_scheme(gamma=self.gamma, delta=self.delta),
             threshold=None,
+            least_honest=self.least_honest,
         )
 
     def check_size(self, *, parties: int) -> None:

@@ -195,8 +195,13 @@ def _bound(faults: Faults, groups: Groups, most: int, event: _Event) -> float:
         return 1.0
 
 
-def failure(faults: Faults, groups: Groups, conditions: Conditions, tolerate: int) -> Probability:
-    """Return Analysis.fail alone, without computing a side whose bound is negligible beside the other."""
+def failure(
+    faults: Faults, groups: Groups, conditions: Conditions, tolerate: int, *, enough: float = math.inf
+) -> Probability:
+    """Return Analysis.fail alone, without computing a side whose bound is negligible beside the other.
+
+    Bounds will do where it is at least `enough`, as in a search for the smallest.
+    """
     if tolerate < 0:
         return Probability.exact(1.0, "certain")
     private = private_failure(faults, groups, conditions)
@@ -205,6 +210,9 @@ def failure(faults: Faults, groups: Groups, conditions: Conditions, tolerate: in
     if upper <= _NEGLIGIBLE * private.lower or private.lower >= 1 - _NEGLIGIBLE:
         return private
     correct = _probability(faults, groups, tolerate, failed)
+    least = max(private.lower, correct.lower)
+    if least >= enough:
+        return bounds_on(least, private.upper + correct.upper, because="a search needs no more")
     return _joined(faults, groups, conditions, tolerate, (private, correct))
 
 

@@ -26,7 +26,7 @@ class Conditions:
 
     `revealed`: the cluster's sum is opened to the aggregator (else it stays shared). `checked_inputs`: Byzantine
     members cannot move the cluster's mean arbitrarily, so that it is wrong only where its sharing breaks.
-    `least_honest`: a sum is withheld unless it has the inputs of that many members beyond the threshold.
+    `least_honest`: a sum is withheld unless it has the inputs of that many members beyond those who may collude.
 
     Guarantees:
         Each predicate holds exactly at the bad occupancies of table 2.1 of the design notes; secrecy also breaks
@@ -85,7 +85,7 @@ class Conditions:
     def lost(self, c: int, b: Counts, k: Counts) -> Mask:
         """Return where b Byzantine and k crashed members keep a cluster of c from delivering, elementwise."""
         t = self.threshold_at(c)
-        return self.scheme.stopped(b, k, c, t) | (b + k > c - t - self.least_honest)
+        return self.scheme.stopped(b, k, c, t) | (b + k > c - self.scheme.colluding(c, t) - self.least_honest)
 
     def tainted(self, c: int, b: Counts, k: Counts) -> Mask:
         """Return where what it delivers is wrong: broken sharing, or a Byzantine input that is not checked."""
@@ -105,7 +105,9 @@ def conditions_of(
     revealed: bool = True,
     checked_inputs: bool = False,
 ) -> Conditions:
-    """Return the conditions of a protocol; mode and threshold default to the protocol's own.
+    """Return the conditions of a protocol's sharing, which opens what it can; mode and threshold default to its own.
+
+    A registered protocol withholds more (`least_honest`): see its own `conditions`, or playable.conditions_named.
 
     Raises: CloisterError for an unknown protocol, mode or threshold, and for a threshold where there is none.
     """

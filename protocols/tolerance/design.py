@@ -68,22 +68,23 @@ def best_size(faults: Faults, conditions: Conditions, breakdown: Breakdown, *, t
     if target is not None:
         for lower, size in zip(least, bounds.sizes, strict=True):
             if lower <= target:
-                fail = _fail_at(faults, size, conditions, breakdown)
+                fail = _fail_at(faults, size, conditions, breakdown, math.nextafter(target, 1.0))
                 if fail <= target:
                     return Best(size=size, fail=fail)
     best = Best(size=None, fail=_HOPELESS)
     for lower, size in sorted(zip(least, bounds.sizes, strict=True)):
         if lower >= best.fail:
             break
-        fail = _fail_at(faults, size, conditions, breakdown)
+        fail = _fail_at(faults, size, conditions, breakdown, best.fail)
         if fail < best.fail:
             best = Best(size=size, fail=fail)
     return best if best.size is not None else Best(size=None, fail=1.0)
 
 
-def _fail_at(faults: Faults, size: int, conditions: Conditions, breakdown: Breakdown) -> float:
+def _fail_at(faults: Faults, size: int, conditions: Conditions, breakdown: Breakdown, enough: float) -> float:
+    """The probability of failure, or one that is at least `enough` where that is."""
     groups = size_groups(faults.n, size)
-    return failure(faults, groups, conditions, breakdown(clusters_of(groups))).upper
+    return failure(faults, groups, conditions, breakdown(clusters_of(groups)), enough=enough).upper
 
 
 def window(faults: Faults, conditions: Conditions, breakdown: Breakdown, target: float) -> Window:
@@ -130,7 +131,9 @@ def largest_faulty(faults: Faults, groups: Groups, conditions: Conditions, toler
 
     @cache
     def meets(byzantine: int) -> bool:
-        return failure(replace(faults, byzantine=byzantine), groups, conditions, tolerate).upper <= target
+        among = replace(faults, byzantine=byzantine)
+        enough = math.nextafter(target, 1.0)
+        return failure(among, groups, conditions, tolerate, enough=enough).upper <= target
 
     top = faults.n - faults.crashed - faults.curious
     low, step = -1, 1

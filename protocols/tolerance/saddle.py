@@ -18,9 +18,14 @@ from protocols.tolerance.parts import NotExactError, Part, check_counts
 __all__ = ["saddle_tail"]
 
 Complexes = NDArray[np.complex128]
-_MOST_POINTS = 3_000_000
-# What is left of the tilted law outside the sampled window, as a logarithm: exp(-48) = 1e-21.
+_MOST_POINTS = 20_000_000
+_BLOCK = 2**17  # points that are evaluated at a time: some MiB
+# A grid below this is not worth a closer look at which of its angles matter, nor a table beyond that one.
+_FEW_POINTS = 200_000
+_MOST_DAMPED = 10**9
+# What is left of the tilted law outside the sampled window, as a logarithm, at first: exp(-48) = 1e-21.
 _FADED = 48.0
+_LEAST_FADED = 30.0
 _ACCURACY = 1e-10
 _NOTHING = 40.0  # exp(-40) = 4e-18
 
@@ -62,20 +67,35 @@ def saddle_tail(parts: Sequence[Part], n: int, counts: Sequence[int], most: int,
     if answer is not None:
         return answer
     log_scale = law.log_mass - float(tilt @ target) - whole
-    share = _integral(laws, law, tilt, target)
+    share = _share(laws, law, tilt, target)
     return min(1.0, math.exp(min(0.0, log_scale + math.log(share))))
 
 
-def _reach(laws: Sequence[Law], law: Tilted, tilt: Floats, direction: Floats) -> tuple[int, int]:
-    """The range of direction @ (faults, K), but for exp(-_FADED) of the tilted law (Chernoff)."""
+def _share(laws: Sequence[Law], law: Tilted, tilt: Floats, target: Floats) -> float:
+    """The integral, as coarse as a normal law's would need it to be; where that does not suffice, a finer one."""
+    if len(target) <= 2:  # a small grid in any case
+        return _integral(laws, law, tilt, target, _FADED)
+    log_determinant = float(np.linalg.slogdet(law.covariance + 1e-6 * np.eye(len(target)))[1])
+    typical = 0.5 * (len(target) * math.log(2 * math.pi) + max(0.0, log_determinant))
+    faded = min(_FADED, max(_LEAST_FADED, typical - math.log(_ACCURACY) + 6.0))
+    try:
+        return _integral(laws, law, tilt, target, faded)
+    except NotExactError:
+        if faded == _FADED:
+            raise
+        return _integral(laws, law, tilt, target, _FADED)
+
+
+def _reach(laws: Sequence[Law], law: Tilted, tilt: Floats, direction: Floats, faded: float) -> tuple[int, int]:
+    """The range of direction @ (faults, K), but for exp(-faded) of the tilted law at each end (Chernoff)."""
     centre = float(law.mean @ direction)
     deviation = math.sqrt(max(float(direction @ law.covariance @ direction), 1e-6))
     # The best h of a normal law, and some for laws with a few large or rare steps.
-    normal = math.sqrt(2 * _FADED) / deviation
+    normal = math.sqrt(2 * faded) / deviation
     sizes = np.array([normal, 0.5 * normal, 2.0, 8.0, 32.0])
     steps = np.concatenate([-sizes, sizes])
     grown = _log_masses(laws, tilt + steps[:, None] * direction) - law.log_mass - steps * centre
-    widths = (grown + _FADED) / np.abs(steps)
+    widths = (grown + faded) / np.abs(steps)
     return math.floor(centre - float(widths[:5].min())), math.ceil(centre + float(widths[5:].min()))
 
 
@@ -91,7 +111,10 @@ def _log_masses(laws: Sequence[Law], tilts: Floats) -> Floats:
 
 @dataclass(frozen=True, kw_only=True)
 class _Axis:
-    """The angles 2 pi k / points of one variable that are evaluated, k of both signs, or from 0 on where mirrored."""
+    """The angles 2 pi k / points of one variable that are evaluated, k of both signs, or from 0 on where mirrored.
+
+    The others matter less than exp(-faded).
+    """
 
     steps: NDArray[np.int64]
     points: int
@@ -101,24 +124,48 @@ class _Axis:
         return (2 * math.pi / self.points * self.steps).astype(np.float64)
 
 
-def _axis(points: int, pull: float, *, half: bool) -> _Axis:
+def _axis(points: int, pull: float, faded: float, *, half: bool) -> _Axis:
     """The angles of a variable. `pull` certifies that the integrand is below exp(-pull (1 - cos angle)).
 
     Looking at the integrand's end instead would miss what comes back: where parities are tied, it does, at pi.
     """
     points |= 1  # an odd number has no angle of pi, which would be its own mirror image
-    reach = math.acos(1 - _FADED / pull) if 2 * pull > _FADED else math.pi
+    reach = math.acos(1 - faded / pull) if 2 * pull > faded else math.pi
     last = min(points // 2, math.ceil(reach * points / (2 * math.pi)))
     return _Axis(steps=np.arange(0 if half else -last, last + 1), points=points)
 
 
-def _integral(laws: Sequence[Law], law: Tilted, tilt: Floats, target: Floats) -> float:
+def _damped(axes: Sequence[_Axis], laws: Sequence[Law], tilt: Floats, slope: int, faded: float) -> list[_Axis]:
+    """The axes without the angles at which the integrand is surely below exp(-faded).
+
+    Summed along lines of one variable first, the others' phases are of absolute value 1: whatever these are, |phi| is
+    at most the sum over the lines of the absolute values of their own transforms.
+    """
+    fading = [np.zeros(len(axis.steps)) for axis in axes]
+    for law in laws:
+        table, lowest = _table(law, tilt, slope)
+        for i, axis in enumerate(axes):
+            if table.size * len(axis.steps) > _MOST_DAMPED:
+                continue
+            lines = np.moveaxis(table, i, -1).reshape(-1, table.shape[i])
+            lines = lines[lines.any(axis=1)]
+            values = np.arange(lowest[i], lowest[i] + table.shape[i], dtype=np.float64)
+            most = np.zeros(len(axis.steps))
+            waves: Complexes = np.exp(1j * np.multiply.outer(values, axis.angles))
+            for start in range(0, len(lines), 4096):
+                most += np.abs(lines[start : start + 4096] @ waves).sum(axis=0)
+            with np.errstate(divide="ignore"):
+                fading[i] += law.count * np.log(most)
+    return [_Axis(steps=axis.steps[fade > -faded], points=axis.points) for axis, fade in zip(axes, fading, strict=True)]
+
+
+def _integral(laws: Sequence[Law], law: Tilted, tilt: Floats, target: Floats, faded: float) -> float:
     """Return sum over k >= target of P_tilted(faults = f, K = k) e^{-v (k - target)}."""
     kinds = len(target) - 1
     slope = _slope(law.covariance)
     bases = np.eye(kinds + 1)
     bases[0, -1] = -slope
-    reaches = [_reach(laws, law, tilt, basis) for basis in bases]
+    reaches = [_reach(laws, law, tilt, basis, faded) for basis in bases]
     m = sum(part.count for part in laws)
     ks = _tail_values(int(target[-1]), min(m, reaches[-1][1]), float(tilt[-1]))
     # The window of each variable holds its law and the values that are read: then no alias falls on them.
@@ -126,12 +173,16 @@ def _integral(laws: Sequence[Law], law: Tilted, tilt: Floats, target: Floats) ->
     reads[0] = [int(target[0]) - slope * int(k) for k in ks]
     sizes = [max(high, *read) - min(low, *read) + 1 for (low, high), read in zip(reaches, reads, strict=True)]
     pulls = [*_pulls(laws, tilt, kinds), 0.0]
-    axes = [_axis(size, pull, half=i == 0) for i, (size, pull) in enumerate(zip(sizes, pulls, strict=True))]
+    axes = [_axis(size, pull, faded, half=i == 0) for i, (size, pull) in enumerate(zip(sizes, pulls, strict=True))]
     points = math.prod(axis.points for axis in axes)
+    if math.prod(len(axis.steps) for axis in axes) > _FEW_POINTS:
+        axes = _damped(axes, laws, tilt, slope, faded)
     if math.prod(len(axis.steps) for axis in axes) > _MOST_POINTS:
         raise NotExactError("the grid of the saddle-point integral would be too large")
-    total, size = _sum_over(laws, axes, tilt, slope, _kernel(axes, target, slope, ks, float(tilt[-1])))
-    outside = math.exp(-_FADED) * points * len(ks)
+    total, size = _sum_over(laws, axes, tilt, slope, target, ks)
+    # Beside the angles left out, what lies beyond the windows falls on the values that are read.
+    weights = float(np.exp(-float(tilt[-1]) * (ks - ks[0])).sum())
+    outside = math.exp(-faded) * points * (weights + 2 * len(axes))
     if not (total > 0 and outside + 2.0**-48 * size <= _ACCURACY * total):
         raise NotExactError("the saddle-point integral would lose accuracy")
     return total / points
@@ -165,25 +216,46 @@ def _tail_values(wanted: int, high: int, tilt: float) -> NDArray[np.int64]:
     return np.arange(wanted, max(wanted, high) + 1)
 
 
-def _sum_over(
-    laws: Sequence[Law], axes: Sequence[_Axis], tilt: Floats, slope: int, kernel: Complexes
+def _sum_over(  # noqa: PLR0917 - the integrand's parts
+    laws: Sequence[Law], axes: Sequence[_Axis], tilt: Floats, slope: int, target: Floats, ks: NDArray[np.int64]
 ) -> tuple[float, float]:
-    """The sum of the integrand, and the sum of its absolute values."""
-    logs = np.zeros([len(axis.steps) for axis in axes], dtype=np.complex128)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for law in laws:
-            logs += law.count * np.log(_transform(law, axes, tilt, slope))
-        values: Complexes = np.exp(logs)
-    values[~np.isfinite(values)] = 0.0  # the logarithm of an exact 0
-    values = values * kernel
+    """The sum of the integrand, and the sum of its absolute values, block by block of the first variable."""
+    first, *others = axes
+    rows = max(1, _BLOCK // math.prod(len(axis.steps) for axis in others))
+    tables = [(law.count, *_table(law, tilt, slope)) for law in laws]
+    total = size = 0.0
+    for start in range(0, len(first.steps), rows):
+        block = [_Axis(steps=first.steps[start : start + rows], points=first.points), *others]
+        part, absolute = _sum_of_block(tables, block, _kernel(block, target, slope, ks, float(tilt[-1])))
+        total, size = total + part, size + absolute
+    return total, size
+
+
+def _sum_of_block(
+    tables: Sequence[tuple[int, Floats, list[int]]], axes: Sequence[_Axis], kernel: Complexes
+) -> tuple[float, float]:
+    values = kernel * np.ones([len(axis.steps) for axis in axes])
+    for count, weights, lowest in tables:
+        values *= _power(_transform(weights, lowest, axes), count)
     mirror = np.where(axes[0].steps == 0, 1.0, 2.0).reshape(-1, *[1] * (len(axes) - 1))
     sizes = np.abs(values) * mirror
     return float(np.sum(values.real * mirror)), float(sizes.sum())
 
 
-def _transform(law: Law, axes: Sequence[_Axis], tilt: Floats, slope: int) -> Complexes:
-    """The tilted characteristic function of one cluster of the part, on the grid."""
-    weights, lowest = _table(law, tilt, slope)
+def _power(base: Complexes, exponent: int) -> Complexes:
+    """By squaring: several times faster than through logarithms, and as accurate; nothing is larger than 1."""
+    result: Complexes | None = None
+    while True:
+        if exponent & 1:
+            result = base if result is None else result * base
+        exponent >>= 1
+        if not exponent:
+            return np.ones_like(base) if result is None else result
+        base = base * base
+
+
+def _transform(weights: Floats, lowest: Sequence[int], axes: Sequence[_Axis]) -> Complexes:
+    """The tilted characteristic function of one cluster, on the grid."""
     table: Complexes = weights.astype(np.complex128)
     for axis, low, cells in zip(axes, lowest, weights.shape, strict=True):
         values = np.arange(low, low + cells, dtype=np.float64)

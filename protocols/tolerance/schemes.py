@@ -50,6 +50,12 @@ Private = Callable[[Counts, int, int, bool], Mask]
 """(a, c, t, revealed) -> bad."""
 Sharing = Callable[[Counts, Counts, int, int], Mask]
 """(b, k, c, t) -> bad."""
+Colluding = Callable[[int, int], int]
+"""(c, t) -> members."""
+
+
+def _threshold(c: int, t: int) -> int:  # noqa: ARG001
+    return t
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +63,8 @@ class Scheme:
     """One protocol in one mode. `threshold` is what it uses when none is asked for; None: it has no threshold.
 
     `threshold_of` turns what is asked for into a function of the cluster's size. `check_threshold` raises CloisterError
-    where a cluster of c cannot have threshold t, beyond the usual bounds.
+    where a cluster of c cannot have threshold t, beyond the usual bounds. `colluding`: how many members may pool what
+    they see; a sum that must have inputs of so many honest ones needs that many more than this.
     """
 
     private: Private
@@ -67,6 +74,7 @@ class Scheme:
     smallest_threshold: int = 0
     threshold_of: Callable[[str], Callable[[int], int]] = parse_threshold
     check_threshold: Callable[[int, int], None] | None = None
+    colluding: Colluding = _threshold
     on_cheating: OnCheating = "undetected"
     source: str
 
@@ -80,7 +88,7 @@ def _shows_two_lists(c: int, t: int) -> int:
     return 2 * t - c - 1
 
 
-_SERVERS: Mapping[str, tuple[Callable[[int, int], int], str]] = MappingProxyType(
+_SERVERS: Mapping[str, tuple[Colluding, str]] = MappingProxyType(
     {
         "semi_honest": (_follows, "honest but curious server"),
         "malicious_server": (_shows_two_lists, "active server"),
@@ -91,23 +99,25 @@ _SERVERS: Mapping[str, tuple[Callable[[int, int], int], str]] = MappingProxyType
 
 def masked_contributors(mode: str, c: int, t: int, least_honest: int) -> int:
     """Return how many words must be in a masked sum: t, and `least_honest` more than there may be colluders."""
-    colluding, _ = _SERVERS[mode]
-    return max(t, min(colluding(c, t), c - 2) + least_honest)
+    return max(t, masked_scheme(mode=mode).colluding(c, t) + least_honest)
 
 
 @cache
-def masked_scheme(*, mode: str, least_honest: int = 1) -> "Scheme":
+def masked_scheme(*, mode: str) -> "Scheme":
     """Return what pairwise masks tolerate; equal parameters give the same scheme.
 
     A Byzantine member can stop the sum: honest members stop at key shares that they cannot open.
     """
-    colluding, server = _SERVERS[mode]
+    with_server, server = _SERVERS[mode]
 
     def private(a: Counts, c: int, t: int, revealed: bool) -> Mask:
-        return shared(a, c, colluding(c, t), revealed)
+        return shared(a, c, with_server(c, t), revealed)
 
     def stopped(b: Counts, k: Counts, c: int, t: int) -> Mask:
-        return (b > 0) | (k > c - masked_contributors(mode, c, t, least_honest))
+        return (b > 0) | (k > c - t)
+
+    def colluding(c: int, t: int) -> int:
+        return min(with_server(c, t), c - 2)
 
     return Scheme(
         private=private,
@@ -115,17 +125,18 @@ def masked_scheme(*, mode: str, least_honest: int = 1) -> "Scheme":
         stopped=stopped,
         threshold="2c/3+1",
         smallest_threshold=1,
+        colluding=colluding,
         source=f"Bonawitz et al. 2017, CCS, section 6, {server}",
     )
 
 
 def graph_contributors(c: int, *, gamma: float, delta: float, least_honest: int) -> int:
     """Return how many words must be in a sum masked along a graph, for a part gamma of colluders and delta absent."""
-    return max(c - part_of(delta, c), min(part_of(gamma, c), c - 2) + least_honest)
+    return max(c - part_of(delta, c), graph_scheme(gamma=gamma, delta=delta).colluding(c, 0) + least_honest)
 
 
 @cache
-def graph_scheme(*, gamma: float = 0.2, delta: float = 0.2, least_honest: int = 1) -> "Scheme":
+def graph_scheme(*, gamma: float = 0.2, delta: float = 0.2) -> "Scheme":
     """Return what masks along a random graph tolerate: parts gamma of curious and delta of absent members.
 
     It holds except with the probabilities for which the graph is made; equal parameters give the same scheme.
@@ -135,13 +146,17 @@ def graph_scheme(*, gamma: float = 0.2, delta: float = 0.2, least_honest: int = 
         return shared(a, c, part_of(gamma, c), revealed)
 
     def stopped(b: Counts, k: Counts, c: int, t: int) -> Mask:  # noqa: ARG001
-        return (b > 0) | (k > c - graph_contributors(c, gamma=gamma, delta=delta, least_honest=least_honest))
+        return (b > 0) | (k > part_of(delta, c))
+
+    def colluding(c: int, t: int) -> int:  # noqa: ARG001
+        return min(part_of(gamma, c), c - 2)
 
     return Scheme(
         private=private,
         wrong=any_byzantine,
         stopped=stopped,
         threshold=None,
+        colluding=colluding,
         source="Bell, Bonawitz, Gascón, Lepoint, Raykova 2020, CCS, Section 3",
     )
 

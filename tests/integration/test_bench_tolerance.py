@@ -3,14 +3,19 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
-import numpy as np
 import pytest
 
+from bench import cli, simulation, tolerance
 from bench.tolerance.wording import shown
-from protocols.playable import conditions_named
-from protocols.secure_sum import secure_sums
+from protocols import playable
+from protocols.check import CloisterError
+from protocols.playable import cluster_protocols, conditions_under
+from protocols.tolerance.conditions import Conditions
+from protocols.tolerance.schemes import SCHEMES
 from tests.command import run_bench
 
 BENCH = Path(sys.executable).with_name("bench")
@@ -78,19 +83,62 @@ def test_random_and_round_robin_have_one_law_and_different_words(
     assert "arranges it at will" in run(capsys, monkeypatch, *words, "round_robin")[1]
 
 
-@pytest.mark.parametrize(("protocol", "withholds"), [("shamir", True), ("masked", True), ("additive", False)])
-def test_it_says_where_the_protocol_as_it_runs_withholds_sums_that_could_be_opened(
-    protocol: str, withholds: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def assert_predicted_is_run(monkeypatch: pytest.MonkeyPatch, command: str, protocol: str) -> None:
+    """The conditions that the command asks about are those by which `bench run` judges a cell of that protocol."""
+    asked: list[Conditions] = []
+
+    def noted(**given: object) -> None:
+        asked.append(cast(Conditions, given["conditions"]))
+        raise CloisterError("nothing more is needed")
+
+    job = {"tolerance": tolerance, "simulate": simulation}[command]
+    with monkeypatch.context() as patch:
+        patch.setattr(job, {"tolerance": "ask", "simulate": "request"}[command], noted)
+        words = ("--n", "30", "--faulty", "1", "--cluster-size", "6", "--protocol", protocol)
+        patch.setattr(sys, "argv", ["bench", command, *words])
+        with pytest.raises(SystemExit):
+            cli.main()
+    assert asked == [conditions_under(cluster_protocols.resolve(protocol), deviating=False)]
+
+
+@pytest.mark.parametrize("command", ["tolerance", "simulate"])
+@pytest.mark.parametrize("protocol", [*SCHEMES, "median"])
+def test_what_is_predicted_by_default_is_what_is_run(
+    command: str, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ("--n", "20", "--faulty", "1", "--crash", "2", "--curious", "1", "--cluster-size", "5")
-    code, out, _ = run(capsys, monkeypatch, *words, "--protocol", protocol)
-    assert code == 0
-    assert ("least_honest = 2, the protocol withholds" in out) is withholds
-    asked, runs = conditions_named(protocol), secure_sums.make(secure_sums.resolve(protocol)).conditions
-    counts = np.arange(6)
-    lost = [each.lost(5, counts[:, None], counts) for each in (asked, runs)]
-    assert (lost[0] <= lost[1]).all()  # what is said to be lost is, as it runs, too
-    assert bool((lost[0] < lost[1]).any()) is withholds
+    assert_predicted_is_run(monkeypatch, command, protocol)
+
+
+@pytest.mark.parametrize("command", ["tolerance", "simulate"])
+@pytest.mark.parametrize("protocol", ["shamir", "masked", "masked_graph"])
+def test_a_command_that_opens_sums_as_soon_as_it_can_is_seen(
+    command: str, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = playable.conditions_named
+
+    def planted(name: str, **given: Any) -> Conditions:
+        return replace(named(name, **given), least_honest=0)
+
+    monkeypatch.setattr(playable, "conditions_named", planted)
+    with pytest.raises(AssertionError):
+        assert_predicted_is_run(monkeypatch, command, protocol)
+
+
+def test_the_honest_inputs_that_a_sum_must_have_are_asked_for_and_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--n", "60", "--faulty", "3", "--crash", "6", "--cluster-size", "6", "--protocol", "masked")
+    found = [
+        json.loads(run(capsys, monkeypatch, *words, *more, "--json")[1])
+        for more in ((), ("--least-honest", "1"), ("--least-honest", "2"), ("--least-honest", "3"))
+    ]
+    assert [each["least_honest"] for each in found] == [2, 1, 2, 3]
+    assert found[0]["p_fail"] == found[2]["p_fail"]
+    assert found[0]["p_live_fail"] < found[3]["p_live_fail"]  # 4 colluding of 6 at most, so 3 more do not fit
+    lines = run(capsys, monkeypatch, *words)[1].splitlines()
+    assert "(semi_honest, threshold 2c/3+1, least honest 2)" in lines[0]
+    assert "each the sum of at least 5 inputs of 6" in lines[3]
+    assert "none can: its sum would need 7 inputs of 6" in run(capsys, monkeypatch, *words, "--least-honest", "4")[1]
 
 
 def test_the_words_about_one_cluster_of_many_need_no_square_of_it(
@@ -99,7 +147,7 @@ def test_the_words_about_one_cluster_of_many_need_no_square_of_it(
     words = ("--n", "200000", "--faulty", "1", "--cluster-size", "200000", "--aggregator", "mean")
     code, out, _ = run(capsys, monkeypatch, *words)
     assert code == 0
-    assert "least_honest = 2, the protocol withholds" in out
+    assert "each the sum of at least 66668 inputs of 200000" in out
 
 
 def test_without_clusters_every_update_is_exposed(
@@ -132,6 +180,15 @@ def test_the_best_size_is_taken_where_none_is_asked_for(
         (("--n", "10", "--faulty", "many"), "faulty = 'many' is not a number"),
         (("--n", "10", "--faulty", "2", "--crash", "9"), "is more than n = 10"),
         (("--n", "0", "--faulty", "0"), "n = 0 is not allowed"),
+        (("--n", "10", "--faulty", "2", "--least-honest", "0"), "least_honest = 0 is not allowed"),
+        (
+            ("--n", "10", "--faulty", "2", "--protocol", "additive", "--least-honest", "3"),
+            "least_honest = 3 means nothing to protocol 'additive'",
+        ),
+        (
+            ("--n", "10", "--faulty", "2", "--protocol", "hidden", "--least-honest", "3"),
+            "least_honest means nothing to protocol 'hidden'",
+        ),
         (("--n", "10", "--faulty", "2", "--cluster-size", "11"), "cluster_size = '11' does not fit n = 10"),
         (("--n", "10", "--faulty", "2", "--cluster-size", "0"), "cluster_size = '0' does not fit"),
         (("--n", "10", "--faulty", "2", "--cluster-size", "5:3"), "cluster_size = '5:3' does not fit"),

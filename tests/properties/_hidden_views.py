@@ -90,10 +90,11 @@ def play(
         keys = SimpleNamespace(zero_shares=ZeroShares(rank, cast(Any, streams)), secrets=secrets)
         word = inputs[rank] if rank < len(inputs) else 0
         party = Party(link=link, parties=len(links), use=1, keys=cast(Any, keys))
-        share = entering(party, seats, torch.full((tapes, 1), word, dtype=torch.int64))
-        if rank in seats.holders:
-            reshare(party, seats, share)
-        link.finish()
+        with link.turn():
+            share = entering(party, seats, torch.full((tapes, 1), word, dtype=torch.int64))
+            if rank in seats.holders:
+                reshare(party, seats, share)
+            link.finish()
 
     for link in links:
         link.transcript = []

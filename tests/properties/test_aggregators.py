@@ -131,6 +131,21 @@ class TestTheKitSeesPlantedBugs:
                 lambda x, s, t: middle(x.double()) + (x.dtype == torch.float32),
                 kit.computes_in_float32_what_it_does_in_float64,
             ),
+            (
+                "made on the processor",
+                lambda x, s, t: torch.zeros(x.shape[1]) + middle(x),
+                kit.works_where_its_means_are,
+            ),
+            (
+                "brought to the processor",
+                lambda x, s, t: middle(x.nan_to_num()).cpu(),
+                kit.works_where_its_means_are,
+            ),
+            (
+                "another result on an accelerator",
+                lambda x, s, t: middle(x.nan_to_num()) + (x.device.type != "cpu"),
+                kit.works_where_its_means_are,
+            ),
             ("NaN passes", lambda x, s, t: middle(x), kit.takes_rows_out_that_cannot_be_computed_with),
             (
                 "infinities count as large",

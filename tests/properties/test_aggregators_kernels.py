@@ -17,6 +17,7 @@ from protocols.aggregators.pre import pre_aggregators
 from protocols.check import CloisterError
 from protocols.randomness import public_stream
 from protocols.testing.aggregators import make_given
+from protocols.testing.elsewhere import back, elsewhere, moved
 
 U = 2.0**-24
 
@@ -286,3 +287,13 @@ class TestNnm:
         rows = rows_of("plain", 6, 2).double()
         mixed, _, _ = self.mixed(rows, 1)
         assert np.abs(mixed.numpy() - self.slow(rows.numpy(), 2)).max() > 0.01
+
+
+@pytest.mark.parametrize("kind", ["plain", "a large mean", "outliers at 1e30", "copies far away"])
+def test_the_kernel_for_large_rows_stays_on_the_device_of_its_rows(single: None, kind: str) -> None:
+    rows = rows_of(kind)
+    with elsewhere():
+        found = distances.squared_distances(moved(rows)[None])
+    here = distances.squared_distances(rows[None])
+    # Each is within a factor 1 + 2^-10 of the exact one.
+    assert torch.allclose(back(found), here, rtol=2.0**-9, atol=0)

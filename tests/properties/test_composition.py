@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.aggregators import Aggregator, Given, Selecting, aggregators, within_coefficient
+from protocols.aggregators import Aggregator, Given, Selecting, aggregators, needs_of, within_coefficient
 from protocols.aggregators.pre import PreAggregator, pre_aggregators
 from protocols.aggregators.pre.bucketing import Bucketing
 from protocols.check import CloisterError
@@ -19,6 +19,8 @@ from protocols.randomness import public_stream
 from protocols.registry import Spec
 from protocols.testing import aggregators as kit
 from protocols.testing import check_documented, examples_of
+from protocols.testing.elsewhere import back, elsewhere, moved
+from protocols.types import balanced_sizes
 
 CLOSE = 1e-12  # numbers of about 1, and sums of a few of them
 EXAMPLES = examples_of(pre_aggregators)
@@ -56,6 +58,18 @@ class TestConformance:
                     assert int(counts.sum()) == int(sizes.sum())
                     assert left == tolerate
                     assert bool(torch.isfinite(found).all())
+
+    def test_rows_on_another_device_stay_there(self, spec: Spec) -> None:
+        pre = pre_aggregators.make(spec)
+        for m, d, dtype in ((8, 2, torch.float64), (7, 5, torch.float32)):
+            means, sizes = kit.make_points(m, d)
+            rows, tolerate = means.to(dtype), min(pre.breakdown(m), (m - 1) // 2)
+            expected, counts, _ = pre(rows, sizes, tolerate, facts())
+            with elsewhere():
+                found, there, _ = pre(moved(rows), sizes, tolerate, facts())
+            # Averages of at most m numbers below 10, in float32 at worst.
+            assert torch.allclose(back(found), expected, rtol=0, atol=10 * m * 2.0**-24)
+            assert back(there).tolist() == counts.tolist()
 
     def test_a_batch_is_its_cells_and_float32_is_float64_but_for_rounding(self, spec: Spec) -> None:
         pre = pre_aggregators.make(spec)
@@ -193,6 +207,32 @@ def chain_of(names: tuple[str, ...], rule: str) -> Aggregator:
     return composed(*(pre_of(name) for name in names), rule=rule_of(rule))
 
 
+def worst_of_buckets(size: int, rule: str) -> float:
+    """Return the largest error as a share of what the coefficient allows; AssertionError where that is not all.
+
+    Tainted rows at several lengths, honest ones that agree but for a lone one or the half that is elsewhere, of equal
+    and of unequal clusters, in several shuffles.
+    """
+    together, worst = composed(pre_of("bucketing", size=size), rule=rule_of(rule)), 0.0
+    for m, seed, uneven in itertools.product((9, 11), range(4), (False, True)):
+        sizes = torch.tensor(balanced_sizes(2 * m + 3, 2)[:m]) if uneven else torch.full((m,), 2)
+        means, _ = kit.make_points(m, 2, seed=seed)
+        lone, camps = 1e-3 * means, 1e-3 * means + 10.0 * (torch.arange(m) % 2)[:, None]
+        lone[-1] += 1.0
+        for tolerate in range(together.breakdown(m) + 1):
+            bound = together.coefficient(sizes, tolerate)
+            honest = torch.stack([points[tolerate:] for points in (means, lone, camps) for _ in range(3)])
+            lengths = torch.tensor([-20.0, 1.0, 3.0]).repeat(3)[:, None, None]
+            tainted = (lengths * honest.amax(dim=1, keepdim=True)).expand(-1, tolerate, -1)
+            results = together(torch.cat([tainted, honest], dim=1), sizes, tolerate, facts(seed))
+            for result, rows in zip(results, honest, strict=True):
+                assert within_coefficient(together, result, rows, sizes, tolerate)
+                centre = rows.mean(dim=0)
+                variance = float((rows - centre).square().sum(dim=1).mean())
+                worst = max(worst, float((result - centre).square().sum()) / (bound * variance))
+    return worst
+
+
 class TestComposed:
     @pytest.mark.parametrize("rule", ["median", "krum", "phocas"])
     @pytest.mark.parametrize("names", CHAINS, ids="+".join)
@@ -244,6 +284,50 @@ class TestComposed:
                     tried += 1
         assert tried
 
+    @pytest.mark.parametrize("rule", ["median", "trimmed_mean", "geometric_median", "weighted_median", "smea"])
+    @pytest.mark.parametrize("size", [2, 3])
+    def test_buckets_stay_within_their_coefficient(self, size: int, rule: str) -> None:
+        assert worst_of_buckets(size, rule) > 0.02  # the search is not idle
+
+    def test_a_coefficient_of_buckets_that_is_a_tenth_of_it_is_seen(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        original = Bucketing.coefficient
+        monkeypatch.setattr(Bucketing, "coefficient", lambda self, *given: 0.1 * original(self, *given))
+        with pytest.raises(AssertionError):
+            worst_of_buckets(2, "smea")
+
+    @given(sizes=st.lists(st.integers(1, 9), min_size=2, max_size=12), size=st.integers(1, 4), seed=st.integers(0, 99))
+    def test_no_draw_gives_buckets_more_members_than_those_that_a_promise_counts_on(
+        self, sizes: list[int], size: int, seed: int
+    ) -> None:
+        counts = torch.tensor(sizes)
+        bucketing = Bucketing(size=size)
+        _, drawn, _ = bucketing(torch.zeros(len(sizes), 1, dtype=torch.float64), counts, 0, facts(seed))
+        assumed = bucketing.sizes_after(counts)
+        assert assumed.shape == drawn.shape
+        assert int(assumed.sum()) == sum(sizes)
+        most, found = (each.sort(descending=True).values.cumsum(0) for each in (assumed, drawn))
+        assert bool((most >= found).all())
+
+    @given(
+        sizes=st.lists(st.integers(1, 9), min_size=2, max_size=9),
+        pair=st.tuples(st.integers(0, 8), st.integers(0, 8)),
+        tolerate=st.integers(0, 3),
+    )
+    def test_no_coefficient_is_smaller_where_larger_clusters_have_more(
+        self, sizes: list[int], pair: tuple[int, int], tolerate: int
+    ) -> None:
+        """What `sizes_after` relies on: of all rules, those of third parties too, once they are registered."""
+        first, second = (number % len(sizes) for number in pair)
+        low, high = sorted((first, second), key=lambda j: sizes[j])
+        steeper = list(sizes)
+        if low != high and sizes[low] > 1:
+            steeper[low], steeper[high] = sizes[low] - 1, sizes[high] + 1
+        for name in aggregators.entries():
+            rule = rule_of(name)
+            if tolerate <= rule.breakdown(len(sizes)):
+                less = rule.coefficient(torch.tensor(sizes), tolerate)
+                assert rule.coefficient(torch.tensor(steeper), tolerate) >= less * (1 - 1e-12), name
+
     def test_a_coefficient_too_small_is_seen(self) -> None:
         """The twin of the test above: a result 10 beside the right one, in units of the honest spread."""
         means, _ = kit.make_points(7, 3)
@@ -269,13 +353,14 @@ class TestComposed:
         """Means of length 30 and spread 1; the twin is clipping, which is off by its length and may promise nothing."""
         means, sizes = kit.make_points(9, 3)
         honest = means + 17.0
-        for names in (names for names in CHAINS if "bucketing" not in names):  # which promises nothing, ever
+        for names in CHAINS:
             together = chain_of(names, name)
-            if together.breakdown(9) >= 0:
+            mixed = "bucketing" in names and "history" in needs_of(aggregators.entry(name))  # rows of other clusters
+            if together.breakdown(9) >= 0 and not mixed:
                 result = together(honest, sizes, 0, kit.make_given(honest))
                 assert within_coefficient(together, result, honest, sizes, 0)
 
-    @pytest.mark.parametrize(("names", "known"), [(("clip",), False), (("bucketing",), False), (("nnm",), True)])
+    @pytest.mark.parametrize(("names", "known"), [(("clip",), False), (("bucketing",), True), (("nnm",), True)])
     def test_what_is_not_proved_is_not_promised(self, names: tuple[str, ...], known: bool) -> None:
         together, sizes = chain_of(names, "median"), torch.full((12,), 2)
         assert math.isfinite(together.coefficient(sizes, 2)) is known

@@ -1024,31 +1024,3 @@ class TestParameters:
                 fitting = int(str(error).rpartition(" ")[2])
                 replace(protocol, least_honest=fitting).check_size(parties=members)
                 assert fitting < asked
-
-
-def test_no_key_or_share_appears_in_a_repr() -> None:
-    """I23: neither in decimal nor in hexadecimal, of everything that a member holds."""
-    shown: list[str] = []
-    original = _masked_member._share_keys
-
-    def spy(plan: Plan, party: Party, own: object, present: frozenset[int], pairs: Mapping[int, object]) -> HeldShares:
-        held = original(plan, party, own, present, pairs)
-        shown.append(repr((plan, party, own, pairs, held)))
-        return held
-
-    seed = 3
-    with mock.patch.object(_masked_member, "_share_keys", spy):
-        InProcessParties(3, keyring=replayable_keyring(seed)).open_sums(masked(), words_of(3))
-    tokens = [
-        secrets.token(purpose=f"masked {purpose}", use=1, size=KEY_BYTES)
-        for secrets in twin_secrets(seed, 3)
-        for purpose in ("sealing key", "mask key", "self-mask")
-    ]
-    text = "".join(shown)
-    assert len(shown) == 3
-    assert "HeldShares" in text
-    for token in tokens:
-        assert repr(token)[2:-1] not in text
-        assert token.hex() not in text
-    for shares in dealt_shares(masked(), 3, seed=seed).values():
-        assert not any(str(word) in text for word in shares.flatten().tolist())

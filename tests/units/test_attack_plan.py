@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attacks.plan import ALWAYS, Plan, Schedule, Split, Step, assign, label_of, resolve_attack, specs_of
+from attacks.plan import ALWAYS, Plan, Schedule, Split, Step, assign, label_of, specs_of
+from attacks.reading import resolve_attack
 from bench.cell import Cell, cell_key
 from bench.experiment import parse_experiment, parse_setting
 from bench.grid import expand

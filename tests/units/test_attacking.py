@@ -13,7 +13,8 @@ from torch import Tensor
 
 from attacks import attacks
 from attacks.api import ClusterView, DefenceView, OwnView, UpdateAttack
-from attacks.plan import assign, resolve_attack
+from attacks.plan import assign
+from attacks.reading import resolve_attack
 from bench.attacking import _OMNISCIENT, attacked
 from bench.cell import Cell
 from bench.data import Dataset

@@ -10,6 +10,7 @@ import torch
 import attacks.testing as kit
 from attacks import attacks, update_attack
 from attacks.api import DataView, HonestView, OwnView, Rows, World, look
+from attacks.testing import _data, _update
 from protocols.check import CloisterError
 from protocols.registry import Spec
 
@@ -37,11 +38,15 @@ class TestTheKitSeesPlantedBugs:
     @pytest.mark.parametrize(
         ("bug", "call", "check"),
         [
-            ("one row for all", lambda view: -view.own[:1], kit.sends_one_finite_row_per_byzantine_process),
-            ("float32", lambda view: -view.own.float(), kit.sends_one_finite_row_per_byzantine_process),
-            ("not finite", lambda view: view.own / 0.0, kit.sends_one_finite_row_per_byzantine_process),
-            ("global randomness", lambda view: torch.randn(view.own.shape).double(), kit.update_attack_is_repeatable),
-            ("changes its view", lambda view: view.own.mul_(-1.0), kit.update_attack_leaves_its_view_alone),
+            ("one row for all", lambda view: -view.own[:1], _update.sends_one_finite_row_per_byzantine_process),
+            ("float32", lambda view: -view.own.float(), _update.sends_one_finite_row_per_byzantine_process),
+            ("not finite", lambda view: view.own / 0.0, _update.sends_one_finite_row_per_byzantine_process),
+            (
+                "global randomness",
+                lambda view: torch.randn(view.own.shape).double(),
+                _update.update_attack_is_repeatable,
+            ),
+            ("changes its view", lambda view: view.own.mul_(-1.0), _update.update_attack_leaves_its_view_alone),
         ],
     )
     def test_in_an_update_attack(
@@ -52,7 +57,7 @@ class TestTheKitSeesPlantedBugs:
 
     def test_in_what_it_reads(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(AttributeError, match="honest"):
-            kit.update_attack_reads_only_what_it_declared(self.plant(monkeypatch, lambda view: -view.honest))
+            _update.update_attack_reads_only_what_it_declared(self.plant(monkeypatch, lambda view: -view.honest))
 
     @pytest.mark.parametrize("knowledge", ["own", "honest"])
     def test_in_a_view_that_shows_more_than_it_says(self, monkeypatch: pytest.MonkeyPatch, knowledge: str) -> None:
@@ -63,10 +68,10 @@ class TestTheKitSeesPlantedBugs:
 
         name = next(name for name, entry in attacks.entries().items() if entry.facts.get("knowledge") == knowledge)
         spec = self.plant(monkeypatch, lambda view: view.own, name)
-        kit.nothing_outside_its_view_matters(spec)
-        monkeypatch.setattr(kit, "look", leaking)
+        _update.nothing_outside_its_view_matters(spec)
+        monkeypatch.setattr(_update, "look", leaking)
         with pytest.raises(AssertionError, match=r"sends something else when .*aggregate"):
-            kit.nothing_outside_its_view_matters(spec)
+            _update.nothing_outside_its_view_matters(spec)
 
     @pytest.mark.parametrize(
         ("bug", "call"),
@@ -79,7 +84,7 @@ class TestTheKitSeesPlantedBugs:
     )
     def test_in_a_data_attack(self, monkeypatch: pytest.MonkeyPatch, bug: str, call: Callable) -> None:
         with pytest.raises(AssertionError):
-            kit.keeps_the_shapes_of_the_data(self.plant(monkeypatch, call, "label_flip"))
+            _data.keeps_the_shapes_of_the_data(self.plant(monkeypatch, call, "label_flip"))
 
     @pytest.mark.parametrize(
         ("bug", "rows"),
@@ -94,7 +99,7 @@ class TestTheKitSeesPlantedBugs:
         factory = attacks.entry("backdoor_trigger").factory
         monkeypatch.setattr(factory, "test_rows", lambda self, inputs, labels, classes, clean: rows(inputs, labels))
         with pytest.raises(AssertionError):
-            kit.aims_its_backdoor_at_rows_of_other_labels(attacks.resolve("backdoor_trigger"))
+            _data.aims_its_backdoor_at_rows_of_other_labels(attacks.resolve("backdoor_trigger"))
 
     def test_in_a_data_attack_that_draws_from_global_randomness_or_changes_its_view(
         self, monkeypatch: pytest.MonkeyPatch
@@ -108,16 +113,16 @@ class TestTheKitSeesPlantedBugs:
         for call in (drawn, changed):
             spec = self.plant(monkeypatch, call, "label_flip")
             with pytest.raises(AssertionError, match=r"differs between equal views|changed the inputs"):
-                kit.data_attack_is_repeatable_and_leaves_its_view_alone(spec)
+                _data.data_attack_is_repeatable_and_leaves_its_view_alone(spec)
 
     def test_in_a_raw_attack_that_says_it_is_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """What lets hostile numbers pass is the declaration, and nothing else."""
         entry = attacks.entry("nan_inf_huge")
         spec = attacks.resolve("nan_inf_huge")
-        kit.sends_one_finite_row_per_byzantine_process(spec)
+        _update.sends_one_finite_row_per_byzantine_process(spec)
         monkeypatch.setitem(attacks._entries, "nan_inf_huge", replace(entry, facts={**entry.facts, "raw": False}))
         with pytest.raises(AssertionError, match="not finite"):
-            kit.sends_one_finite_row_per_byzantine_process(spec)
+            _update.sends_one_finite_row_per_byzantine_process(spec)
 
     def test_in_its_documentation(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(attacks.entry("ipm").factory, "__doc__", "Ipm(*, tau: float = 1.0) -> None")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from bench.compare import as_records, compare, render
-from bench.statistics import IDENTITY
+from bench.trials import IDENTITY
 from protocols.check import CloisterError
 
 

@@ -16,6 +16,7 @@ from bench.datasets import datasets
 from bench.federation import build, largest_cluster, run_cell
 from bench.grid import skip_reason
 from bench.hidden import _judged, in_order
+from bench.numbering import batch_number
 from bench.outcome import RoundOutcome
 from bench.round import form_clusters, run_round
 from protocols.hidden_sums import hidden_sums
@@ -140,8 +141,8 @@ def test_delegates_who_can_all_be_honest_are_not_what_the_verdict_trusts() -> No
 def test_a_wrong_result_is_not_exact(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     original = InProcessParties.open_sums
 
-    def off_by_one(self: InProcessParties, *arguments: Any) -> Any:
-        opened = original(self, *arguments)
+    def off_by_one(self: InProcessParties, *arguments: Any, **how: Any) -> Any:
+        opened = original(self, *arguments, **how)
         return replace(opened, sums=opened.sums + 1)
 
     monkeypatch.setattr(InProcessParties, "open_sums", off_by_one)
@@ -149,7 +150,7 @@ def test_a_wrong_result_is_not_exact(dataset: Dataset, monkeypatch: pytest.Monke
 
 
 def test_a_failure_without_a_crash_is_raised(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    def silent(self: InProcessParties, *arguments: Any) -> Any:
+    def silent(self: InProcessParties, *arguments: Any, **how: Any) -> Any:
         raise PartyTimeoutError("party 1 sent nothing")
 
     monkeypatch.setattr(InProcessParties, "open_sums", silent)
@@ -293,11 +294,12 @@ def delegates_lie(cell: Cell, dataset: Dataset) -> bool:
     clustering = form_clusters(federation, 0)
     places = [process for j in in_order(clustering) for process in clustering.clusters[j]]
     protocol = made(federation.protocol)
-    seats = protocol.seats(parties=len(places), present=frozenset(range(len(places))), use=1)
-    return any(federation.faulty[places[rank]] for rank in seats.delegates)
+    number = batch_number(seed=federation.seed, round_index=0, attempt=0, cluster=0)
+    seats = protocol.seats(parties=len(places), present=frozenset(range(len(places))), use=number)
+    return any(federation.faulty[places[rank]] for rank in seats.delegates + seats.second)
 
 
-@pytest.mark.parametrize(("seed", "lies"), [(0, False), (1, True), (2, True), (3, False)])
+@pytest.mark.parametrize(("seed", "lies"), [(1, False), (2, True)])
 def test_a_lying_delegate_moves_the_result_and_whoever_may_serve_is_not_trusted(
     dataset: Dataset, seed: int, lies: bool
 ) -> None:
@@ -314,9 +316,9 @@ def test_a_lying_delegate_moves_the_result_and_whoever_may_serve_is_not_trusted(
 
 
 def test_two_committees_stop_a_round_in_which_a_delegate_lies_and_the_verdict_knows_it(dataset: Dataset) -> None:
-    """The delegates of the first committee are those of one; one Byzantine process is never in both."""
+    """Six of nine processes serve, each in one committee alone."""
     protocol = {"name": "hidden", "committees": 2}
-    for seed, lies in ((1, True), (3, False)):
+    for seed, lies in ((2, True), (4, False)):
         cell = attacked_cell("tamper_share", LATE, seed=seed, n=9, protocol=protocol)
         assert delegates_lie(cell, dataset) == lies
         outcome = first_round(cell, dataset)
@@ -325,7 +327,7 @@ def test_two_committees_stop_a_round_in_which_a_delegate_lies_and_the_verdict_kn
         assert outcome.observed.live != lies
         assert (outcome.lost_bytes > 0) == lies
         assert outcome.observed.contradicts(outcome.said) == ()
-    two = first_round(attacked_cell("tamper_share", LATE, seed=1, n=9, f=2, protocol=protocol), dataset)
+    two = first_round(attacked_cell("tamper_share", LATE, seed=2, n=9, f=2, protocol=protocol), dataset)
     assert not two.said.correct
 
 

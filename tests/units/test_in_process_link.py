@@ -134,7 +134,7 @@ def outcome(programs: list[list[Step]], crashing: frozenset[int], seed: int | No
 
 @contextlib.contextmanager
 def stumbling() -> Iterator[None]:
-    """Threads that stumble for random times, another way in every run, before they send and before they wait."""
+    """Threads side by side that stumble for random times, another way in every run, before they send and wait."""
     original_post, take, chance = _Hub.post, _Hub.take, random.SystemRandom()
 
     def late_post(*arguments: Any) -> None:
@@ -145,7 +145,11 @@ def stumbling() -> Iterator[None]:
         time.sleep(chance.choice([0.0, 0.0, 0.001]))
         return take(*arguments)
 
-    with mock.patch.object(_Hub, "post", late_post), mock.patch.object(_Hub, "take", late_take):
+    with (
+        mock.patch.object(_Hub, "turn", contextlib.nullcontext),
+        mock.patch.object(_Hub, "post", late_post),
+        mock.patch.object(_Hub, "take", late_take),
+    ):
         yield
 
 
@@ -375,6 +379,42 @@ def assert_waits_for_one_who_runs(links: list[InProcessLink]) -> None:
         one.exchange({0: words(7)}, {})
         assert waits.result() == {}
     assert into.tolist() == [7]
+
+
+def meeting(patience_s: float) -> list[bool]:
+    """Whether each of two parties that take turns has met the other one outside a wait for its message."""
+    links, place = in_process_links(2)[:2], threading.Barrier(2)
+
+    def meets(link: InProcessLink) -> bool:
+        with link.turn():
+            try:
+                place.wait(patience_s)
+            except threading.BrokenBarrierError:
+                return False
+            return True
+
+    return play(links, meets, meets)
+
+
+class TestTurns:
+    def test_parties_that_take_turns_never_run_side_by_side(self) -> None:
+        assert meeting(0.05) == [False, False]
+
+    def test_parties_that_take_none_are_seen_to_meet(self) -> None:
+        with mock.patch.object(_Hub, "turn", contextlib.nullcontext):
+            assert meeting(60.0) == [True, True]
+
+    def test_a_party_that_waits_leaves_the_turn_to_the_one_that_it_waits_for(self) -> None:
+        def asks_first(link: InProcessLink) -> Any:
+            with link.turn():
+                return hears(1)(link)
+
+        def answers(link: InProcessLink) -> Any:
+            with link.turn():
+                return says(0, 7)(link)
+
+        found, _ = play(in_process_links(2, deadline_s=YEAR_S)[:2], asks_first, answers)
+        assert found == ([], [7], 0.0)
 
 
 class TestVirtualTime:

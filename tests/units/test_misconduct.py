@@ -109,6 +109,67 @@ def test_late_messages_and_wrong_types_do_what_they_say(
     assert same == (attack == {"name": "delay", "seconds": 59.0})
 
 
+SWAPPED = {"f": 2, "placement": "spread"}
+
+
+def test_a_message_for_another_cluster_enters_its_sum_where_nothing_is_checked(
+    digits: Dataset, parties: InProcessParties
+) -> None:
+    """`plaintext`: one cluster adds the other one's member's words, and the other way round, to the last word."""
+    federation = build(one_cell("wrong_cluster", protocol="plaintext", **SWAPPED), digits)
+    clean = build(one_cell("none", protocol="plaintext", f=0), digits)
+    model = federation.network.initial(torch.Generator().manual_seed(0))
+    moved = run_round(federation, model, 0, parties)
+    right = run_round(clean, model, 0, parties)
+    clusters = form_clusters(federation, 0).clusters
+    first, second = (j for j, members in enumerate(clusters) if federation.faulty[list(members)].any())
+    shift = (moved.opened.means - right.opened.means) / federation.ring.unit
+    assert shift[first].abs().sum() > 0
+    assert torch.equal(shift[first], -shift[second])
+    (third,) = {0, 1, 2} - {first, second}
+    assert not shift[third].any()
+
+
+@pytest.mark.parametrize(
+    ("protocol", "step", "expected"),
+    [
+        ("additive", 0, (0, 0)),  # nobody notices
+        ("additive", 1, (2, 0)),  # members who were told other sums do not vouch for those that are published
+        ("shamir", 0, (0, 2)),  # named, and left out of the sum
+        ("authenticated", 0, (2, 2)),  # named, and nothing is opened
+        ("masked", 0, (2, 0)),  # noticed, by nobody in particular
+        ("masked", 1, (2, 0)),
+    ],
+)
+def test_each_protocol_does_with_a_message_for_another_cluster_what_it_promises(
+    digits: Dataset, parties: InProcessParties, protocol: str, step: int, expected: tuple[int, int]
+) -> None:
+    """How many clusters fail in a round, and how many culprits are named."""
+    attack = {"name": "wrong_cluster", "step": step}
+    metrics = run(digits, parties, attack, protocol=protocol, rounds=1, **SWAPPED)
+    assert (metrics["failed_clusters"], metrics["identified_culprits"]) == expected
+    assert (metrics["framed_processes"], metrics["contradicted"]) == (0, "")
+    assert (metrics["bytes_aborted"] > 0) == (expected[0] > 0)
+
+
+@pytest.mark.parametrize(
+    ("axes", "why"),
+    [
+        ({"f": 1}, "f = 1"),
+        ({"cluster_size": 12, "f": 2}, "of clusters of [12] members no two are of one size"),
+        ({"attack": ["wrong_cluster", "mute"], "f": 2}, "goes with no other attack on messages"),
+    ],
+)
+def test_a_swap_that_nobody_can_make_is_skipped_with_its_reason(
+    digits: Dataset, axes: dict[str, Any], why: str
+) -> None:
+    reason = skip_reason(one_cell(**{"attack": "wrong_cluster", **axes}), digits)
+    assert reason is not None
+    assert reason.startswith("wrong_cluster swaps messages of faulty members of two clusters, and")
+    assert why in reason
+    assert skip_reason(one_cell("wrong_cluster", f=2), digits) is None
+
+
 @pytest.mark.parametrize(
     "name", [name for name, entry in attacks.entries().items() if entry.facts["surface"] == "message"]
 )
@@ -251,7 +312,7 @@ def test_a_selective_abort_sees_what_is_opened_and_not_what_is_never_sent(
         misconduct(federation, words, clustering, None, 0)
     (view,) = seen
     j = clustering.clusters.index(view.members)
-    opened = open_sums(federation, words, clustering, parties)
+    opened = open_sums(federation, words, clustering, parties, round_index=0)
     assert torch.equal(view.mean, opened.means[opened.numbers.index(j)])
     plain = federation.ring.decode(words[list(view.members)].sum(dim=0)) / len(view.members)
     changed = bool(federation.crashed[list(view.members)].any()) or not crashed
@@ -303,7 +364,7 @@ def test_an_attack_in_an_exchange_that_never_comes_is_skipped_with_its_reason(
     spent: list[Traffic] = []
     for step in (last, last + 1):
         crashes = {process: Crash(step=step) for process in clustering.clusters[0]}
-        spent.append(open_sums(federation, words, clustering, parties, crashes).traffic)
+        spent.append(open_sums(federation, words, clustering, parties, crashes, round_index=0).traffic)
     assert spent[0] != spent[1]
 
 

@@ -636,12 +636,30 @@ class TestBytesOnTheWire:
         with pytest.raises(PartyCrashedError, match="the connection to party 0 broke"):
             receive(link, 0, 2)
 
-    def test_a_peer_that_is_gone_while_much_is_sent_to_it_is_a_crash(self, raw: tuple[TcpLink, socket.socket]) -> None:
+    def test_a_peer_that_is_gone_while_much_is_sent_to_it_is_a_crash_once_something_is_expected_of_it(
+        self, raw: tuple[TcpLink, socket.socket]
+    ) -> None:
+        """As between threads: what is sent to it counts as sent."""
         link, peer = raw
         peer.close()
         much = torch.zeros(2**23, dtype=torch.int64)  # more than the kernel takes before it hears of the reset
+        link.exchange({0: much}, {})
+        assert link.meter.traffic().mpc.payload_bytes == much.nbytes
         with pytest.raises(PartyCrashedError, match="party 0"):
-            link.exchange({0: much}, {})
+            receive(link, 0, 2)
+
+    def test_what_a_peer_sent_before_it_was_gone_arrives_although_nothing_reaches_it(
+        self, raw: tuple[TcpLink, socket.socket]
+    ) -> None:
+        """Whether the reset is seen first or the words, the words are read."""
+        link, peer = raw
+        link.exchange({0: torch.zeros(2, dtype=torch.int64)}, {})  # unread when it closes, which makes a reset of that
+        peer.sendall(Header(0, 1, 0, 16).pack() + bytes(16))
+        peer.close()
+        much, words = torch.zeros(2**23, dtype=torch.int64), torch.ones(2, dtype=torch.int64)
+        link.exchange({0: much}, {0: words})
+        assert words.tolist() == [0, 0]
+        assert not link.lost
 
     def test_a_length_beyond_what_is_expected_is_refused_before_anything_is_stored(
         self, raw: tuple[TcpLink, socket.socket]

@@ -20,9 +20,9 @@ from unittest import mock
 import pytest
 import torch
 
-from protocols import in_process, party_pool, zero_sharing
+from protocols import in_process, party_pool, party_report, zero_sharing
 from protocols.check import CloisterError
-from protocols.faults import Crash, Fault
+from protocols.faults import Crash, Fault, Mute
 from protocols.in_process import InProcessParties
 from protocols.keyring import Keyring, make_keyring
 from protocols.network import (
@@ -47,6 +47,11 @@ SURVIVING = [
     *(secure_sums.resolve({**ONE_CRASH, "mode": mode}) for mode in ("passive", "correct", "vss")),
     secure_sums.resolve({"name": "masked", "threshold": "c/2"}),
 ]
+CRASHING = {
+    "shamir": SURVIVING[0],
+    "masked": SURVIVING[3],
+    **{name: secure_sums.resolve(name) for name in ("additive", "authenticated", "committee", "masked_graph")},
+}
 WORDS = torch.arange(2 * 3 * 5, dtype=torch.int64).view(2, 3, 5)
 CANARY = 0x5EC2E7_CA7A27
 LONG_S = 60
@@ -62,6 +67,15 @@ def trio() -> Iterator[PartyPool]:
 
 def opened(pool: PartyPool | InProcessParties, protocol: Spec = ADDITIVE) -> list[list[int]]:
     return pool.open_sums(protocol, WORDS).sums.tolist()
+
+
+def outcome(pool: PartyPool | InProcessParties, protocol: Spec, number: int, faults: dict[int, Fault]) -> object:
+    """What a batch opens and costs, or how it fails and what was sent for it."""
+    try:
+        found = pool.open_sums(protocol, WORDS, number=number, faults=faults)
+    except NetworkError as error:
+        return type(error), pool.spent
+    return found.sums.tolist(), found.contributors, found.suspects, found.traffic
 
 
 def watch(pids: list[int]) -> list[int]:
@@ -84,17 +98,30 @@ def assert_fails_and_heals(
     protocol: Spec = ADDITIVE,
     *,
     words: torch.Tensor = WORDS,
-    kill: int | None = None,
+    hit: int | None = None,
+    by: signal.Signals = signal.SIGKILL,
 ) -> None:
+    """The next batch fails as said; the one after it works, with a new process for the party that is hit alone."""
+    before = pool.pids
+    watched = [] if hit is None else watch([before[hit]])
+    if hit is not None:
+        os.kill(before[hit], by)
+    with pytest.raises(error, match=match):
+        pool.open_sums(protocol, words)
+    assert opened(pool) == WORDS.sum(dim=1).tolist()
+    assert ended(watched), "the party process that was hit is still there"
+    assert [pid in before for pid in pool.pids] == [slot != hit for slot in range(3)]
+    assert [pid for pid in before if pid in pool.pids] == [pid for pid in pool.pids if pid in before]
+
+
+def assert_fails_and_starts_anew(pool: PartyPool, error: Errors, match: str) -> None:
     """The next batch fails as said and stops every process; the one after it works, with new processes."""
     before = pool.pids
     watched = watch(before)
-    if kill is not None:
-        os.kill(before[kill], signal.SIGKILL)
     with pytest.raises(error, match=match):
-        pool.open_sums(protocol, words)
+        pool.open_sums(ADDITIVE, WORDS)
     assert pool.pids == []
-    assert ended(watched), "a party process is still there after a failed batch"
+    assert ended(watched), "a party process is still there after a mistake"
     assert opened(pool) == WORDS.sum(dim=1).tolist()
     assert len(pool.pids) == 3
     assert not set(pool.pids) & set(before), "a party process of the failed batch is in use again"
@@ -102,39 +129,42 @@ def assert_fails_and_heals(
 
 def failure(kind: str, text: str) -> dict[str, Any]:
     """What a party process reports when its code raised."""
-    return {"ok": False, "kind": kind, "text": text, "suspects": []}
+    return {"ok": False, "kind": kind, "text": text, "suspects": [], "traffic": NOTHING_SENT}
 
 
+NOTHING_SENT = dataclasses.asdict(Traffic.none())
 CRASH = failure("PartyCrashedError", "party 1 closed its connection")
-GOOD = {"ok": True, "lost": [], "traffic": dataclasses.asdict(Traffic.none())}
+GOOD = {"ok": True, "lost": [], "traffic": NOTHING_SENT}
 ALL_OPENED = Opened(sums=WORDS[:, 0], contributors=(0, 2), suspects=frozenset({1}))
 
 
 def assert_raises_of(
     pool: PartyPool, replies: list[dict[str, Any]], error: type[Exception], text: str, board: Opened | None = None
 ) -> Exception:
-    """A batch with these replies of the parties, whose board opened that or lost a party, raises so and heals."""
+    """A batch with these replies of the parties, whose board opened that or lost a party, raises so."""
     opened(pool)
     outcome = {"side_effect": PartyCrashedError("the board lost party 0")} if board is None else {"return_value": board}
-    with (
-        mock.patch.object(party_pool, "run_board", **outcome),
-        mock.patch.object(PartyPool, "_reply", side_effect=replies),
-        pytest.raises(error, match=text) as caught,
-    ):
-        pool.open_sums(ADDITIVE, WORDS)
-    assert pool.pids == []
+    try:
+        with (
+            mock.patch.object(party_pool, "run_board", **outcome),
+            mock.patch.object(PartyPool, "_reply", side_effect=replies),
+            pytest.raises(error, match=text) as caught,
+        ):
+            pool.open_sums(ADDITIVE, WORDS)
+    finally:
+        pool.stop()  # the real replies are still in the pipes
     return caught.value
 
 
 @contextlib.contextmanager
 def once_all_have_the_batch(pool: PartyPool, act: Callable[[], None]) -> Iterator[None]:
     """Act as soon as the first batch has been sent to the last party."""
-    original, last = party_pool.send_json, pool._children[-1].control
+    original, last, acts = party_pool.send_json, pool._children[-1].control, [act]
 
     def planted(control: Any, message: dict[str, Any]) -> None:
         original(control, message)
-        if control is last:
-            act()
+        if control is last and acts:
+            acts.pop()()
 
     with mock.patch.object(party_pool, "send_json", planted):
         yield
@@ -184,11 +214,11 @@ class TestPartyPool:
 
     @pytest.mark.parametrize("slot", [0, 2])
     @pytest.mark.parametrize("protocol", [ADDITIVE, PLAINTEXT], ids=str)
-    def test_a_killed_party_is_a_crash_and_the_next_batch_starts_new_processes(
+    def test_a_killed_party_is_a_crash_and_the_next_batch_has_a_new_process_for_it_alone(
         self, trio: PartyPool, slot: int, protocol: Spec
     ) -> None:
         opened(trio)
-        assert_fails_and_heals(trio, PartyCrashedError, "part", protocol, kill=slot)
+        assert_fails_and_heals(trio, PartyCrashedError, "part", protocol, hit=slot)
 
     @pytest.mark.parametrize("slot", [0, 1])
     def test_a_party_that_is_killed_within_a_batch_is_a_crash_and_the_pool_heals(
@@ -220,6 +250,34 @@ class TestPartyPool:
         assert (killed.contributors, killed.suspects, killed.traffic) == ((0, 2), frozenset(), crashed.traffic)
         without = InProcessParties(3, faults={1: Crash(step=1)}).open_sums(protocol, WORDS)
         assert without.traffic != crashed.traffic  # one that has sent its first messages costs more
+
+    @pytest.mark.parametrize("name", CRASHING)
+    def test_a_party_that_is_to_crash_does_so_as_a_thread_does_and_is_back_in_the_next_batch(
+        self, trio: PartyPool, name: str
+    ) -> None:
+        """The same words, contributors and traffic, or the same error at the same cost; and no process is started."""
+        opened(trio)
+        before = trio.pids
+        crashes = (Crash(step=0), Crash(step=1), Crash(step=1, after=1))
+        for number, crash in enumerate(crashes, start=1):
+            for slot in (0, 1):
+                outcomes = [
+                    outcome(pool, CRASHING[name], number, {slot: crash}) for pool in (trio, InProcessParties(3))
+                ]
+                assert outcomes[0] == outcomes[1]
+        assert opened(trio) == WORDS.sum(dim=1).tolist()
+        assert trio.pids == before
+
+    def test_a_crash_one_exchange_later_is_seen(self, trio: PartyPool) -> None:
+        crashed = [outcome(trio, SURVIVING[0], 1, {1: Crash(step=step)}) for step in (0, 1)]
+        assert crashed[0] != crashed[1]
+
+    def test_other_faults_are_refused_before_any_process_is_disturbed(self, trio: PartyPool) -> None:
+        opened(trio)
+        before = trio._board
+        with pytest.raises(CloisterError, match=r"Mute\(step=0, to=None\) of party 1 .* allowed: Crash"):
+            trio.open_sums(ADDITIVE, WORDS, faults={1: Mute(step=0)})
+        assert trio._board is before
 
     @pytest.mark.parametrize("slot", [0, 1])
     def test_a_party_that_is_stopped_within_a_batch_is_a_timeout_in_time_and_the_pool_heals(
@@ -281,17 +339,26 @@ class TestPartyPool:
         many = torch.zeros(1, 3, 2**19, dtype=torch.int64)
         with PartyPool(3, deadline_s=3.0) as pool:
             opened(pool)
-            os.kill(pool.pids[1], signal.SIGSTOP)
-            assert_fails_and_heals(pool, PartyTimeoutError, r"3\.0 s|party 1", words=many)
+            timeout = r"3\.0 s|party 1"
+            assert_fails_and_heals(pool, PartyTimeoutError, timeout, words=many, hit=1, by=signal.SIGSTOP)
 
-    def test_a_pool_that_keeps_its_processes_after_a_failed_batch_is_seen(self, trio: PartyPool) -> None:
+    def test_a_pool_that_starts_all_anew_after_a_failed_batch_is_seen(self, trio: PartyPool) -> None:
         opened(trio)
-        with (
-            mock.patch.object(PartyPool, "stop"),
-            mock.patch.object(party_pool, "run_board", side_effect=OutOfStepError("planted")),
-            pytest.raises(AssertionError),
-        ):
-            assert_fails_and_heals(trio, OutOfStepError, "planted")
+        original = PartyPool._join
+
+        def planted(pool: PartyPool) -> Any:
+            pool.stop()
+            return original(pool)
+
+        with mock.patch.object(PartyPool, "_join", planted), pytest.raises(AssertionError):
+            assert_fails_and_heals(trio, PartyCrashedError, "part", hit=1)
+
+    def test_a_pool_that_goes_on_with_its_old_links_after_a_failed_batch_is_seen(self, trio: PartyPool) -> None:
+        opened(trio)
+        with mock.patch.object(PartyPool, "_hang_up"):
+            trio.open_sums(SURVIVING[0], WORDS, faults={1: Crash(step=0)})
+            with pytest.raises(NetworkError):
+                opened(trio)
         trio.stop()
 
     @pytest.mark.parametrize(
@@ -338,7 +405,7 @@ class TestPartyPool:
 
         told = trio._children[slot].control
         with mock.patch.object(party_pool, "send_json", planted):
-            assert_fails_and_heals(trio, error, text)
+            assert_fails_and_starts_anew(trio, error, text)
 
     def test_the_cause_of_a_failure_beats_its_echoes(self, trio: PartyPool) -> None:
         """Parties that lose a peer report a crash; the one that failed by itself says why."""
@@ -370,11 +437,10 @@ class TestPartyPool:
     @pytest.mark.parametrize(
         "reply", [{"kind": "PartyTimeoutError"}, {"kind": "OutOfStepError"}, {"lost": [1]}], ids=str
     )
-    def test_a_batch_that_opens_its_sums_without_a_lost_party_is_followed_by_new_processes(
+    def test_a_batch_that_opens_its_sums_without_a_lost_party_is_followed_by_new_links(
         self, trio: PartyPool, reply: dict[str, Any]
     ) -> None:
         opened(trio)
-        before = trio.pids
         last = {**GOOD, **reply} if "lost" in reply else failure(reply["kind"], "lost")
         with (
             mock.patch.object(party_pool, "run_board", return_value=ALL_OPENED),
@@ -382,14 +448,14 @@ class TestPartyPool:
         ):
             found = trio.open_sums(ADDITIVE, WORDS)
         assert (found.contributors, found.suspects) == ((0, 2), {1})
-        assert trio.pids == []
-        assert opened(trio) == WORDS.sum(dim=1).tolist()
-        assert not set(trio.pids) & set(before)
+        assert trio._board is None
+        trio.stop()  # the real replies are still in the pipes
 
     def test_traffic_comes_back_from_json_as_it_was(self) -> None:
         costs = [Cost(payload_bytes=k, wire_bytes=k + 16, messages=k, rounds=k) for k in (1, 2, 3)]
         traffic = Traffic(offline=costs[0], mpc=costs[1], upload=costs[2])
-        assert party_pool._traffic(json.loads(json.dumps(dataclasses.asdict(traffic)))) == traffic
+        for report in (party_report.success(traffic, [2, 1]), party_report.failure(traffic, OutOfStepError("x"))):
+            assert party_report.traffic_of(json.loads(json.dumps(report))) == traffic
 
     def test_traffic_is_that_of_all_members_and_the_board(self, trio: PartyPool) -> None:
         for protocol in (ADDITIVE, PLAINTEXT):

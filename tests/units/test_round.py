@@ -121,9 +121,13 @@ class _Recorder:
         self.inner = inner
         self.words: list[torch.Tensor] = []
 
-    def open_sums(self, protocol: Spec, words: torch.Tensor) -> OpenedSums:
+    @property
+    def spent(self) -> Traffic:
+        return self.inner.spent
+
+    def open_sums(self, protocol: Spec, words: torch.Tensor, **how: Any) -> OpenedSums:
         self.words.append(words.clone())
-        return self.inner.open_sums(protocol, words)
+        return self.inner.open_sums(protocol, words, **how)
 
 
 def residual_noise(
@@ -379,7 +383,11 @@ class _Lossy:
     claimed: tuple[int, ...] = (0, 2)
     asked: list[torch.Tensor] = dataclasses.field(default_factory=list)
 
-    def open_sums(self, protocol: Spec, words: torch.Tensor) -> OpenedSums:
+    @property
+    def spent(self) -> Traffic:
+        return Traffic.none()
+
+    def open_sums(self, protocol: Spec, words: torch.Tensor, **_: Any) -> OpenedSums:
         self.asked.append(words.clone())
         first = self.asked[0]
         if any(torch.equal(cluster, first[j]) for cluster in words for j in self.failing):
@@ -465,7 +473,7 @@ class TestLosses:
         self, digits: Dataset, planted: Callable[[Any], Any], check: Callable[[Dataset], None]
     ) -> None:
         original = bench_round.open_sums
-        wrong = mock.patch.object(bench_round, "open_sums", lambda *given: planted(original(*given)))
+        wrong = mock.patch.object(bench_round, "open_sums", lambda *given, **how: planted(original(*given, **how)))
         with wrong, pytest.raises(AssertionError):
             check(digits)
 

@@ -9,21 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.statistics import (
-    IDENTITY,
-    MEANS,
-    STATUSES,
-    SUMMARISED,
-    counts,
-    distinguishing,
-    identity_columns,
-    interval_by,
-    mean_interval,
-    paired_difference,
-    setting_text,
-    summarise,
-    worst_epsilon,
-)
+from bench.statistics import MEANS, SUMMARISED, interval_by, mean_interval, paired_difference, summarise, worst_epsilon
+from bench.trials import IDENTITY, STATUSES, counts, distinguishing, identity_columns, setting_text
 from protocols.check import CloisterError
 
 FINITE = st.integers(-(10**6), 10**6).map(lambda number: number / 1000)

@@ -9,8 +9,8 @@ import pytest
 from bench.cell import NUMBERS, PLUGINS
 from bench.experiment import parse_experiment
 from bench.grid import expand
-from bench.statistics import IDENTITY, TRAINING
 from bench.store import RESULT_COLUMNS, Store, load_results, load_rounds, make_row, write_atomically
+from bench.trials import IDENTITY, TRAINING
 from protocols.check import CloisterError
 
 PROMISED = """status, error, dataset, partition, model, attack, clustering, protocol, aggregator, privacy, n, f,

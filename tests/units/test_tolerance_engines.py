@@ -3,6 +3,7 @@
 import math
 from fractions import Fraction
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from scipy import stats
 
 from protocols.check import CloisterError
 from protocols.randomness import public_stream
+from protocols.tolerance import saddle
 from protocols.tolerance.binomial import log_binomial, log_hypergeometric
 from protocols.tolerance.cauchy import cauchy_any_bad
 from protocols.tolerance.design import smallest_committee
@@ -197,6 +199,82 @@ def test_several_kinds_of_fault_agree_with_exact_rationals() -> None:
         law = exact_distribution(parts, n, counts)
         assert relative(tail(parts, n, counts, most).value, sum(law[most + 1 :])) < 1e-9
         assert all(relative(float(a), b) < 1e-9 for a, b in zip(distribution(parts, n, counts), law, strict=True))
+
+
+def two_and_a_bystander(c: int) -> Mask:
+    """Bad by two kinds of fault alone; a third one takes up room."""
+    b, k, p = np.meshgrid(*[np.arange(c + 1)] * 3, indexing="ij", sparse=True)
+    return (2 * b + k > c // 2) | (p < 0)
+
+
+def of_two(c: int) -> Mask:
+    return two_and_a_bystander(c)[:, :, 0]
+
+
+def exposed_by_three(c: int) -> Mask:
+    b, k, p = np.meshgrid(*[np.arange(c + 1)] * 3, indexing="ij", sparse=True)
+    return (b + p > c // 2) & (k >= 0)
+
+
+THREE = [
+    # n, c, counts, most
+    (1000, 10, (50, 40, 60), 14),
+    (400, 20, (40, 30, 50), 6),
+]
+
+
+@pytest.mark.parametrize(("n", "c", "counts", "most"), THREE)
+def test_a_third_kind_that_does_not_matter_changes_nothing(
+    n: int, c: int, counts: tuple[int, int, int], most: int
+) -> None:
+    groups = size_groups(n, c)
+    three = saddle_tail(parts_of(groups, two_and_a_bystander), n, counts, most)
+    two = saddle_tail(parts_of(groups, of_two), n, counts[:2], most)
+    assert 0 < two < 1e-6
+    assert relative(three, two) < 1e-9
+
+
+def agrees_with_additions_of_three(monkeypatch: pytest.MonkeyPatch) -> float:
+    """The largest relative error of the integral whose angles are looked at closely, beside additions."""
+    monkeypatch.setattr(saddle, "_FEW_POINTS", 0)
+    worst = 0.0
+    for n, c, counts, most in ((90, 10, (14, 9, 12), 3), (150, 10, (12, 14, 20), 1)):
+        parts = parts_of(size_groups(n, c), two_and_a_bystander, exposed_by_three)
+        expected = float(distribution(parts, n, counts)[most + 1 :].sum())
+        worst = max(worst, relative(saddle_tail(parts, n, counts, most), expected))
+    return worst
+
+
+def test_the_angles_that_are_left_out_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert agrees_with_additions_of_three(monkeypatch) < 1e-9
+
+
+def test_leaving_out_more_angles_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    damped = saddle._damped
+
+    def eager(axes: Any, laws: Any, tilt: Any, slope: int, faded: float) -> list[Any]:
+        return damped(axes, laws, tilt, slope, faded / 4)
+
+    monkeypatch.setattr(saddle, "_damped", eager)
+    assert agrees_with_additions_of_three(monkeypatch) > 1e-9
+
+
+def test_three_kinds_in_many_clusters_fall_inside_the_interval_of_monte_carlo() -> None:
+    """False alarms: 1e-7 (Hoeffding, both sides); an error above 0.04 is seen as surely."""
+    n, c, counts, most, draws = 300, 10, (20, 60, 40), 2, 12_000
+    parts = parts_of(size_groups(n, c), two_and_a_bystander, exposed_by_three)
+    found = tail(parts, n, counts, most)
+    assert found.engine == "saddle point"
+    kinds = np.repeat(np.arange(4), [*counts, n - sum(counts)])
+    generator = public_stream(5, "tolerance three kinds")
+    seen = 0
+    for _ in range(draws // 2000):
+        seats = generator.permuted(np.tile(kinds, (2000, 1)), axis=1).reshape(2000, n // c, c)
+        b, k, p = ((seats == kind).sum(axis=2) for kind in range(3))
+        fine = ~exposed_by_three(c)[b, np.minimum(k, 0), p].any(axis=1)
+        seen += int((fine & (two_and_a_bystander(c)[b, k, np.minimum(p, 0)].sum(axis=1) > most)).sum())
+    assert 0.1 < found.value < 0.9
+    assert abs(seen / draws - found.value) < math.sqrt(math.log(2e7) / (2 * draws))
 
 
 def test_large_tails_agree_with_the_contour_integral_and_stay_inside_the_sandwich() -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations, pairwise
 
 import pytest
@@ -120,9 +121,11 @@ def test_the_mode_says_whether_members_deviate_and_the_threshold_who_learns() ->
     assert conditions_named("median", mode="passive").mode == "passive"
     assert not conditions_named("median", mode="passive").checked_inputs
     assert conditions_named("median", threshold="1").threshold_at(7) == 1
-    assert conditions_named("shamir", mode="vss", checked=True) == conditions_of(
-        "shamir", mode="vss", checked_inputs=True
+    sharing = conditions_of("shamir", mode="vss", threshold="c/3", checked_inputs=True)
+    assert conditions_named("shamir", mode="vss", threshold="c/3", least_honest=3, checked=True) == replace(
+        sharing, least_honest=3
     )
+    assert conditions_named("additive", revealed=False) == conditions_of("additive", revealed=False)
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,12 @@ from torch import Tensor
 import attacks.testing as kit
 from attacks import attacks
 from attacks.api import World, look
+from attacks.update import _statistics
 from attacks.update._krum import Bait, choice, longest_chosen
 from attacks.update._line_search import maximise
 from attacks.update._statistics import mean_and_deviation
 from attacks.update.alie import largest_z
+from protocols.aggregators import Given, aggregators
 from protocols.check import CloisterError
 from protocols.randomness import public_stream
 
@@ -97,22 +99,59 @@ class TestWhatFollowsFromTheHonestMean:
     @given(
         rows=st.integers(1, 40),
         columns=st.integers(1, 30),
-        centre=st.sampled_from([0.0, 1.0, 1e6]),
+        centre=st.sampled_from([0.0, 1.0, 31.0, 33.0, 1e6]),
         seed=st.integers(0, 99),
     )
     def test_mean_and_deviation_do_not_cancel(self, rows: int, columns: int, centre: float, seed: int) -> None:
-        """Sums of 40 numbers of size c in float64 are off by 40 c 2^-53 at most; centred first, so are deviations."""
-        values = torch.from_numpy(public_stream(seed, "rows").normal(centre, 1.0, size=(rows, columns)))
-        mean, deviation = mean_and_deviation(values)
-        slack = 80 * max(centre, 10.0) * 2.0**-53
-        assert torch.allclose(mean, values.mean(dim=0), rtol=0, atol=slack)
-        assert torch.allclose(deviation, values.std(dim=0, correction=0), rtol=1e-12, atol=slack)
+        assert_mean_and_deviation(
+            torch.from_numpy(public_stream(seed, "rows").normal(centre, 1.0, size=(rows, columns)))
+        )
+
+    def test_some_columns_that_cancel_among_others_that_do_not(self) -> None:
+        values = torch.from_numpy(public_stream(0, "rows").normal(size=(64, 10_000)))
+        values[:, ::7] += 1e6
+        values[:, 5] = 3.1
+        values[:, 6] = 0.0
+        assert_mean_and_deviation(values)
+        assert float(mean_and_deviation(values)[1][6]) == 0.0
+
+    def test_a_difference_that_cancels_is_seen(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_statistics, "_LEAST", {torch.float64: -torch.inf})
+        values = torch.from_numpy(public_stream(0, "rows").normal(1e6, 1.0, size=(20, 30)))
+        with pytest.raises(AssertionError):
+            assert_mean_and_deviation(values)
 
     def test_mean_and_deviation_of_many_columns_come_from_several_blocks(self) -> None:
-        values = torch.from_numpy(public_stream(0, "rows").normal(size=(64, 10_000)))
+        assert_mean_and_deviation(torch.from_numpy(public_stream(0, "rows").normal(size=(64, 10_000))))
+
+    def test_in_float32_they_are_as_exact_as_it_is(self) -> None:
+        """With u = 2^-24 and L = 1/4: 1.5 x 22 u / L is 8e-6."""
+        values = torch.from_numpy(public_stream(0, "rows").normal(size=(20, 300))).float()
+        values[:, ::7] += 1000.0
         mean, deviation = mean_and_deviation(values)
-        assert torch.allclose(mean, values.mean(dim=0), rtol=0, atol=1e-14)
-        assert torch.allclose(deviation, values.std(dim=0, correction=0), rtol=1e-12, atol=0)
+        wide = values.double()
+        assert torch.allclose(mean.double(), wide.mean(dim=0), rtol=0, atol=21 * 1005 * 2.0**-24)
+        # Centred, a column is off by its mean's error, of which the deviation keeps a part in its square only.
+        assert torch.allclose(deviation.double(), wide.std(dim=0, correction=0), rtol=8e-6, atol=0)
+
+    def test_numbers_that_are_none_stay_in_their_column(self) -> None:
+        values = torch.ones(3, 4, dtype=torch.float64)
+        values[1] = torch.tensor([torch.nan, torch.inf, 1.0, 1e200], dtype=torch.float64)
+        mean, deviation = mean_and_deviation(values)
+        assert deviation.isfinite().tolist() == [False, False, True, False]
+        assert mean.isfinite().tolist() == [False, False, True, True]
+
+
+def assert_mean_and_deviation(values: Tensor) -> None:
+    """Compare with torch's, which centre first; the bounds are those of mean_and_deviation(), u = 2^-53 and L = 2^-10.
+
+    A centred column is off by its mean's error, which is that of k numbers of the column's size.
+    """
+    mean, deviation = mean_and_deviation(values)
+    k, largest, u = len(values), float(values.abs().max()), 2.0**-53
+    slack = 2 * (k + 1) * largest * u
+    assert torch.allclose(mean, values.mean(dim=0), rtol=0, atol=slack)
+    assert torch.allclose(deviation, values.std(dim=0, correction=0), rtol=3 * (k + 2) * u * 2**10, atol=slack)
 
 
 def distance(a: list[float], b: list[float]) -> float:
@@ -388,6 +427,94 @@ class TestScaledAndProjectedUpdates:
         length = world.honest.norm(dim=1).quantile(quantile)
         assert torch.allclose(rows.norm(dim=1), length.expand(3))
         assert torch.allclose(rows @ mean, (-length * mean.norm()).expand(3))
+
+
+def slow_hybrid(world: World, density: float, scale: float, z: float, gradient: list[float]) -> list[float]:
+    """Weights by size of their product with the gradient, one after another."""
+    mean, deviation = mean_of(rows_of(world.honest)), deviation_of(rows_of(world.honest))
+    sizes = [abs(w * g) for w, g in zip(world.model.tolist(), gradient, strict=True)]
+    kept = sorted(range(len(sizes)), key=lambda j: (-sizes[j], j))[: max(1, round(density * len(sizes)))]
+    return [m - (scale if j in kept else z) * s for j, (m, s) in enumerate(zip(mean, deviation, strict=True))]
+
+
+class TestSparseAndRelocatedPerturbations:
+    @given(world=worlds, density=st.floats(0.01, 1.0), scale=st.floats(1.0, 5.0))
+    def test_the_hybrid_attack_moves_the_weights_that_pruning_keeps_farther(
+        self, world: World, density: float, scale: float
+    ) -> None:
+        gradient = mean_of(rows_of(world.honest))
+        found = sent("hybrid_sparse", world, density=density, scale=scale, z=0.3)
+        assert near(found, slow_hybrid(world, density, scale, 0.3, gradient))
+
+    def test_its_mask_stays_what_it_was_in_the_first_round(self) -> None:
+        first = kit.make_world(f=2, honest=6, d=20, seed=1)
+        sent("hybrid_sparse", first, density=0.2)
+        later = replace(kit.make_world(f=2, honest=6, d=20, seed=2), memory=first.memory)
+        found = sent("hybrid_sparse", later, density=0.2, scale=2.0, z=0.3)
+        stayed = slow_hybrid(replace(later, model=first.model), 0.2, 2.0, 0.3, mean_of(rows_of(first.honest)))
+        assert near(found, stayed)
+        assert not near(found, slow_hybrid(later, 0.2, 2.0, 0.3, mean_of(rows_of(later.honest))))
+
+    def test_its_other_weights_are_moved_as_by_alie(self) -> None:
+        world = kit.make_world(f=3, honest=7, d=40)
+        off = (sent("hybrid_sparse", world, density=0.1)[0] - sent("alie", world)[0]).abs()
+        assert int((off > 1e-12).sum()) == 4
+
+    @given(world=worlds.filter(lambda world: world.own.shape[1] > 1), size=st.floats(0.1, 5.0), angle=st.floats(0, 360))
+    def test_rop_sends_a_vector_of_its_length_at_its_angle_from_the_last_step(
+        self, world: World, size: float, angle: float
+    ) -> None:
+        """Numbers of about 1, and quotients by lengths that are no smaller than a thousandth: 1e-9 is generous."""
+        mean = world.honest.mean(dim=0)
+        step = torch.zeros_like(mean) if world.previous is None else world.previous
+        seen = mean if world.previous is None else 0.9 * step + 0.1 * mean
+        for relocation in (1.0, 0.25):
+            found = sent("rop", world, size=size, angle=angle, relocation=relocation)
+            moved = found[0] - relocation * step - (1 - relocation) * mean
+            assert float(moved.norm()) == pytest.approx(size, rel=1e-9)
+            cosine = float(moved @ seen) / float(moved.norm() * seen.norm())
+            assert cosine == pytest.approx(math.cos(math.radians(angle)), abs=1e-9)
+            in_the_plane = torch.linalg.lstsq(torch.stack([seen, torch.ones_like(seen)], dim=1), moved[:, None])
+            left = torch.stack([seen, torch.ones_like(seen)], dim=1) @ in_the_plane.solution - moved[:, None]
+            assert float(left.norm()) <= 1e-9 * size
+            assert torch.equal(found, found[:1].expand_as(found))
+
+    def test_centered_clipping_lets_all_of_rop_pass_and_cuts_a_reversed_update(self) -> None:
+        """With radius 1 around the last step, the attackers' share of the drift is theirs; a far row counts as 1."""
+        world = replace(kit.make_world(f=3, honest=7, d=40), previous=torch.zeros(40, dtype=torch.float64))
+        rule = aggregators.make(aggregators.resolve({"name": "centered_clipping", "radius": 1.0, "iterations": 1}))
+
+        def moved(rows: Tensor) -> Tensor:
+            everybody = torch.cat([rows, world.honest / 10])
+            with_attack = rule(everybody, torch.ones(10, dtype=torch.int64), 3, Given(previous=world.previous))
+            without = rule(
+                torch.cat([0 * rows, world.honest / 10]),
+                torch.ones(10, dtype=torch.int64),
+                3,
+                Given(previous=world.previous),
+            )
+            return with_attack - without
+
+        rows = sent("rop", world, relocation=1.0)
+        assert float(moved(rows).norm()) == pytest.approx(0.3)  # three of ten, each 1 long
+        assert float(moved(rows) @ world.honest.mean(dim=0)) == pytest.approx(0.0, abs=1e-9)
+        assert float(moved(5 * rows).norm()) == pytest.approx(0.3)
+
+    @pytest.mark.parametrize(
+        ("name", "parameters"),
+        [
+            ("rop", {"angle": 400.0}),
+            ("rop", {"relocation": 1.5}),
+            ("rop", {"history": -0.1}),
+            ("rop", {"size": 0.0}),
+            ("hybrid_sparse", {"density": 0.0}),
+            ("hybrid_sparse", {"density": 1.5}),
+            ("hybrid_sparse", {"scale": math.nan}),
+        ],
+    )
+    def test_parameters_that_make_no_sense_are_refused(self, name: str, parameters: dict[str, float]) -> None:
+        with pytest.raises(CloisterError, match=next(iter(parameters))):
+            attacks.resolve({"name": name, **parameters})
 
 
 class TestSendersWithoutUpdates:

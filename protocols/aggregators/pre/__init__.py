@@ -41,8 +41,18 @@ class PreAggregator(Protocol):
         """Return the largest number of tainted clusters among m that it is defined for (-1: m is too small)."""
         ...
 
-    def coefficient(self, m: int, tolerate: int, rule: float) -> float:
-        """Return the coefficient (see Aggregator) of this, followed by a rule whose own one is `rule`."""
+    def sizes_after(self, sizes: Tensor) -> Tensor:
+        """Return the sizes (m',) int64 of the rows that come out for clusters of these sizes (m,).
+
+        Where they are drawn, those with the most members in the largest ones: no coefficient is smaller for others.
+        """
+        ...
+
+    def coefficient(self, sizes: Tensor, tolerate: int, rule: float) -> float:
+        """Return the coefficient (see Aggregator) of this, followed by a rule whose own one is `rule`.
+
+        That is the rule's for the sizes that come out.
+        """
         ...
 
     def sensitivity(self, rule: float | None) -> float | None:

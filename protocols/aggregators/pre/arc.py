@@ -50,9 +50,13 @@ class AdaptiveClipping:
         """Fewer than half."""
         return majority_breakdown(m)
 
-    def coefficient(self, m: int, tolerate: int, rule: float) -> float:
+    def sizes_after(self, sizes: Tensor) -> Tensor:
+        """The same."""
+        return sizes
+
+    def coefficient(self, sizes: Tensor, tolerate: int, rule: float) -> float:
         """Rule + 2 r with r = F / (m - 2 F): Allouah et al. 2025, ICLR, the theorem on F composed with ARC."""
-        return rule + 2 * faulty_share(m, tolerate)
+        return rule + 2 * faulty_share(sizes.shape[0], tolerate)
 
     def sensitivity(self, rule: float | None) -> float | None:  # noqa: ARG002
         """Not bounded: one mean's length may set the others'."""

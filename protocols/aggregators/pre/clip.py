@@ -62,7 +62,11 @@ class Clip:
         """It takes any number: what is cut is cut."""
         return m
 
-    def coefficient(self, m: int, tolerate: int, rule: float) -> float:  # noqa: ARG002
+    def sizes_after(self, sizes: Tensor) -> Tensor:
+        """The same."""
+        return sizes
+
+    def coefficient(self, sizes: Tensor, tolerate: int, rule: float) -> float:  # noqa: ARG002
         """Infinity: honest means that agree on a longer update are cut as well (Allouah et al. 2025, ICLR)."""
         return math.inf
 

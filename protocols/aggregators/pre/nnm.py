@@ -50,7 +50,11 @@ class Nnm:
         """Fewer than half."""
         return majority_breakdown(m)
 
-    def coefficient(self, m: int, tolerate: int, rule: float) -> float:
+    def sizes_after(self, sizes: Tensor) -> Tensor:
+        """The same."""
+        return sizes
+
+    def coefficient(self, sizes: Tensor, tolerate: int, rule: float) -> float:
         """8 F / (m - F) (1 + rule): Allouah et al. 2023, AISTATS, Lemma 1.
 
         For F = 0 all rows are the mean: a rule with a finite coefficient returns it, as there is no spread left; one
@@ -58,7 +62,7 @@ class Nnm:
         """
         if tolerate == 0:
             return 0.0 if math.isfinite(rule) else math.inf
-        return 8 * tolerate / (m - tolerate) * (1 + rule)
+        return 8 * tolerate / (sizes.shape[0] - tolerate) * (1 + rule)
 
     def sensitivity(self, rule: float | None) -> float | None:  # noqa: ARG002
         """Not bounded: one mean moves many averages."""

@@ -47,7 +47,11 @@ class NoPreAggregation:
         """It says nothing about them."""
         return m
 
-    def coefficient(self, m: int, tolerate: int, rule: float) -> float:  # noqa: ARG002
+    def sizes_after(self, sizes: Tensor) -> Tensor:
+        """The same."""
+        return sizes
+
+    def coefficient(self, sizes: Tensor, tolerate: int, rule: float) -> float:  # noqa: ARG002
         """The rule's own."""
         return rule
 

@@ -16,6 +16,7 @@ from protocols.testing.aggregators._contract import (
     says_whom_it_excludes,
     treats_each_cell_of_a_batch_alone,
     withstands_fewer_than_half_of_the_clusters,
+    works_where_its_means_are,
 )
 from protocols.testing.aggregators._equivariance import (
     does_not_depend_on_the_order_of_the_clusters,
@@ -72,6 +73,7 @@ __all__ = [
     "takes_rows_out_that_cannot_be_computed_with",
     "treats_each_cell_of_a_batch_alone",
     "withstands_fewer_than_half_of_the_clusters",
+    "works_where_its_means_are",
 ]
 
 
@@ -94,6 +96,7 @@ def conformance_checks(spec: Spec) -> list[Check]:
         leaves_its_inputs_alone_and_repeats_itself,
         computes_in_float32_what_it_does_in_float64,
         treats_each_cell_of_a_batch_alone,
+        works_where_its_means_are,
         does_not_depend_on_the_order_of_the_clusters,
         shift,
         scale,

@@ -8,6 +8,7 @@ from protocols.aggregators import Given, Selecting, aggregators, bound_of, needs
 from protocols.registry import Spec
 from protocols.testing import check_documented, refusal
 from protocols.testing.aggregators._points import cases_of, close, make_given, make_points, result_of, rule_of
+from protocols.testing.elsewhere import TwoDevicesError, back, elsewhere, moved
 
 __all__ = [
     "computes_in_float32_what_it_does_in_float64",
@@ -22,6 +23,7 @@ __all__ = [
     "says_whom_it_excludes",
     "treats_each_cell_of_a_batch_alone",
     "withstands_fewer_than_half_of_the_clusters",
+    "works_where_its_means_are",
 ]
 
 # In float32: numbers below 20 and at most 50 roundings of 2^-24 each.
@@ -105,6 +107,32 @@ def treats_each_cell_of_a_batch_alone(spec: Spec) -> None:
         assert found.shape == (4, means.shape[1]), f"{spec} returns shape {tuple(found.shape)} for 4 cells"
         for cell, result in zip(batch, found, strict=True):
             assert close(rule(cell, sizes, tolerate, make_given(means)), result), f"{spec} mixes the cells of a batch"
+
+
+def works_where_its_means_are(spec: Spec) -> None:
+    """Means on another device than the processor's are combined there, to the same result; so are those of a batch.
+
+    What is given stays on the processor, and so do the sizes, as a server has them.
+    """
+    rule = rule_of(spec)
+    for m, d, dtype in ((7, 3, torch.float64), (8, 11, torch.float32)):
+        means, sizes = make_points(m, d)
+        means, tolerate, given = means.to(dtype), max(0, rule.breakdown(m)), make_given(means)
+        batch = torch.stack([means, means.flip(0)])
+        if tolerate:
+            batch[1, 0, 0] = math.nan
+        try:
+            with elsewhere():
+                found = back(rule(moved(batch), sizes, tolerate, given))
+                out = rule.excluded(moved(means), sizes, tolerate, given) if isinstance(rule, Selecting) else None
+                mask = None if out is None else back(out)
+        except TwoDevicesError as error:
+            raise AssertionError(f"{spec} does not stay on the device of its means: {error}") from error
+        off = float((found.double() - rule(batch, sizes, tolerate, given).double()).abs().max())
+        assert off <= _SINGLE_TOLERANCE, f"{spec} is off by {off:.3g} on another device"
+        if isinstance(rule, Selecting) and mask is not None:
+            here = rule.excluded(means, sizes, tolerate, given)
+            assert torch.equal(mask, here), f"{spec} excludes {mask} on another device, and {here} on the processor"
 
 
 def refuses_what_is_no_rows_of_numbers(spec: Spec) -> None:

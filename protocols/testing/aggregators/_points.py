@@ -33,7 +33,7 @@ def make_given(trusted: Tensor, history: Tensor | None = None) -> Given:
         rng=public_stream(0, "conformance", "rule"),
         reference=reference,
         history=trusted if history is None else history,
-        loss=lambda candidates: (candidates - reference).square().sum(dim=-1).log1p(),
+        loss=lambda candidates: (candidates - reference.to(candidates.device)).square().sum(dim=-1).log1p(),
     )
 
 

@@ -33,8 +33,13 @@ def side_by_side(parties: int, work: Callable[[InProcessLink], Result]) -> list[
     *links, _ = in_process_links(parties, deadline_s=_DEADLINE_S)
     for link in links:
         link.transcript = []
+
+    def in_turn(link: InProcessLink) -> Result:
+        with link.turn():
+            return work(link)
+
     with ThreadPoolExecutor(parties) as threads:
-        return list(threads.map(work, links))
+        return list(threads.map(in_turn, links))
 
 
 def _crypten() -> Any:

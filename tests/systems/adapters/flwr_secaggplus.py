@@ -13,7 +13,7 @@ import contextvars
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -26,7 +26,7 @@ from protocols.network import BOARD, HEADER_BYTES, TooFewPartiesError, raise_los
 from protocols.randomness import SecretStreams
 from protocols.ring import FixedPoint
 from protocols.secure_sum import Board, Opened, Party, secure_sums
-from protocols.tolerance.conditions import Conditions, conditions_of, masked_scheme
+from protocols.tolerance.conditions import Conditions, conditions_of
 from protocols.types import Cost, Traffic
 from tests.systems.adapters._flwr import (
     MAIN_CONFIGS_RECORD,
@@ -162,8 +162,7 @@ class FlwrSecaggplus:
 
     @property
     def conditions(self) -> Conditions:
-        conditions = conditions_of("masked", mode="semi_honest", threshold=self.threshold)
-        return replace(conditions, scheme=masked_scheme(mode="semi_honest", least_honest=1))
+        return conditions_of("masked", mode="semi_honest", threshold=self.threshold)
 
     def check_size(self, *, parties: int) -> None:
         most = 2 ** (32 - self.word_bits) - 1
