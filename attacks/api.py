@@ -9,6 +9,7 @@ from torch import Tensor
 
 from attacks.views import (
     KNOWLEDGE,
+    ChurnView,
     ClaimView,
     ClusterView,
     DataView,
@@ -33,6 +34,7 @@ __all__ = [
     "SCHEDULE_KEYS",
     "Attack",
     "Backdoor",
+    "ChurnView",
     "ClaimView",
     "Claiming",
     "ClusterView",
@@ -48,6 +50,7 @@ __all__ = [
     "OwnView",
     "Placing",
     "Points",
+    "Rejoining",
     "Rows",
     "UpdateAttack",
     "World",
@@ -98,6 +101,15 @@ class Claiming(Protocol):
 
     def claim(self, view: ClaimView) -> Points:
         """Return the features (n, k) that all claim; those of honest processes are what they are."""
+        ...
+
+
+@runtime_checkable
+class Rejoining(Protocol):
+    """An attack whose processes also leave and join again between rounds, as far as churn lets them."""
+
+    def leave(self, view: ChurnView) -> NDArray[np.int64]:
+        """Return the numbers of its processes that leave now, to be seated anew, at most `view.most`."""
         ...
 
 

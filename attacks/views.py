@@ -16,6 +16,7 @@ from protocols.registry import Spec
 
 __all__ = [
     "KNOWLEDGE",
+    "ChurnView",
     "ClaimView",
     "ClusterView",
     "DataView",
@@ -173,6 +174,31 @@ class MessageView:
     previous: Tensor | None
     round_index: int
     rng: np.random.Generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChurnView:
+    """What an attack sees that has its processes leave and join again between rounds.
+
+    `clusters` are those of the round before, of which up to `most` processes leave now; `faulty` (n,) are the colluding
+    processes, `features` (n, k) what all claim to be, None where nobody is asked. `rng` is its stream of this round.
+    """
+
+    clusters: tuple[tuple[int, ...], ...]
+    faulty: NDArray[np.bool_]
+    most: int
+    features: Points | None
+    rng: np.random.Generator
+
+    def outside(self, aim: tuple[int, ...]) -> NDArray[np.int64]:
+        """Return the colluding processes that are not in the cluster `aim`, as many as may leave, ascending.
+
+        Nobody where only colluding ones are in it: nothing is left to gain.
+        """
+        if self.faulty[list(aim)].all():
+            return np.zeros(0, dtype=np.int64)
+        there = np.isin(np.arange(len(self.faulty)), aim)
+        return np.flatnonzero(self.faulty & ~there)[: self.most]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,6 +89,7 @@ NUMBERS: Mapping[str, int | float] = MappingProxyType(
         "root_rows": 0,
         "rounds": 20,
         "participation": 1.0,
+        "churn": 0.0,
         "local_steps": 5,
         "batch_size": 32,
         "learning_rate": 0.1,
@@ -132,6 +133,7 @@ class Cell:
     root_rows: int
     rounds: int
     participation: float
+    churn: float
     local_steps: int
     batch_size: int
     learning_rate: float
@@ -168,6 +170,12 @@ class Cell:
         if not 0.5 <= self.trust_quality <= 1:
             raise CloisterError(
                 f"trust_quality = {self.trust_quality} is not allowed; allowed: 0.5 (says nothing) to 1 (says all)"
+            )
+        check.non_negative(churn=self.churn)
+        if self.churn > 0.5:
+            raise CloisterError(
+                f"churn = {self.churn:g} is not allowed; allowed: 0 (nobody leaves) to 0.5, the share of the processes "
+                f"that leave and join again between two rounds"
             )
         check.positive(participation=self.participation)
         if self.participation > 1 or self.participants < self.cluster_size:

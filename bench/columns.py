@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.cell import Cell
+from bench.churning import CHURNED
 from bench.judging import judged
 from bench.measures import measures, recovery
 from bench.metrics import Score, by_class_columns
@@ -78,6 +79,7 @@ def _results(
         "bytes_upload": sum(outcome.traffic.upload.wire_bytes for outcome in outcomes),
         "bytes_exchange": sum(outcome.exchange_bytes for outcome in outcomes),
         "bytes_beacon": sum(outcome.drawn.wire_bytes for outcome in outcomes),
+        **(dict.fromkeys(CHURNED, 0) if federation.churning is None else federation.churning.columns),
         "bytes_per_process_round": total_bytes / (cell.participants * len(outcomes)) if outcomes else None,
         "mpc_rounds": sum(outcome.traffic.mpc.rounds for outcome in outcomes),
         **judged(outcomes),

@@ -17,7 +17,7 @@ from bench.decentralised import score_models
 from bench.federation import build
 from bench.inside import in_the_clear
 from bench.metrics import score
-from bench.round import DivergedError, run_round
+from bench.round import DivergedError, form_clusters, run_round
 from protocols.faulty_link import Fault
 from protocols.parties import NO_FAULTS, OpenedSums
 from protocols.playable import playable
@@ -133,6 +133,7 @@ def _timed(cell: Cell, dataset: Dataset) -> _Price:
         model = torch.zeros(federation.network.dimension)
         if cell.attack == Spec(name="none"):
             run_round(federation, model, 0, parties)  # the first one of a kind warms up
+        form_clusters(federation, _LATE - 2)  # the churn up to the round that is timed is not of that round
         parties.priced_s = 0.0
         begun = time.perf_counter()
         outcome = run_round(federation, model, _LATE - 1, parties)

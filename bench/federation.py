@@ -14,6 +14,7 @@ from attacks import attacks
 from attacks.plan import assign, specs_of
 from bench.cell import NUMBERS, Cell
 from bench.chain import real_links
+from bench.churning import churning_of
 from bench.columns import columns_of, point_of
 from bench.data import Dataset
 from bench.decentralised import known_model, score_models
@@ -59,7 +60,7 @@ _LATER: Mapping[str, Any] = MappingProxyType(
         "compression": {"name": "none"},
         "worker": {"name": "sgd"},
         "pre": {"name": "none"},
-        **{name: NUMBERS[name] for name in ("crashed", "curious", "domains", "trust_quality", "root_rows")},
+        **{name: NUMBERS[name] for name in ("crashed", "curious", "domains", "trust_quality", "root_rows", "churn")},
     }
 )
 
@@ -115,6 +116,7 @@ def build(cell: Cell, dataset: Dataset, company: Company | None = None) -> Feder
         past=None,
         policy=clusterings.make(cell.clustering),
         draws=Draws(cell, company),
+        churning=churning_of(cell),
         cluster_size=cell.cluster_size,
         protocol=protocol_of(cell, cluster_sizes(cell)),
         conditions=_conditions(cell),

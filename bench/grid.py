@@ -10,6 +10,7 @@ import torch
 
 from attacks.plan import Plan, Split, assign, specs_of
 from bench.cell import NUMBERS, PLUGINS, Cell, resolve
+from bench.churning import unfit_churn
 from bench.compressing import unfit_compression
 from bench.data import Dataset
 from bench.drawing import unfit_beacon
@@ -105,6 +106,7 @@ def skip_reason(cell: Cell, dataset: Dataset) -> str | None:
         or _unfit_attack(cell)
         or unfit_misconduct(cell, sizes)
         or unfit_placing(cell)
+        or unfit_churn(cell)
         or _unfit_data(cell, dataset)
         or _unfit_compression(cell, dataset, sizes)
         or _unfit_coordinates(cell, dataset)

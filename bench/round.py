@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -74,6 +75,14 @@ def _participants(federation: Federation, round_index: int) -> NDArray[np.int64]
 
 def form_clusters(federation: Federation, round_index: int) -> Clustering:
     """Return the clusters of a round in which all processes of the federation take part."""
+    draw = partial(_drawn_clusters, federation)
+    if federation.churning is None:
+        return draw(round_index)
+    return federation.churning.clustering(round_index, draw, federation.parts, federation.population)
+
+
+def _drawn_clusters(federation: Federation, round_index: int) -> Clustering:
+    """Return the clusters that the policy forms."""
     return federation.policy(
         population=federation.population,
         cluster_size=federation.cluster_size,

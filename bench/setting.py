@@ -11,6 +11,7 @@ from torch import Tensor
 
 from attacks.api import OpenedRound
 from attacks.plan import Part
+from bench.churning import Churning
 from bench.drawing import Draws
 from bench.models import Network
 from bench.poisoning import Poisoning
@@ -57,11 +58,11 @@ class Federation:
     only some take part.
     `parts` are the attacks in order, and `memory` is what each of them, by its place, remembers. `past` is None before
     the first round has ended. `root` are the server's own rows, one client's; `recall` changes with every round.
-    `draws` are the seeds that the policy gets. `graph` is who exchanges with whom, None with a server; then `rule`
-    combines the clusters' means, else each cluster does it by `exchange`. `code` is what `compressor` drew for this
-    round; the rule combines rows of it where it is linear. `companies` are the threads that play clusters in
-    which somebody misbehaves, by their members. `centre` (k,) are the words of the point from which the protocol counts
-    in this round, see bench.centring.
+    `draws` are the seeds that the policy gets, `churning` the joins and leaves, None where there are none. `graph` is
+    who exchanges with whom, None with a server; then `rule` combines the clusters' means, else each cluster does it by
+    `exchange`. `code` is what `compressor` drew for this round; the rule combines rows of it where it is linear.
+    `companies` are the threads that play clusters in which somebody misbehaves, by their members.
+    `centre` (k,) are the words of the point from which the protocol counts in this round, see bench.centring.
     """
 
     network: Network
@@ -77,6 +78,7 @@ class Federation:
     past: Past | None
     policy: ClusteringPolicy
     draws: Draws
+    churning: Churning | None
     cluster_size: int
     protocol: Spec
     conditions: Conditions

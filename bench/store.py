@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bench.cell import NUMBERS, PLUGINS, Cell
+from bench.churning import CHURNED
 from bench.decentralised import EXCHANGED
 from bench.folders import make_folder
 from bench.judging import DISCLOSED, JUDGED
@@ -46,6 +47,7 @@ _MEASURED = (
     *BY_CLASS,
     *MEASURES,
     *MISCONDUCT,
+    *CHURNED,
     "parameters",
     "coordinates",
     "bytes_total",
@@ -67,7 +69,10 @@ RESULT_COLUMNS = ("status", "error", *PLUGINS, *NUMBERS, *_MEASURED, "key")
 CURVE_COLUMNS = ("key", *PLUGINS, "seed", "round", "accuracy", "loss", "bytes", "seconds")
 # Columns that later versions have added, and what holds of every run before.
 _ADDED: Mapping[str, Any] = MappingProxyType(
-    {"beacon": "given", "bytes_beacon": 0, "beacon_s": 0.0, "epsilon_leaves_out": ""}
+    {
+        **{"beacon": "given", "bytes_beacon": 0, "beacon_s": 0.0, "epsilon_leaves_out": ""},
+        **{"churn": 0.0, **dict.fromkeys(CHURNED, 0)},
+    }
 )
 _STATUSES = ("ok", "failed", "skipped")
 _TEXTS = (

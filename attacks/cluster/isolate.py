@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
-from attacks.api import ClaimView, OwnView, Points, update_attack
+from attacks.api import ChurnView, ClaimView, OwnView, Points, update_attack
 
 
 @update_attack(
@@ -21,20 +22,33 @@ class Isolate:
     The victim is the honest process whose features are nearest to none of the other honest ones. In a cluster whose
     sum is opened and in which all others collude the victim's update is told. They send honest updates: combine it
     with what to send. They claim once, before the first round; the label shares that they copy are told without noise.
+    Where processes leave and join between rounds (axis `churn`), those that are not in the victim's cluster do so
+    before each, as many as may.
     """
 
     def claim(self, view: ClaimView) -> Points:
         """See Claiming."""
-        honest = np.flatnonzero(~view.faulty)
-        rows = view.features[honest] - view.features[honest].mean(axis=0)
-        lengths = np.square(rows).sum(axis=1)
-        gaps = lengths[:, None] + lengths[None] - 2.0 * rows @ rows.T
-        np.fill_diagonal(gaps, np.inf)
-        victim = honest[int(gaps.min(axis=1).argmax())]
         claimed = view.features.copy()
         mimics = np.flatnonzero(view.faulty)[: view.cluster_size - 1]
-        claimed[mimics] = view.features[victim]
+        claimed[mimics] = view.features[_victim(view.features, view.faulty)]
         return claimed
+
+    def leave(self, view: ChurnView) -> NDArray[np.int64]:
+        """See Rejoining."""
+        if view.features is None:
+            return np.zeros(0, dtype=np.int64)
+        victim = _victim(view.features, view.faulty)
+        return view.outside(next(members for members in view.clusters if victim in members))
 
     def __call__(self, view: OwnView) -> Tensor:
         return view.own
+
+
+def _victim(features: Points, faulty: NDArray[np.bool_]) -> int:
+    """Return the honest process that is nearest to none of the other honest ones."""
+    honest = np.flatnonzero(~faulty)
+    rows = features[honest] - features[honest].mean(axis=0)
+    lengths = np.square(rows).sum(axis=1)
+    gaps = lengths[:, None] + lengths[None] - 2.0 * rows @ rows.T
+    np.fill_diagonal(gaps, np.inf)
+    return int(honest[int(gaps.min(axis=1).argmax())])

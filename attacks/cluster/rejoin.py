@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from attacks.api import OwnView, update_attack
+from attacks.api import ChurnView, OwnView, update_attack
 from protocols import check
 from protocols.placements import PlacementView
 from protocols.placements.uniform import Uniform
@@ -26,7 +26,8 @@ class Rejoin:
     They begin where chance puts them, aim at the cluster that has most of them, and swap places with a process drawn
     from all, one after the other; so a fresh place costs an attempt, and one in the cluster is kept. They send honest
     updates: combine it with what to send. Without attempts it is the uniform placement. All this is before the first
-    round, with its clusters: nobody leaves or joins during a run.
+    round, with its clusters. Where processes leave and join between rounds (axis `churn`), they go on before each: as
+    many as may leave of those that are not in the cluster that has most of them.
     """
 
     attempts: int = 10
@@ -50,6 +51,11 @@ class Rejoin:
                 if not mask[there]:  # with another of them it would change nothing
                     mask[here], mask[there], here = False, True, there
         return mask
+
+    def leave(self, view: ChurnView) -> NDArray[np.int64]:
+        """See Rejoining."""
+        aim = max(view.clusters, key=lambda members: int(view.faulty[list(members)].sum()))
+        return view.outside(aim if self.attempts else tuple(range(len(view.faulty))))
 
     def __call__(self, view: OwnView) -> Tensor:
         return view.own

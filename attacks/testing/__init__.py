@@ -5,11 +5,12 @@ In a test file of your own: `for check in conformance_checks(spec): check(spec)`
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
 
-from attacks.api import Claiming, ClaimView, Placing, attacks
+from attacks.api import ChurnView, Claiming, ClaimView, Placing, Rejoining, attacks
 from attacks.testing._data import DATA_CHECKS
 from attacks.testing._exchange import EXCHANGE_CHECKS
 from attacks.testing._message import MESSAGE_CHECKS
@@ -66,10 +67,28 @@ def claims_for_its_own_processes_only(spec: Spec) -> None:
     assert (view.features == features).all(), f"{spec} changes its view"
 
 
+def leaves_with_its_own_processes_only(spec: Spec) -> None:
+    """An attack that uses churn has its own processes leave, once each, no more than may, repeatably."""
+    attack = attacks.make(spec)
+    if not isinstance(attack, Rejoining):
+        return
+    faulty, clusters = np.arange(12) % 3 == 0, tuple(tuple(range(j, j + 4)) for j in (0, 4, 8))
+    features = public_stream(0, "conformance").random((12, 4))
+    for most in (0, 1, 12):
+        rng = public_stream(0, "attack")
+        view = ChurnView(clusters=clusters, faulty=faulty, most=most, features=features, rng=rng)
+        leaving = attack.leave(view)
+        assert faulty[leaving].all(), f"{spec} has processes {leaving.tolist()} leave, of which some are not its own"
+        assert len(set(leaving.tolist())) == len(leaving) <= most, f"{spec} has {len(leaving)} of at most {most} leave"
+        again = replace(view, rng=public_stream(0, "attack"))
+        assert np.array_equal(leaving, attack.leave(again)), f"{spec} differs between equal views"
+
+
 _COMMON: list[Check] = [
     is_a_documented_frozen_dataclass,
     places_f_processes,
     claims_for_its_own_processes_only,
+    leaves_with_its_own_processes_only,
 ]
 _CHECKS: Mapping[str, list[Check]] = MappingProxyType(
     {"update": UPDATE_CHECKS, "data": DATA_CHECKS, "exchange": EXCHANGE_CHECKS, "message": MESSAGE_CHECKS}

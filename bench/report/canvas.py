@@ -122,6 +122,7 @@ def attack_lines(names: Sequence[str], theme: Theme) -> dict[str, Line2D]:
 def where(
     table: pd.DataFrame, *, block: str, privacy: str | None = None, clustering: str | None = None
 ) -> pd.DataFrame:
+    """Return the lines of one block of a study, of one privacy mode and of one clustering where these are given."""
     mask = table["block"] == block
     for name, value in (("privacy", privacy), ("clustering", clustering)):
         mask = mask if value is None else mask & (table[name] == value)
@@ -129,4 +130,5 @@ def where(
 
 
 def marker_handle(colour: str, mark: str) -> Line2D:
+    """Return what a legend shows of points: their mark alone."""
     return Line2D([], [], color=colour, marker=mark, linestyle="")

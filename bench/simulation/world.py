@@ -10,6 +10,7 @@ from bench.simulation.counting import BYZANTINE, CRASHED, CURIOUS, HONEST, Kinds
 from bench.simulation.request import Request
 from bench.simulation.seats import Seats
 from bench.simulation.standing import Standing
+from bench.simulation.turnover import churn_stream, departures, owners_of, turn_over
 from protocols.clustering import ClusteringPolicy
 from protocols.placements import PlacementView, placements
 from protocols.population import Population
@@ -38,14 +39,6 @@ class Scored(Protocol):
     def assign_by(self, score: NDArray[np.float64], *, cluster_size: int, seed: int, round_index: int) -> Owner:
         """Return the cluster (n,) of each process, for processes of these scores (n,)."""
         ...
-
-
-def owners_of(clustering: Clustering) -> Owner:
-    """Return the cluster (n,) of each process."""
-    owner = np.empty(clustering.n, dtype=np.int64)
-    members = np.concatenate([np.array(cluster, dtype=np.int64) for cluster in clustering.clusters])
-    owner[members] = np.repeat(np.arange(len(clustering.clusters)), clustering.sizes)
-    return owner
 
 
 def facts_of(n: int, domains: int, seed: int) -> Population:
@@ -195,8 +188,8 @@ class World:
 
     def _churn(self) -> NDArray[np.int64]:
         asked, n = self._asked, self.n
-        rng = public_stream(asked.seed, "simulation", "churn", self.round_index)
-        leaving = min(int(rng.binomial(n, asked.leaves)), max(0, n - self._least - 1))
+        rng = churn_stream(asked.seed, self.round_index)
+        leaving = departures(rng, n=n, share=asked.leaves, least=self._least)
         joining = leaving if asked.joins == asked.leaves else int(rng.binomial(n, asked.joins))
         leavers = rng.choice(n, size=leaving, replace=False)
         back = rng.permutation(self.kinds[leavers])[:joining]
@@ -229,11 +222,7 @@ class World:
             self._seats = Seats(self.owner, cluster_size=self._least, rng=rng)
         seats = self._seats
         before = seats.moved
-        for leaver in leavers[: len(joiners)].tolist():
-            # First the join: at n = m c a leave would dissolve a cluster, and n is the same afterwards.
-            seats.join(len(remains))
-            seats.leave(leaver)
-            seats.rename(len(remains), leaver)
+        turn_over(seats, leavers[: len(joiners)])
         for leaver in leavers[len(joiners) :].tolist():
             seats.leave(leaver)
         for joiner in joiners[len(leavers) :].tolist():

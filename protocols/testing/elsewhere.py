@@ -23,8 +23,8 @@ __all__ = ["ELSEWHERE", "TwoDevicesError", "back", "elsewhere", "moved"]
 ELSEWHERE = torch.device("meta")
 _HERE = torch.device("cpu")
 
-# What takes tensors of two devices on an accelerator as well: indices, and copies from one to the other.
-_MIXING = ("aten::index", "aten::index_put", "aten::index_put_", "aten::copy_")
+_COPIES = ("aten::copy_",)  # from one device to the other
+_INDEXED = ("aten::index", "aten::index_put", "aten::index_put_")  # by indices on the processor, too
 
 
 class TwoDevicesError(RuntimeError):
@@ -63,7 +63,7 @@ class _Operations(TorchDispatchMode):
         named = dict(kwargs or {})
         tensors = [leaf for leaf in tree_leaves((args, named)) if isinstance(leaf, Tensor)]
         held = [tensor for tensor in tensors if isinstance(tensor, _Held)]
-        _check_devices(func, tensors, held)
+        _check_devices(func, args, tensors)
         wanted = named.get("device")
         there = bool(held) if wanted is None else torch.device(wanted) == ELSEWHERE
         if there and wanted is not None:
@@ -83,11 +83,15 @@ def _content(leaf: Any) -> Any:
     return leaf.content if isinstance(leaf, _Held) else leaf
 
 
-def _check_devices(func: Any, tensors: Sequence[Tensor], held: Sequence[Tensor]) -> None:
-    plain = [tensor for tensor in tensors if not isinstance(tensor, _Held)]
-    if any(tensor.is_meta for tensor in plain):
+def _check_devices(func: Any, args: Sequence[Any], tensors: Sequence[Tensor]) -> None:
+    """Raise TwoDevicesError where an accelerator would refuse."""
+    if any(tensor.is_meta and not isinstance(tensor, _Held) for tensor in tensors):
         raise TwoDevicesError(f"{func} of a tensor on {ELSEWHERE} that holds nothing")
-    if held and func._schema.name not in _MIXING and any(tensor.dim() for tensor in plain):
+    name = func._schema.name
+    if name in _INDEXED and isinstance(args[0], _Held):
+        tensors = [args[0], *(leaf for leaf in tree_leaves(args[2:]) if isinstance(leaf, Tensor))]
+    here = [tensor for tensor in tensors if not isinstance(tensor, _Held)]
+    if len(here) < len(tensors) and name not in _COPIES and any(tensor.dim() for tensor in here):
         raise TwoDevicesError(f"{func} of tensors on two devices")
 
 

@@ -57,16 +57,19 @@ def influence_of(script: Script) -> Influence:
 
 
 def random_inputs(spec: Spec, script: Script, count: int, seed: int) -> Words:
+    """Return uniform words of the protocol's ring, int64 (count, parties, coordinates)."""
     rng = public_stream(seed, "inputs", script.parties)
     drawn = rng.integers(-(2**63), 2**63 - 1, (count, script.parties, script.coordinates), dtype=np.int64)
     return wrapped(spec, drawn)
 
 
 def wrapped(spec: Spec, words: Words) -> Words:
+    """Return the words as the protocol's ring writes them."""
     return secure_sums.make(spec).ring.wrap(torch.from_numpy(words)).numpy()
 
 
 def reduced_words(spec: Spec, words: Words) -> Words:
+    """Return all that counts of the words in the protocol's ring, see reduced."""
     return reduced(words, secure_sums.make(spec).ring.modulus)
 
 

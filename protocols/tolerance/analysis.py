@@ -80,7 +80,7 @@ def analyse(faults: Faults, groups: Groups, conditions: Conditions, tolerate: in
     """Return the four probabilities; `tolerate` is F, the tainted or lost clusters that the outer rule withstands.
 
     A negative F (too few clusters for the rule) fails with certainty. Where no engine is exact (three kinds of
-    fault in many clusters), the value is an upper bound and its engine is "bounds".
+    fault in clusters of more than about 130), the value is an upper bound and its engine is "bounds".
 
     Guarantees:
         Equal to counting all placements one by one.
@@ -227,7 +227,8 @@ def _joined(
     rest = _probability(faults, groups, tolerate, _tainted_unexposed(faults, conditions))
     if "bounds" in {private.engine, rest.engine}:
         because = private.because or rest.because
-        return bounds_on(max(private.lower, correct.lower), private.upper + correct.upper, because=because)
+        lower = max(private.lower + rest.lower, correct.lower)
+        return bounds_on(lower, private.upper + min(rest.upper, correct.upper), because=because)
     return private.plus(rest)
 
 

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -17,13 +18,17 @@ from protocols.tolerance.kinds import MarkedEvent, apart
 from protocols.tolerance.laws import Event, OneKind, Uniform
 from protocols.tolerance.parts import Mask
 from protocols.tolerance.solve import Probability, bounds_on
+from protocols.tolerance.transfer import transferred
+from protocols.tolerance.union import bracket
 
 __all__ = ["Domains"]
 
 _MOST_STATES = 60_000
 _MOST_ENTRIES = 20_000_000
-# With clusters as edges and domains as vertices, choices that break none of them are the independent sets of a graph.
-_HARD = "counting choices of domains that overlap clusters is #P-hard, and there are too many to try"
+_MOST_MOVES = 5_000_000  # of tuples of Python, one entry at a time: seconds
+# With clusters as edges and domains as vertices, choices that break none of them are the independent sets of a graph:
+# #P-complete to count (Provan and Ball 1983). Where few clusters are open at once, a sweep counts them all the same.
+_HARD = "choices of domains that share clusters are #P-hard to count, and these share too many at once"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +36,9 @@ class Domains:
     """`failing` of the failure domains fail, every choice equally likely, and take all their processes with them.
 
     members[d, j] counts the processes of domain d in cluster j: fixed clusters (locality, striping, round robin).
-    Exact by counting the choices in whole numbers, one by one or with domains that are spread alike together, while
-    that takes about a second; else bounds from each cluster's own law, which stays exact.
+    Exact by counting the choices one by one (few domains), by a sweep over the domains (`transfer`: consecutive
+    clusters, stripes that nest) or with domains that are spread alike together, each while it takes about a second;
+    else bounds from each cluster's own law, which stays exact.
 
     Guarantees:
         Equal to trying every choice of domains, or bounds around it.
@@ -57,15 +63,23 @@ class Domains:
         sizes = self.members.sum(axis=0).tolist()
         masks = [event.masks(size) for size in sizes]
         choices = math.comb(len(self.members), self.failing)
-        hits = self._hits(choices, masks, event.most)
-        if hits is not None:
+        if choices * self.failing * len(masks) <= _MOST_ENTRIES:
+            return Probability.exact(float(Fraction(self._enumerated(masks, event.most), choices)), "counting domains")
+        soft = [(safe.astype(np.float64), bad.astype(np.float64)) for safe, bad in masks]
+        swept = transferred(self.members, self.failing, soft, event.most)
+        if swept is not None:
+            return Probability.exact(swept, "sweep over domains")
+        states = self._states
+        if states is not None:
+            hits = sum(many for held, many in states.items() if _happens(held, masks, event.most))
             return Probability.exact(float(Fraction(hits, choices)), "counting domains")
-        shares = [self._share(j, bad) for j, (_, bad) in enumerate(masks)]
-        if event.most < 0:
+        if event.most < 0 and event.forbidden is None:
             return Probability.exact(1.0, "certain")
-        total = sum(shares, Fraction(0))
-        lower = max(shares) if event.most == 0 and event.forbidden is None else Fraction(0)
-        return bounds_on(float(lower), float(total / (event.most + 1)), because=_HARD)
+        return self._bounded([float(self._share(j, bad)) for j, (_, bad) in enumerate(masks)], event)
+
+    def _bounded(self, shares: Sequence[float], event: Event | MarkedEvent) -> Probability:
+        bounds = bracket(shares, [1] * len(shares), event.most, associated=False)
+        return bounds_on(0.0 if event.forbidden else bounds.lower, bounds.upper, because=_HARD)
 
     def _as_units(self, event: Event) -> Probability | None:
         """Where domains of one size lie whole in clusters, they are to clusters what processes are otherwise."""
@@ -99,7 +113,10 @@ class Domains:
             chosen = np.array(list(combinations(range(len(self.members)), self.failing)), dtype=np.int64)
             held, ways = self.members[chosen].sum(axis=1), np.ones(len(chosen))
         else:
-            states = self._states()
+            swept = transferred(self.members, self.failing, [soft[size] for size in sizes], event.most)
+            if swept is not None:
+                return Probability.exact(swept, "sweep over domains")
+            states = self._states
             if states is None or len(states) * len(sizes) * (event.most + 2) > _MOST_ENTRIES:
                 return self._marked_bounds(event, sizes, soft)
             held, ways = np.array(list(states)), np.array([float(many) for many in states.values()])
@@ -112,20 +129,10 @@ class Domains:
     def _marked_bounds(
         self, event: MarkedEvent, sizes: Sequence[int], soft: Mapping[int, tuple[Floats, Floats]]
     ) -> Probability:
-        shares = [self._mean(j, soft[size][1]) for j, size in enumerate(sizes)]
-        alone = event.most == 0 and event.forbidden is None
-        return bounds_on(max(shares) if alone else 0.0, math.fsum(shares) / (event.most + 1), because=_HARD)
-
-    def _hits(self, choices: int, masks: Sequence[tuple[Mask, Mask]], most: int) -> int | None:
-        """In how many choices of domains the event happens; None where counting them would take too long."""
-        if choices * self.failing * len(masks) <= _MOST_ENTRIES:
-            return self._enumerated(masks, most)
-        states = self._states()
-        if states is None:
-            return None
-        return sum(many for held, many in states.items() if _happens(held, masks, most))
+        return self._bounded([self._mean(j, soft[size][1]) for j, size in enumerate(sizes)], event)
 
     def _enumerated(self, masks: Sequence[tuple[Mask, Mask]], most: int) -> int:
+        """In how many choices of domains the event happens."""
         chosen = np.array(list(combinations(range(len(self.members)), self.failing)), dtype=np.int64)
         bad = np.zeros(len(chosen), dtype=np.int64)
         allowed = np.ones(len(chosen), dtype=np.bool_)
@@ -135,6 +142,7 @@ class Domains:
             allowed &= wrong[held] | safe[held]
         return int(np.count_nonzero(allowed & (bad > most)))
 
+    @cached_property  # for all sides of one design
     def _states(self) -> dict[tuple[int, ...], int] | None:
         """Faulty members of every cluster -> how many choices of domains give them; None if there are too many."""
         rows, many = np.unique(self.members, axis=0, return_counts=True)
@@ -143,7 +151,7 @@ class Domains:
         for row, count in zip(rows.tolist(), many.tolist(), strict=True):
             left -= count
             work += len(states) * len(row) * (min(count, self.failing) + 1)
-            if work > _MOST_ENTRIES:
+            if work > _MOST_MOVES:
                 return None
             following: defaultdict[tuple[int, tuple[int, ...]], int] = defaultdict(int)
             for (used, held), ways in states.items():

@@ -57,10 +57,16 @@ def _node(children: Sequence[Tree]) -> Tree:
 
 
 def hierarchy_fails(
-    tree: Tree, *, faulty: tuple[int, ...], bad: BadSet, breakdown: Callable[[int], int]
+    tree: Tree,
+    *,
+    faulty: tuple[int, ...],
+    bad: BadSet,
+    breakdown: Callable[[int], int],
+    forbidden: BadSet | None = None,
 ) -> Probability:
     """Return P(the root is bad): more of its parts are than breakdown(parts), and so on down to bad clusters.
 
+    With `forbidden` occupancies: and no cluster is forbidden.
     Faults are uniform, faulty[i] of kind i. Exact by the recursion over levels, with additions of non-negative terms
     only, for trees of a few thousand processes (fewer with more kinds); beyond, the bound of the best single level
     (engine "bounds").
@@ -72,11 +78,13 @@ def hierarchy_fails(
     n = tree.size
     if sum(faulty) > n:
         raise CloisterError(f"faulty = {sum(faulty)} is more than n = {n} processes; allowed: 0 to {n}")
-    faulty, bad = _of_present(faulty, bad)
+    counts = faulty
+    faulty, bad = _of_present(counts, bad)
+    barred = _of_present(counts, forbidden)[1] if forbidden else None
     try:
         if all(not part.parts for part, _ in tree.parts):
             groups = tuple((part.size, count) for part, count in tree.parts) or ((n, 1),)
-            return tail(parts_of(groups, bad), n, faulty, max(breakdown(tree.width) if tree.parts else 0, -1))
+            return tail(parts_of(groups, bad, barred), n, faulty, max(breakdown(tree.width) if tree.parts else 0, -1))
     except NotExactError as error:
         return bounds_on(0.0, _upper(tree, n, faulty, bad, breakdown), because=str(error))
     if _work(tree, faulty) > _MOST_WORK:
@@ -86,8 +94,9 @@ def hierarchy_fails(
     @cache
     def weights(node: Tree) -> Weights:
         if not node.parts:
-            wrong = bad(node.size)
-            return leaf(log_weights(node.size, n, faulty), np.where(wrong, 0.0, 1.0), np.where(wrong, 1.0, 0.0), faulty)
+            (part,) = parts_of(((node.size, 1),), bad, barred)
+            fine, wrong = (mask.astype(np.float64) for mask in (part.safe, part.bad))
+            return leaf(log_weights(node.size, n, faulty), fine, wrong, faulty)
         return grouped([(weights(part), count) for part, count in node.parts], breakdown(node.width), faulty)
 
     return Probability.exact(share_bad(weights(tree), n, faulty), "recursion")

@@ -14,6 +14,7 @@ from protocols.tolerance.binomial import Floats, log_binomial, log_hypergeometri
 from protocols.tolerance.parts import BadSet, Groups, Mask, Part, log_weights
 from protocols.tolerance.recursion import Weights, grouped, leaf, shares_bad
 from protocols.tolerance.solve import Probability, bounds_on
+from protocols.tolerance.union import bracket
 
 __all__ = ["MarkedEvent", "apart", "drawn", "over_totals", "typical_of"]
 
@@ -133,14 +134,13 @@ def over_totals(whole: Weights, n: int, typical: int, law: Floats) -> Probabilit
 
 
 def _bounded(event: MarkedEvent, n: int, soft: Sequence[tuple[int, int, Floats, Floats]], law: Floats) -> Probability:
-    """Markov's bound on the number of bad clusters above; below, one cluster's share where one is enough."""
-    expected, largest = 0.0, 0.0
+    """From each cluster's own law, which stays exact."""
+    found = [0.0] * len(soft)
     for f in np.flatnonzero(law).tolist():
-        for size, count, _, bad in soft:
+        for place, (size, _, _, bad) in enumerate(soft):
             x = np.arange(min(size, f) + 1.0)
             share = float(np.exp(log_hypergeometric([x], n, (f,), size)) @ bad[: len(x)]) if f else float(bad[0])
-            expected += law[f] * count * share
-            largest += law[f] * share / len(soft)
-    alone = event.most == 0 and event.forbidden is None
+            found[place] += law[f] * share
+    bounds = bracket(found, [count for _, count, _, _ in soft], event.most, associated=False)
     why = f"n = {n} is too large for a random number of faults of several kinds"
-    return bounds_on(largest if alone else 0.0, expected / (event.most + 1), because=why)
+    return bounds_on(0.0 if event.forbidden else bounds.lower, bounds.upper, because=why)

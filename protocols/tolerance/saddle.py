@@ -6,18 +6,17 @@ make the wanted coefficient typical, so that no digits cancel, however small the
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.tolerance._angles import Axis, Complexes, axis_of, kernel_of
 from protocols.tolerance._tilting import MOST_TILT, Law, Tilted, law_of, newton, unreachable
 from protocols.tolerance.binomial import Floats, log_total
 from protocols.tolerance.parts import NotExactError, Part, check_counts
 
 __all__ = ["saddle_tail"]
 
-Complexes = NDArray[np.complex128]
 _MOST_POINTS = 20_000_000
 _BLOCK = 2**17  # points that are evaluated at a time: some MiB
 # A grid below this is not worth a closer look at which of its angles matter, nor a table beyond that one.
@@ -109,33 +108,7 @@ def _log_masses(laws: Sequence[Law], tilts: Floats) -> Floats:
     return total
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Axis:
-    """The angles 2 pi k / points of one variable that are evaluated, k of both signs, or from 0 on where mirrored.
-
-    The others matter less than exp(-faded).
-    """
-
-    steps: NDArray[np.int64]
-    points: int
-
-    @property
-    def angles(self) -> Floats:
-        return (2 * math.pi / self.points * self.steps).astype(np.float64)
-
-
-def _axis(points: int, pull: float, faded: float, *, half: bool) -> _Axis:
-    """The angles of a variable. `pull` certifies that the integrand is below exp(-pull (1 - cos angle)).
-
-    Looking at the integrand's end instead would miss what comes back: where parities are tied, it does, at pi.
-    """
-    points |= 1  # an odd number has no angle of pi, which would be its own mirror image
-    reach = math.acos(1 - faded / pull) if 2 * pull > faded else math.pi
-    last = min(points // 2, math.ceil(reach * points / (2 * math.pi)))
-    return _Axis(steps=np.arange(0 if half else -last, last + 1), points=points)
-
-
-def _damped(axes: Sequence[_Axis], laws: Sequence[Law], tilt: Floats, slope: int, faded: float) -> list[_Axis]:
+def _damped(axes: Sequence[Axis], laws: Sequence[Law], tilt: Floats, slope: int, faded: float) -> list[Axis]:
     """The axes without the angles at which the integrand is surely below exp(-faded).
 
     Summed along lines of one variable first, the others' phases are of absolute value 1: whatever these are, |phi| is
@@ -156,7 +129,7 @@ def _damped(axes: Sequence[_Axis], laws: Sequence[Law], tilt: Floats, slope: int
                 most += np.abs(lines[start : start + 4096] @ waves).sum(axis=0)
             with np.errstate(divide="ignore"):
                 fading[i] += law.count * np.log(most)
-    return [_Axis(steps=axis.steps[fade > -faded], points=axis.points) for axis, fade in zip(axes, fading, strict=True)]
+    return [Axis(steps=axis.steps[fade > -faded], points=axis.points) for axis, fade in zip(axes, fading, strict=True)]
 
 
 def _integral(laws: Sequence[Law], law: Tilted, tilt: Floats, target: Floats, faded: float) -> float:
@@ -173,7 +146,7 @@ def _integral(laws: Sequence[Law], law: Tilted, tilt: Floats, target: Floats, fa
     reads[0] = [int(target[0]) - slope * int(k) for k in ks]
     sizes = [max(high, *read) - min(low, *read) + 1 for (low, high), read in zip(reaches, reads, strict=True)]
     pulls = [*_pulls(laws, tilt, kinds), 0.0]
-    axes = [_axis(size, pull, faded, half=i == 0) for i, (size, pull) in enumerate(zip(sizes, pulls, strict=True))]
+    axes = [axis_of(size, pull, faded, half=i == 0) for i, (size, pull) in enumerate(zip(sizes, pulls, strict=True))]
     points = math.prod(axis.points for axis in axes)
     if math.prod(len(axis.steps) for axis in axes) > _FEW_POINTS:
         axes = _damped(axes, laws, tilt, slope, faded)
@@ -217,7 +190,7 @@ def _tail_values(wanted: int, high: int, tilt: float) -> NDArray[np.int64]:
 
 
 def _sum_over(  # noqa: PLR0917 - the integrand's parts
-    laws: Sequence[Law], axes: Sequence[_Axis], tilt: Floats, slope: int, target: Floats, ks: NDArray[np.int64]
+    laws: Sequence[Law], axes: Sequence[Axis], tilt: Floats, slope: int, target: Floats, ks: NDArray[np.int64]
 ) -> tuple[float, float]:
     """The sum of the integrand, and the sum of its absolute values, block by block of the first variable."""
     first, *others = axes
@@ -225,14 +198,14 @@ def _sum_over(  # noqa: PLR0917 - the integrand's parts
     tables = [(law.count, *_table(law, tilt, slope)) for law in laws]
     total = size = 0.0
     for start in range(0, len(first.steps), rows):
-        block = [_Axis(steps=first.steps[start : start + rows], points=first.points), *others]
-        part, absolute = _sum_of_block(tables, block, _kernel(block, target, slope, ks, float(tilt[-1])))
+        block = [Axis(steps=first.steps[start : start + rows], points=first.points), *others]
+        part, absolute = _sum_of_block(tables, block, kernel_of(block, target, slope, ks, float(tilt[-1])))
         total, size = total + part, size + absolute
     return total, size
 
 
 def _sum_of_block(
-    tables: Sequence[tuple[int, Floats, list[int]]], axes: Sequence[_Axis], kernel: Complexes
+    tables: Sequence[tuple[int, Floats, list[int]]], axes: Sequence[Axis], kernel: Complexes
 ) -> tuple[float, float]:
     values = kernel * np.ones([len(axis.steps) for axis in axes])
     for count, weights, lowest in tables:
@@ -254,7 +227,7 @@ def _power(base: Complexes, exponent: int) -> Complexes:
         base = base * base
 
 
-def _transform(weights: Floats, lowest: Sequence[int], axes: Sequence[_Axis]) -> Complexes:
+def _transform(weights: Floats, lowest: Sequence[int], axes: Sequence[Axis]) -> Complexes:
     """The tilted characteristic function of one cluster, on the grid."""
     table: Complexes = weights.astype(np.complex128)
     for axis, low, cells in zip(axes, lowest, weights.shape, strict=True):
@@ -277,29 +250,3 @@ def _table(law: Law, tilt: Floats, slope: int) -> tuple[Floats, list[int]]:
     table = np.zeros([int(cells) for cells in highest - lowest + 1])
     table[tuple((places - lowest).T)] = weights[kept]
     return table, [int(low) for low in lowest]
-
-
-def _kernel(axes: Sequence[_Axis], target: Floats, slope: int, ks: NDArray[np.int64], tilt: float) -> Complexes:
-    """sum over k of e^{-v (k - wanted)} e^{-i (theta (f - slope k) + phi k)}, times the other kinds' e^{-i theta f}."""
-    wanted = int(ks[0])
-    turns: list[Complexes] = [_wave(axis, int(target[i])) for i, axis in enumerate(axes[:-1])]
-    turns[0] = _wave(axes[0], int(target[0]) - slope * wanted)
-    turns.append(_wave(axes[-1], wanted))
-    kernel: Complexes = np.ones([1] * len(axes), dtype=np.complex128)
-    for i, turn in enumerate(turns):
-        kernel = kernel * turn.reshape([-1 if j == i else 1 for j in range(len(axes))])
-    steps = -tilt - 1j * np.subtract.outer(-slope * axes[0].angles, -axes[-1].angles)
-    series = _geometric(steps, len(ks))
-    return kernel * series.reshape(series.shape[0], *[1] * (len(axes) - 2), series.shape[1])
-
-
-def _geometric(steps: Complexes, terms: int) -> Complexes:
-    """sum over j < terms of e^{j step}; a step of 0 modulo 2 pi i gives the number of terms."""
-    below = np.expm1(steps)
-    flat = np.abs(below) < 1e-13
-    return np.where(flat, float(terms), np.expm1(terms * steps) / np.where(flat, 1.0, below))
-
-
-def _wave(axis: _Axis, value: int) -> Complexes:
-    """e^{-i angle value} at every angle; whole numbers first, so that no phase is rounded."""
-    return np.exp(-2j * math.pi / axis.points * (axis.steps * value % axis.points))

@@ -113,7 +113,8 @@ def _undefined(private: Probability) -> Analysis:
 def _joined(private: Probability, correct: Probability, live: Probability, rest: Probability) -> Analysis:
     if "bounds" in {private.engine, rest.engine}:
         because = private.because or rest.because
-        fail = bounds_on(max(private.lower, correct.lower), private.upper + correct.upper, because=because)
+        lower = max(private.lower + rest.lower, correct.lower)
+        fail = bounds_on(lower, private.upper + min(rest.upper, correct.upper), because=because)
     else:
         fail = private.plus(rest)
     bound = max(fail.upper, min(1.0, private.upper + correct.upper))
@@ -176,29 +177,31 @@ def hierarchical_sides(
     """Return the four probabilities where each level of groups withstands as many bad parts as the rule does.
 
     Privacy is that of the clusters. Exact for faults that are uniform, or drawn with a random total; for other laws
-    bounds: fewer bad clusters than can break the root do not, and more than it can bear do. `fail` lies between the
-    larger side and the sum of both.
+    bounds: fewer bad clusters than can break the root do not, and more than it can bear do.
+
+    Guarantees:
+        Equal to counting every placement, or bounds around it.
     """
     tree = tree_of(asked.n, asked.groups[0][0], asked.levels)
     private, *others = side_events(faults, conditions, 0)
-    correct, live = (_under_tree(law, tree, event, breakdown) for event in others[:2])
-    first = _marked(law, private)
-    why = "exposed clusters and broken levels are counted apart"
-    fail = bounds_on(max(first.lower, correct.lower), first.upper + correct.upper, because=why)
-    return Analysis(private=first, correct=correct, live=live, fail=fail, union_bound=fail.upper)
+    correct, live, rest = (_under_tree(law, tree, event, breakdown) for event in others)
+    return _joined(_marked(law, private), correct, live, rest)
 
 
 def _under_tree(law: Law, tree: Tree, event: MarkedEvent, breakdown: Callable[[int], int]) -> Probability:
     match law:
         case Uniform():
-            return hierarchy_fails(tree, faulty=event.kinds, bad=event.bad, breakdown=breakdown)
+            found = hierarchy_fails(
+                tree, faulty=event.kinds, bad=event.bad, breakdown=breakdown, forbidden=event.forbidden
+            )
         case Mixture():
             found = hierarchy_drawn(tree, event, law.totals, breakdown)
         case _:
             found = None
-    if found is not None:
+    if found is not None and found.engine != "bounds":
         return found
     fewest, most = leaves_to_break(tree, breakdown)
-    upper = _marked(law, replace(event, most=fewest - 1)).upper
-    why = "clusters of unlike laws break the same level in too many ways"
-    return bounds_on(_marked(law, replace(event, most=most)).lower, upper, because=why)
+    enough, sure = (_marked(law, replace(event, most=count)) for count in (fewest - 1, most))
+    upper = min(enough.upper, found.upper) if found else enough.upper
+    why = found.because if found else "clusters of unlike laws break the same level in too many ways"
+    return bounds_on(sure.lower, upper, because=why)

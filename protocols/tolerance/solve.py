@@ -65,12 +65,14 @@ def tail(parts: Sequence[Part], n: int, counts: Sequence[int], most: int) -> Pro
     if certain is not None:
         bad, allowed = certain
         return Probability.exact(float(allowed and bad > most), "certain")
+    reasons: list[str] = []
     for engine, answer in _engines(parts, n, counts, most):
         try:
             return Probability.exact(answer(), engine)
-        except NotExactError:
-            continue
-    raise NotExactError(f"no engine is exact for n = {n} with {len(counts)} kinds of fault; allowed: bounds")
+        except NotExactError as error:
+            reasons.append(str(error))
+    # The last is about additions, which only small designs are for; the one before says what any size would need.
+    raise NotExactError(f"{reasons[-2]} (n = {n}, {len(counts)} kinds of fault)")
 
 
 def _engines(parts: Sequence[Part], n: int, counts: Sequence[int], most: int) -> list[tuple[str, Callable[[], float]]]:

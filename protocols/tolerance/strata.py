@@ -13,7 +13,7 @@ from protocols.tolerance.kinds import MarkedEvent, apart
 from protocols.tolerance.laws import Event, poisson_binomial
 from protocols.tolerance.parts import Mask
 from protocols.tolerance.solve import Probability, bounds_on
-from protocols.tolerance.union import chernoff
+from protocols.tolerance.union import bracket
 
 __all__ = ["Strata"]
 
@@ -80,9 +80,8 @@ class Strata:
             return Probability.exact(min(1.0, float(found @ np.array(list(states.values())))), "histogram")
         laws = [np.array(self._marginal(with_last=place == 0 and self.last > 0)) for place in range(len(soft))]
         shares = [float(law @ bad) for law, (_, bad) in zip(laws, soft, strict=True)]
-        total = math.fsum(share * count for share, (_, count) in zip(shares, self._sizes, strict=True))
-        alone = event.most == 0 and event.forbidden is None
-        return bounds_on(max(shares) if alone else 0.0, total / (event.most + 1), because=_MANY)
+        bounds = bracket(shares, [count for _, count in self._sizes], event.most, associated=False)
+        return bounds_on(0.0 if event.forbidden else bounds.lower, bounds.upper, because=_MANY)
 
     def _sandwich(self, event: Event, masks: Sequence[tuple[Mask, Mask]]) -> Probability:
         laws = [self._marginal(with_last=place == 0 and self.last > 0) for place in range(len(masks))]
@@ -90,16 +89,14 @@ class Strata:
         shares = [float(np.array(law)[bad].sum()) for law, (_, bad) in zip(laws, masks, strict=True)]
         many, share = np.array(counts, dtype=np.float64), np.minimum(np.array(shares), 1.0)
         rising = all(not bad.any() or bool(bad[int(np.argmax(bad)) :].all()) for _, bad in masks)
-        total = float(many @ share)
-        if event.most < 0:
+        if event.most < 0 and event.forbidden is None:
             return Probability.exact(1.0, "certain")
-        if event.most > 0 or event.forbidden is not None:
-            upper = total / (event.most + 1)
-            upper = min(upper, chernoff(share, many, event.most + 1)) if rising else upper
-            return bounds_on(0.0, upper, because=_MANY)
+        bounds = bracket(share, counts, event.most, associated=rising)
+        if event.most > 0 or event.forbidden is not None or not rising:
+            return bounds_on(0.0 if event.forbidden else bounds.lower, bounds.upper, because=_MANY)
         with np.errstate(divide="ignore"):
             apart = float(-np.expm1(np.sum(many * np.log1p(-share))))
-        return bounds_on(apart if rising else float(share.max()), total, because=_MANY)
+        return bounds_on(max(apart, bounds.lower), bounds.upper, because=_MANY)
 
     def _marginal(self, *, with_last: bool) -> tuple[float, ...]:
         """The law of one cluster: one member of each stratum, faulty with the mean share of its stratum."""

@@ -10,7 +10,7 @@ import numpy as np
 from protocols.tolerance.binomial import Floats, log_hypergeometric, log_hypergeometric_sum, log_sum
 from protocols.tolerance.parts import Part, check_counts, is_monotone, without_absent
 
-__all__ = ["Bounds", "any_bad_bounds", "bad_shares", "chernoff", "tail_bounds"]
+__all__ = ["Bounds", "any_bad_bounds", "bad_shares", "bracket", "chernoff", "tail_bounds"]
 
 _MOST_LOG_TILT = 700.0
 _SMALL = 1024
@@ -77,16 +77,36 @@ def _same_side(parts: Sequence[Part]) -> bool:
 
 
 def tail_bounds(parts: Sequence[Part], n: int, counts: Sequence[int], most: int) -> Bounds:
-    """Return bounds on P(K > most): Markov's, and Chernoff's where the clusters are negatively associated."""
+    """Return bounds on P(K > most) of uniform faults: see `bracket`, and any_bad_bounds where one cluster suffices."""
     if most <= 0:
         return any_bad_bounds(parts, n, counts) if most == 0 else Bounds(lower=1.0, upper=1.0)
     parts, counts = without_absent(parts, counts)
-    shares = np.minimum(bad_shares(parts, n, counts), 1.0)
-    many = np.array([part.count for part in parts])
-    upper = float(shares @ many) / (most + 1)
-    if len(counts) == 1 and _same_side(parts):
-        upper = min(upper, chernoff(shares, many, most + 1))
-    return Bounds(lower=0.0, upper=upper)
+    associated = len(counts) == 1 and _same_side(parts)
+    return bracket(bad_shares(parts, n, counts), [part.count for part in parts], most, associated=associated)
+
+
+def bracket(shares: Sequence[float] | Floats, many: Sequence[int], most: int, *, associated: bool) -> Bounds:
+    """Return bounds on P(K > most) for K bad clusters, many[i] of which are bad with probability shares[i] each.
+
+    Markov's, on the bad clusters and on the others, whatever their joint law; with one cluster that suffices at least
+    the largest share; `associated`: Chernoff's too, as for negatively associated events of one direction.
+
+    Guarantees:
+        The probability lies between them, and they are no worse than Markov's.
+    """
+    bad, counts = np.minimum(np.asarray(shares, dtype=np.float64), 1.0), np.asarray(many, dtype=np.float64)
+    m, mean = int(counts.sum()), float(bad @ counts)
+    if most < 0:
+        return Bounds(lower=1.0, upper=1.0)
+    if most >= m:
+        return Bounds(lower=0.0, upper=0.0)
+    upper, lower = mean / (most + 1), (mean - most) / (m - most)
+    if most == 0:
+        lower = max(lower, float(bad.max(initial=0.0)))
+    if associated:
+        upper = min(upper, chernoff(bad, counts, most + 1))
+        lower = max(lower, 1.0 - chernoff(1.0 - bad, counts, m - most))
+    return Bounds(lower=max(0.0, min(lower, upper)), upper=upper)
 
 
 def chernoff(shares: Floats, many: Floats, least: int) -> float:

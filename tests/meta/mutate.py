@@ -29,6 +29,7 @@ from tests.meta.plant import ROOT, plant_source
 
 __all__ = ["CORE", "only_annotations"]
 
+_MASKED = ("tests/properties/test_masked.py", "tests/properties/test_masked_lies.py", "tests/units/test_masking.py")
 CORE: dict[str, tuple[str, ...]] = {
     "protocols/ring.py": ("tests/units/test_ring.py",),
     "protocols/field.py": ("tests/units/test_field.py",),
@@ -51,11 +52,11 @@ CORE: dict[str, tuple[str, ...]] = {
         "-k",
         "shamir or verified",
     ),
-    "protocols/secure_sum/masked.py": ("tests/properties/test_masked.py", "tests/units/test_masking.py"),
-    "protocols/secure_sum/_masking.py": ("tests/properties/test_masked.py", "tests/units/test_masking.py"),
-    "protocols/secure_sum/_masked_member.py": ("tests/properties/test_masked.py", "tests/units/test_masking.py"),
-    "protocols/secure_sum/_masked_server.py": ("tests/properties/test_masked.py", "tests/units/test_masking.py"),
-    "protocols/secure_sum/_key_shares.py": ("tests/properties/test_masked.py", "tests/units/test_masking.py"),
+    "protocols/secure_sum/masked.py": _MASKED,
+    "protocols/secure_sum/_masking.py": _MASKED,
+    "protocols/secure_sum/_masked_member.py": _MASKED,
+    "protocols/secure_sum/_masked_server.py": _MASKED,
+    "protocols/secure_sum/_key_shares.py": _MASKED,
 }
 """Each module of the core, and the pytest arguments of its tests."""
 

@@ -17,15 +17,14 @@ from protocols.faults import Combined, Crash, Delay, Fault, Garbage, Mute, Tampe
 from protocols.field import MERSENNE_61
 from protocols.in_process import InProcessParties
 from protocols.network import BOARD, CheatingDetectedError, NetworkError, TooFewPartiesError
-from protocols.parties import OpenedSums
 from protocols.party_pool import PartyPool
 from protocols.polynomials import lagrange_weights
 from protocols.registry import Spec
 from protocols.secure_sum import _committee, _offline_bulletin, _offline_dealing, secure_sums
 from protocols.secure_sum._sharing import PolynomialSharing
 from protocols.secure_sum.committee import Committee
-from protocols.testing.keyrings import replayable_keyring
 from tests.examples import examples
+from tests.field_sums import HALF, WORDS, assert_exact, run, sum_of, words_of
 from tests.properties._views import coalitions, inputs_of, learns
 
 MODES = ("passive", "detect", "correct")
@@ -33,11 +32,9 @@ MODES = ("passive", "detect", "correct")
 SHARES, HAVE, SUMS = 0, 1, 3
 ROWS, KEYS, BOXES, HAVE_ROWS, COMBINED, VERIFIED_SUMS = 0, 1, 2, 3, 5, 7
 LAST_STEP = {"passive": SUMS, "detect": SUMS, "correct": VERIFIED_SUMS}
-HALF = MERSENNE_61 // 2
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 # Two reach each bound of four servers; with three the placements take minutes.
 MOST_FAULTS = 3 if NIGHTLY else 2
-WORDS = st.one_of(st.integers(-(2**63), 2**63 - 1), st.sampled_from([0, 1, -1, HALF, -HALF, MERSENNE_61]))
 
 
 def committee(**parameters: object) -> Spec:
@@ -48,36 +45,6 @@ def made(spec: Spec) -> Committee:
     protocol = secure_sums.make(spec)
     assert isinstance(protocol, Committee)
     return protocol
-
-
-def words_of(parties: int, clusters: int = 2, coordinates: int = 3) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(parties)
-    return torch.randint(-(2**40), 2**40, (clusters, parties, coordinates), generator=generator)
-
-
-def run(
-    spec: Spec, words: torch.Tensor, faults: Mapping[int, Fault] | None = None, schedule: int | None = None
-) -> OpenedSums:
-    # Keys that need no exchange: most of these runs end with parties that are lost.
-    threads = InProcessParties(words.shape[1], faults=faults, schedule=schedule, keyring=replayable_keyring(0))
-    return threads.open_sums(spec, words)
-
-
-def sum_of(words: torch.Tensor, contributors: tuple[int, ...], modulus: int = MERSENNE_61) -> list[list[int]]:
-    """Python integers, wrapped around zero."""
-    half = (modulus - 1) // 2
-    plain = words.tolist()
-    return [
-        [(sum(plain[j][i][k] for i in contributors) + half) % modulus - half for k in range(words.shape[2])]
-        for j in range(words.shape[0])
-    ]
-
-
-def assert_exact(opened: OpenedSums, words: torch.Tensor, faulty: frozenset[int] = frozenset()) -> None:
-    """The sum is that of its contributors; nobody honest is missing or named."""
-    assert opened.sums.tolist() == sum_of(words, opened.contributors)
-    assert set(range(words.shape[1])) - faulty <= set(opened.contributors)
-    assert opened.suspects <= faulty
 
 
 def servers_of(spec: Spec, parties: int) -> tuple[int, ...]:

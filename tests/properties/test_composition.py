@@ -214,7 +214,7 @@ def worst_of_buckets(size: int, rule: str) -> float:
     and of unequal clusters, in several shuffles.
     """
     together, worst = composed(pre_of("bucketing", size=size), rule=rule_of(rule)), 0.0
-    for m, seed, uneven in itertools.product((9, 11), range(4), (False, True)):
+    for m, seed, uneven in itertools.product((9, 11), range(2), (False, True)):
         sizes = torch.tensor(balanced_sizes(2 * m + 3, 2)[:m]) if uneven else torch.full((m,), 2)
         means, _ = kit.make_points(m, 2, seed=seed)
         lone, camps = 1e-3 * means, 1e-3 * means + 10.0 * (torch.arange(m) % 2)[:, None]

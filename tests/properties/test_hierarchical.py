@@ -3,7 +3,6 @@
 import itertools
 import os
 from collections import Counter
-from collections.abc import Mapping
 from unittest import mock
 
 import numpy as np
@@ -23,16 +22,15 @@ from protocols.registry import Spec
 from protocols.secure_sum import _delegates, secure_sums
 from protocols.secure_sum._sharing import PolynomialSharing
 from protocols.secure_sum.hierarchical import Hierarchical
-from protocols.testing.keyrings import replayable_keyring
+from tests import field_sums
 from tests.examples import examples
+from tests.field_sums import HALF, WORDS, run, sum_of, words_of
 from tests.properties._views import coalitions, inputs_of, learns
 
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 # What a member sends in which exchange: shares, whose it has, (hear,) shares of its share; delegates go on with
 # whose they have, (hear,) and the sums.
 SHARES, HAVE, SHARES_OF_SHARES, HAVE_ALL, SUMS = 0, 1, 3, 4, 6
-HALF = MERSENNE_61 // 2
-WORDS = st.one_of(st.integers(-(2**63), 2**63 - 1), st.sampled_from([0, 1, -1, HALF, -HALF, MERSENNE_61]))
 STEPS = st.integers(0, SUMS)
 
 
@@ -46,32 +44,9 @@ def made(spec: Spec) -> Hierarchical:
     return protocol
 
 
-def words_of(parties: int, clusters: int = 2, coordinates: int = 3) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(parties)
-    return torch.randint(-(2**40), 2**40, (clusters, parties, coordinates), generator=generator)
-
-
-def run(
-    spec: Spec, words: torch.Tensor, faults: Mapping[int, Fault] | None = None, schedule: int | None = None
-) -> OpenedSums:
-    threads = InProcessParties(words.shape[1], faults=faults, schedule=schedule, keyring=replayable_keyring(0))
-    return threads.open_sums(spec, words)
-
-
-def sum_of(words: torch.Tensor, contributors: tuple[int, ...], modulus: int = MERSENNE_61) -> list[list[int]]:
-    """Python integers, wrapped around zero."""
-    half = (modulus - 1) // 2
-    plain = words.tolist()
-    return [
-        [(sum(plain[j][i][k] for i in contributors) + half) % modulus - half for k in range(words.shape[2])]
-        for j in range(words.shape[0])
-    ]
-
-
 def assert_exact(opened: OpenedSums, words: torch.Tensor, faulty: frozenset[int] = frozenset()) -> None:
-    """The sum is that of its contributors, and nobody honest is missing."""
-    assert opened.sums.tolist() == sum_of(words, opened.contributors)
-    assert set(range(words.shape[1])) - faulty <= set(opened.contributors)
+    """The sum is that of its contributors, nobody honest is missing, and nobody at all is named."""
+    field_sums.assert_exact(opened, words, faulty)
     assert not opened.suspects
 
 

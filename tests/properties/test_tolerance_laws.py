@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from protocols.aggregators import majority_breakdown
 from protocols.check import CloisterError
@@ -33,6 +34,7 @@ from protocols.tolerance.policies import PLACEMENTS, POLICIES, law_of
 from protocols.tolerance.sides import hierarchical_sides, sides
 from protocols.tolerance.solve import tail
 from protocols.tolerance.strata import Strata
+from protocols.tolerance.transfer import transferred
 from protocols.tolerance.verdict import FaultyProcesses, verdict
 from protocols.types import Clustering
 
@@ -148,6 +150,52 @@ def test_domains_fail_as_a_whole(drawn: tuple[int, Groups, Event], data: st.Data
     ]
     members = np.stack([np.bincount(domain[cluster], minlength=count) for cluster in clusters], axis=1)
     agrees(Domains(members=members, failing=failing), event, float(np.mean(every)))
+    assert swept(members, failing, event) == pytest.approx(float(np.mean(every)), rel=1e-9, abs=1e-12)
+
+
+def swept(members: NDArray[np.int64], failing: int, event: Event) -> float | None:
+    masks = [event.masks(size) for size in members.sum(axis=0).tolist()]
+    soft = [(safe.astype(np.float64), bad.astype(np.float64)) for safe, bad in masks]
+    return transferred(members, failing, soft, event.most)
+
+
+def test_a_sweep_over_domains_keeps_the_digits_of_rare_failures() -> None:
+    """Domains that lie whole in clusters are drawn as processes are: the engines of uniform faults know the answer."""
+    for domains, failing, most in ((5, 60, 9), (20, 100, 4), (20, 200, 9)):
+        members = np.kron(np.eye(40, dtype=np.int64), np.full((domains, 1), 2))
+        event = Event(bad=lambda c: np.arange(c + 1) > 0.8 * c, most=most)
+        expected = Domains(members=members, failing=failing).probability(event)
+        assert expected.engine != "sweep over domains"
+        assert 1e-300 < expected.value < 1e-9
+        assert swept(members, failing, event) == pytest.approx(expected.value, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("policy", "n", "size", "domains"),
+    [("locality", 1000, 9, 60), ("stratified", 600, 6, 60), ("locality", 500, 30, 201)],
+)
+def test_domains_of_large_designs_are_swept_exactly(policy: str, n: int, size: int, domains: int) -> None:
+    """Consecutive clusters, and stripes that nest, beside Monte Carlo: six standard deviations, seeds fixed."""
+    asked = Setting(n=n, faulty=n // 5, groups=size_groups(n, size), domains=domains)
+    law = law_of(policy, "by_domain", asked)
+    m = clusters_of(asked.groups)
+    cluster = np.arange(n) % m if policy == "stratified" else np.repeat(np.arange(m), asked.sizes)
+    counts = np.zeros((domains, m), dtype=np.int64)
+    np.add.at(counts, (asked.domain, cluster), 1)
+    generator, draws = np.random.default_rng(7), 4000
+    held = []
+    for failing, weight in asked.failing:
+        order = generator.permuted(np.tile(np.arange(domains), (round(draws * weight), 1)), axis=1)[:, :failing]
+        held.append(counts[order].sum(axis=1))
+    faulty = np.concatenate(held)
+    sizes = counts.sum(axis=0)
+    broken = (faulty > sizes // 3).sum(axis=1)
+    most = int(np.median(broken))
+    found = law.probability(Event(bad=lambda c: np.arange(c + 1) > c // 3, most=most))
+    assert found.engine in {"sweep over domains", "mixture"}
+    spread_ = math.sqrt(found.value * (1 - found.value) / len(faulty))
+    assert 0.05 < found.value < 0.95
+    assert abs(float((broken > most).mean()) - found.value) < 6 * spread_ + 1 / draws
 
 
 def test_domains_that_lie_whole_in_clusters_are_units_and_too_many_states_are_bounded() -> None:
@@ -613,7 +661,8 @@ def test_hierarchical_sides_have_the_clusters_privacy_and_the_trees_correctness(
     flat = sides(uniform, conditions, majority_breakdown(15))
     assert found.private.value == pytest.approx(flat.private.value, rel=1e-9)
     assert found.correct.engine == "recursion"
-    assert found.fail.lower >= max(found.private.lower, found.correct.lower)
+    assert found.fail.engine == found.correct.engine
+    assert found.fail.value >= max(found.private.value, found.correct.value)
     dealt = hierarchical_sides(spread(asked.groups, 18), asked, faults, conditions, majority_breakdown)
     assert dealt.correct.engine == "bounds that meet"
 

@@ -25,6 +25,7 @@ from protocols.tolerance.placed import packed, spread
 from protocols.tolerance.policies import PLACEMENTS, POLICIES, Setting, law_of
 from protocols.tolerance.sides import at_will, hierarchical_sides, mixed_sides
 from protocols.tolerance.strata import Strata
+from protocols.tolerance.transfer import transferred
 
 Clusters = Sequence[Sequence[int]]
 Marks = Mapping[int, int]
@@ -183,6 +184,8 @@ def test_domains_fail_as_a_whole_whatever_their_members_kinds(
     law, expected = Domains(members=members, failing=failing), float(np.mean(shares))
     agrees(law, event, expected)
     sizes = members.sum(axis=0).tolist()
+    swept = transferred(members, failing, [event.given(size) for size in sizes], event.most)
+    assert swept == pytest.approx(expected, rel=1e-9, abs=1e-12)
     rough = law._marked_bounds(event, sizes, {size: event.given(size) for size in sizes})
     assert rough.lower * (1 - 1e-9) <= expected <= rough.upper * (1 + 1e-9) + 1e-12
 
@@ -320,27 +323,63 @@ def test_a_tree_fails_as_often_as_over_all_placements_of_all_kinds(
     fewest, most = leaves_to_break(tree, slack)
     total = total_of(event)
 
-    def fails(marks: Marks) -> bool:
-        bad = {}
+    def fails(marks: Marks) -> tuple[bool, bool]:
+        """Whether the root is bad, and whether it is with no cluster forbidden (one that is, is not bad)."""
+        bad, barred = {}, False
         for leaf in flat(nested):
             held = Counter(marks[process] for process in leaf if process in marks)
-            bad[leaf[0]] = bool(event.bad(len(leaf))[tuple(held[kind] for kind in range(len(event.kinds)))])
+            cell = tuple(held[kind] for kind in range(len(event.kinds)))
+            bad[leaf[0]] = bool(event.bad(len(leaf))[cell])
+            barred = barred or (event.forbidden is not None and bool(event.forbidden(len(leaf))[cell]))
         found = root_is_bad(nested, bad, slack)
         assert found or sum(bad.values()) <= most
         assert not found or sum(bad.values()) >= fewest
-        return found
+        return found, found and not barred
 
-    shares, by_itself = list[float](), list[float]()
+    shares, by_itself = list[list[float]](), list[list[float]]()
     for faulty in combinations(range(n), total):
-        shares.append(math.fsum(weight for weight, marks in exactly(event, faulty) if fails(marks)))
-        by_itself.append(math.fsum(weight for weight, marks in each_by_itself(event, faulty) if fails(marks)))
-    found = hierarchy_fails(tree, faulty=event.kinds, bad=event.bad, breakdown=slack)
-    assert found.value == pytest.approx(float(np.mean(shares)), rel=1e-9, abs=1e-12)
+        for means, ways in ((shares, exactly(event, faulty)), (by_itself, each_by_itself(event, faulty))):
+            seen = [(weight, fails(marks)) for weight, marks in ways]
+            means.append([math.fsum(weight for weight, both in seen if both[i]) for i in range(2)])
     totals = (*[0.0] * total, 1.0)
-    loose = MarkedEvent(kinds=event.kinds, bad=event.bad, most=0, unseen=event.unseen)
-    drawn_ = hierarchy_drawn(tree, loose, totals, slack)
-    assert drawn_ is not None
-    assert drawn_.value == pytest.approx(float(np.mean(by_itself)), rel=1e-9, abs=1e-12)
+    for i, forbidden in enumerate((None, event.forbidden)):
+        found = hierarchy_fails(tree, faulty=event.kinds, bad=event.bad, breakdown=slack, forbidden=forbidden)
+        assert found.value == pytest.approx(float(np.mean(shares, axis=0)[i]), rel=1e-9, abs=1e-12)
+        loose = MarkedEvent(kinds=event.kinds, bad=event.bad, most=0, unseen=event.unseen, forbidden=forbidden)
+        drawn_ = hierarchy_drawn(tree, loose, totals, slack)
+        assert drawn_ is not None
+        assert drawn_.value == pytest.approx(float(np.mean(by_itself, axis=0)[i]), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "faults"),
+    [
+        ("additive", Faults(n=8, byzantine=3)),
+        ("additive", Faults(n=9, byzantine=1, crashed=1, curious=2)),
+        ("shamir", Faults(n=9, byzantine=2, curious=2)),
+    ],
+)
+def test_under_a_tree_what_fails_is_exposed_or_broken_in_that_many_placements(protocol: str, faults: Faults) -> None:
+    n, conditions = faults.n, conditions_of(protocol)
+    asked = Setting(n=n, faulty=faults.total, groups=size_groups(n, n // 4), levels=(2,))
+    nested = leaves(tree_of(n, n // 4, (2,)))
+    kinds = (faults.byzantine, faults.crashed, faults.curious)
+    seen = []
+    for faulty in combinations(range(n), faults.total):
+        for _, marks in exactly(MarkedEvent(kinds=kinds, bad=np.zeros, most=0), faulty):
+            bad, exposed_one = {}, False
+            for leaf in flat(nested):
+                held = Counter(marks[process] for process in leaf if process in marks)
+                b, k, p = (np.array(held[kind]) for kind in range(3))
+                bad[leaf[0]] = bool(conditions.failed(len(leaf), b, k))
+                exposed_one = exposed_one or bool(conditions.exposed(len(leaf), b + p, k))
+            seen.append((exposed_one, root_is_bad(nested, bad, majority_breakdown)))
+    law = Uniform(n=n, faulty=faults.total, groups=asked.groups)
+    found = hierarchical_sides(law, asked, faults, conditions, majority_breakdown)
+    expected = [np.mean([one[0] for one in seen]), np.mean([one[1] for one in seen]), np.mean([any(o) for o in seen])]
+    assert [found.private.value, found.correct.value, found.fail.value] == pytest.approx(expected, rel=1e-9)
+    assert found.fail.engine != "bounds"
+    assert 0 < expected[2] < expected[0] + expected[1]  # what adds the two sides up would be seen
 
 
 CASES = [

@@ -257,7 +257,7 @@ def rebuilds(spec: Spec, c: int, curious: int) -> bool:
 
 
 # Beyond these nothing is promised, but an attack is not known to succeed: the first holds but for a small probability
-# with larger coalitions too; the second is broken by a server that lies (test_masked: TestLyingServer).
+# with larger coalitions too; the second is broken by a server that lies (test_masked_lies: TestLyingServer).
 NOT_TIGHT = {"masked_graph", "masked malicious_server"}
 
 

@@ -19,6 +19,7 @@ from protocols.secure_sum import _bulletin, _verified, secure_sums
 from protocols.secure_sum._verified import Dealing
 from protocols.secure_sum._verified_plan import Plan, challenge
 from tests.examples import examples
+from tests.field_sums import words_of
 
 CORRECT, VSS = (secure_sums.resolve({"name": "shamir", "mode": mode}) for mode in ("correct", "vss"))
 AUTHENTICATED = secure_sums.resolve("authenticated")
@@ -122,11 +123,6 @@ def cheating(cheats: Mapping[int, type[Dealing]]) -> Iterator[None]:
 
     with mock.patch.object(_verified, "Dealing", make):
         yield
-
-
-def words_of(parties: int, clusters: int = 2, coordinates: int = 3) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(parties)
-    return torch.randint(-(2**40), 2**40, (clusters, parties, coordinates), generator=generator)
 
 
 def run(

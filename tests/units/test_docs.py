@@ -1,5 +1,6 @@
 """What the documents say is there is there."""
 
+import ast
 import re
 import shlex
 import tomllib
@@ -11,6 +12,7 @@ from bench.catalogue import KINDS, describe
 from bench.cli import app
 from bench.experiment import load_experiment, parse_experiment, parse_setting, preset_names
 from bench.grid import expand
+from tests.command import run_bench
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,9 +46,44 @@ def test_every_command_in_the_readme_exists_with_its_options() -> None:
             load_experiment(words[2])
 
 
+def test_what_the_readme_shows_of_a_command_is_what_it_prints(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = re.findall(r"```\n\$ bench (.*?)```", README, flags=re.DOTALL)
+    assert shown
+    for command, *lines in map(str.splitlines, shown):
+        assert run_bench(capsys, monkeypatch, *shlex.split(command)) == (0, "\n".join([*lines, ""]), "")
+
+
 def test_the_code_of_an_attack_in_the_readme_is_at_most_ten_lines() -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
+
+
+def undocumented(body: list[ast.stmt], within: str = "") -> list[str]:
+    """The public functions and classes of a module, and their public methods, that do not say what they are."""
+    defined = [each for each in body if isinstance(each, ast.FunctionDef | ast.ClassDef)]
+    found = []
+    for each in (each for each in defined if not each.name.startswith("_")):
+        overloaded = any(ast.unparse(decorator) == "overload" for decorator in each.decorator_list)
+        if not overloaded and ast.get_docstring(each) is None:
+            found.append(within + each.name)
+        if isinstance(each, ast.ClassDef):
+            found += undocumented(each.body, f"{each.name}.")
+    return found
+
+
+@pytest.mark.parametrize("layer", ["protocols", "attacks", "bench"])
+def test_every_public_function_says_what_it_does(layer: str) -> None:
+    paths = sorted((ROOT / layer).rglob("*.py"))
+    assert len(paths) > 30
+    silent = {path.name: undocumented(ast.parse(path.read_text("utf-8")).body) for path in paths}
+    assert not {name: names for name, names in silent.items() if names}
+
+
+def test_a_public_method_that_says_nothing_is_seen() -> None:
+    source = 'class A:\n    """Is."""\n    def f(self): ...\n    def _g(self): ...\ndef h(): ...\n'
+    assert undocumented(ast.parse(source).body) == ["A.f", "h"]
 
 
 def test_every_plug_in_is_in_the_changelog() -> None:

@@ -49,6 +49,9 @@ FAILS: dict[str, Callable[[Tensor], object]] = {
     "a product": lambda x: torch.ones(2, 3) @ x,
     "a part of several": lambda x: torch.cat([x, torch.ones(1, 4)]),
     "an index of another device": lambda x: ROWS.take(x.long()),
+    "an index of another device, in brackets": lambda x: ROWS[x[:, 0].long()],
+    "a mask of another device, written to": lambda x: ROWS.clone().index_put_((x > 1,), torch.tensor(0.0)),
+    "values of another device": lambda x: x.index_put_((torch.tensor([0]),), ROWS[:1]),
     "what holds nothing": lambda x: x + NOTHING,
     "what never was there": lambda x: back(torch.ones(4)),
 }

@@ -142,7 +142,7 @@ class TestKeys:
             "privacy": "local",
         }
         changed = {axis: PLUGINS[axis].resolve(name) for axis, name in others.items()}
-        fractions = {"participation": 0.5, "trust_quality": 0.75}
+        fractions = {"participation": 0.5, "trust_quality": 0.75, "churn": 0.25}
         changed |= {axis: getattr(cell, axis) + 1 for axis in NUMBERS if axis not in fractions}
         changed |= fractions
         keys = {cell_key(dataclasses.replace(cell, **{axis: value}), "data") for axis, value in changed.items()}

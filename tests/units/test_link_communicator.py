@@ -7,18 +7,22 @@ tested anew.
 
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.distributed import ReduceOp
 
 from protocols import crypten_engine
 from protocols.check import CloisterError
 from protocols.crypten_engine import crypten
-from protocols.in_process_link import in_process_links
+from protocols.in_process_link import InProcessLink, in_process_links
 from protocols.link_communicator import LinkCommunicator
 from protocols.network import PartyTimeoutError
 from protocols.testing.stock_crypten.stock import side_by_side
+from tests.links import run
 
 PARTIES = pytest.mark.parametrize("parties", [2, 3, 5])
 SHAPES = [(), (1,), (7,), (2, 3), (3, 1, 4)]
@@ -238,3 +242,66 @@ class TestArithmeticSharing:
             return [each.tolist() for each in sharing.reveal_batch(shared)]
 
         assert self.opened(parties, work) == [[[owner, owner + 1] for owner in range(parties)]] * parties
+
+
+def spied_reduction(parties: int, shares: list[torch.Tensor]) -> tuple[list[torch.Tensor], list[tuple[int, int, Any]]]:
+    """Return what each party gets from all_reduce, and all messages (sender, receiver, words) in sending order."""
+    messages: list[tuple[int, int, Any]] = []
+    original = InProcessLink.exchange
+
+    def spy(self: InProcessLink, outgoing: dict[int, torch.Tensor], incoming: dict[int, torch.Tensor]) -> None:
+        messages.extend((self.rank, peer, tensor.clone()) for peer, tensor in outgoing.items())
+        original(self, outgoing, incoming)
+
+    links = in_process_links(parties)[:parties]
+    with mock.patch.object(InProcessLink, "exchange", spy):
+        results = run(links, lambda link: LinkCommunicator(link, parties).all_reduce(shares[link.rank]))
+    return results, messages
+
+
+def by_link(messages: list[tuple[int, int, Any]]) -> dict[tuple[int, int], list[torch.Tensor]]:
+    return {
+        (a, b): [tensor for sender, receiver, tensor in messages if (sender, receiver) == (a, b)]
+        for a, b in {(sender, receiver) for sender, receiver, _ in messages}
+    }
+
+
+class TestCryptensCollectives:
+    @given(parties=st.integers(1, 5), clusters=st.integers(1, 3), coordinates=st.integers(1, 12), data=st.data())
+    def test_all_reduce_returns_the_sum_modulo_2_64_at_every_party(
+        self, parties: int, clusters: int, coordinates: int, data: st.DataObject
+    ) -> None:
+        count = parties * clusters * coordinates
+        flat = data.draw(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=count, max_size=count))
+        shares = torch.tensor(flat, dtype=torch.int64).view(parties, clusters, coordinates)
+        plain = shares.tolist()
+        expected = [
+            [(sum(plain[i][j][k] for i in range(parties)) + 2**63) % 2**64 - 2**63 for k in range(coordinates)]
+            for j in range(clusters)
+        ]
+        results, _ = spied_reduction(parties, list(shares))
+        assert [result.tolist() for result in results] == [expected] * parties
+
+    @pytest.mark.parametrize(("parties", "coordinates"), [(2, 7), (3, 7), (5, 3), (4, 4)])
+    def test_all_reduce_has_each_coordinate_summed_by_exactly_one_party(self, parties: int, coordinates: int) -> None:
+        """Shares that are the numbers of the coordinates show who gets which in the first round."""
+        shares = [torch.arange(coordinates)[None] for _ in range(parties)]
+        _, messages = spied_reduction(parties, shares)
+        links = by_link(messages)
+        for sender in range(parties):
+            given_away = [k for peer in range(parties) if peer != sender for k in links[sender, peer][0][0].tolist()]
+            assert len(set(given_away)) == len(given_away), "two parties sum the same coordinate"
+            own = set(range(coordinates)) - set(given_away)
+            for other in range(parties):
+                if other != sender:
+                    assert set(links[other, sender][0][0].tolist()) == own, "a coordinate is summed by nobody"
+
+    def test_a_cluster_of_a_batch_sends_the_same_words_as_if_it_ran_alone(self) -> None:
+        shares = torch.arange(3 * 4 * 7).view(3, 4, 7) ** 3
+        _, batch = spied_reduction(3, list(shares))
+        for j in range(4):
+            _, alone = spied_reduction(3, list(shares[:, j : j + 1]))
+            together, single = by_link(batch), by_link(alone)
+            assert together.keys() == single.keys()
+            for pair, sent in single.items():
+                assert [tensor[j : j + 1].tolist() for tensor in together[pair]] == [tensor.tolist() for tensor in sent]

@@ -13,9 +13,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols import in_process_link, mesh, tcp_link
+from protocols import in_process_link, tcp_link
 from protocols.in_process_link import InProcessLink, in_process_links
-from protocols.link_communicator import LinkCommunicator
 from protocols.network import (
     BOARD,
     HEADER_BYTES,
@@ -32,12 +31,15 @@ from protocols.network import (
 from protocols.parties import total
 from protocols.tcp_link import TcpLink
 from protocols.types import Cost, Traffic
+from tests.links import AnyLink, bare, read, receive, rounds, run, send, swap, words
 from tests.tcp import in_parallel, tcp_links
 
-AnyLink = InProcessLink | TcpLink
 Connect = Callable[..., list[Any]]
-TOKEN = b"0123456789abcdef"
+
+
 KINDS: dict[str, Callable[..., list[Any]]] = {"in process": in_process_links, "tcp": tcp_links}
+
+
 HOUR_S = 3600.0
 
 
@@ -63,33 +65,6 @@ def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
     yield connected
     for link in made:
         link.close()
-
-
-def run(links: list[AnyLink], work: Callable[[AnyLink], Any]) -> list[Any]:
-    return in_parallel(len(links), lambda rank: work(links[rank]))
-
-
-def words(*values: int) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.int64)
-
-
-def send(link: AnyLink, peer: int, *values: int) -> None:
-    link.exchange({peer: words(*values)}, {})
-
-
-def receive(link: AnyLink, peer: int, count: int) -> list[int]:
-    into = torch.full((count,), -1, dtype=torch.int64)
-    link.exchange({}, {peer: into})
-    return into.tolist()
-
-
-def swap(link: AnyLink, parties: int, count: int = 2) -> None:
-    """Exchange `count` words with each of the others."""
-    peers = [peer for peer in range(parties) if peer != link.rank]
-    incoming = {peer: torch.empty(count, dtype=torch.int64) for peer in peers}
-    link.exchange({peer: torch.full((count,), 100 * link.rank + peer) for peer in peers}, incoming)
-    for peer, got in incoming.items():
-        assert got.tolist() == [100 * peer + link.rank] * count, "a message went to the wrong party"
 
 
 class TestExchange:
@@ -198,12 +173,6 @@ def narrow(links: list[AnyLink]) -> None:
         for peer in link.sockets.values() if isinstance(link, TcpLink) else ():
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**16)
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
-
-
-def rounds(link: AnyLink) -> tuple[int, int]:
-    """The hops between members, and those from and to the board, behind this party."""
-    traffic = link.meter.traffic()
-    return traffic.mpc.rounds, traffic.upload.rounds
 
 
 def hop(links: list[AnyLink], sender: int, receiver: int) -> None:
@@ -570,113 +539,6 @@ class TestGoingOnWithoutLostPeers:
         slept.assert_called_once_with(1.5)
 
 
-def bare(stack: contextlib.ExitStack, *, deadline_s: float) -> tuple[TcpLink, dict[int, socket.socket]]:
-    """A party of rank 1 whose peers 0 and 2 are bare sockets, on which the test writes bytes of its own."""
-    ours: dict[int, socket.socket] = {}
-    theirs: dict[int, socket.socket] = {}
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        for peer in (0, 2):
-            ours[peer] = socket.create_connection(listener.getsockname())
-            theirs[peer] = stack.enter_context(listener.accept()[0])
-    link = TcpLink(1, ours, deadline_s=deadline_s)
-    stack.callback(link.close)
-    return link, theirs
-
-
-@pytest.fixture
-def raw() -> Iterator[tuple[TcpLink, socket.socket]]:
-    """A party whose peer 0 is a bare socket, on which the test writes bytes of its own."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        ours = socket.create_connection(listener.getsockname())
-        theirs, _ = listener.accept()
-    link = TcpLink(1, {0: ours}, deadline_s=60.0)
-    yield link, theirs
-    theirs.close()
-    link.close()
-
-
-class TestBytesOnTheWire:
-    def test_are_a_header_of_16_bytes_and_the_words(self, raw: tuple[TcpLink, socket.socket]) -> None:
-        link, peer = raw
-        send(link, 0, 258, -1)
-        send(link, 0)
-        expected = struct.pack("<IHHQqq", 0, 1, 0, 16, 258, -1) + struct.pack("<IHHQ", 1, 1, 0, 0)
-        assert HEADER_BYTES == 16
-        assert read(peer, len(expected)) == expected
-
-    def test_may_come_one_by_one(self, raw: tuple[TcpLink, socket.socket]) -> None:
-        link, peer = raw
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        message = struct.pack("<IHHQqq", 0, 3, 2, 16, 5, 6) + struct.pack("<IHHQq", 1, 9, 1, 8, 7)
-
-        def trickle() -> None:
-            for byte in message:
-                peer.sendall(bytes([byte]))
-
-        thread = threading.Thread(target=trickle)
-        thread.start()
-        assert receive(link, 0, 2) == [5, 6]
-        assert rounds(link) == (3, 2)
-        assert receive(link, 0, 1) == [7]
-        assert rounds(link) == (9, 2)
-        thread.join()
-
-    @pytest.mark.parametrize("kept", [0, 1, 15, 16, 17, 31])
-    def test_that_end_within_a_message_are_a_crash(self, raw: tuple[TcpLink, socket.socket], kept: int) -> None:
-        link, peer = raw
-        peer.sendall(struct.pack("<IHHQqq", 0, 1, 0, 16, 5, 6)[:kept])
-        peer.close()
-        with pytest.raises(PartyCrashedError, match="party 0 closed its connection"):
-            receive(link, 0, 2)
-
-    def test_a_connection_that_is_reset_is_a_crash(self, raw: tuple[TcpLink, socket.socket]) -> None:
-        link, peer = raw
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        peer.close()
-        with pytest.raises(PartyCrashedError, match="the connection to party 0 broke"):
-            receive(link, 0, 2)
-
-    def test_a_peer_that_is_gone_while_much_is_sent_to_it_is_a_crash_once_something_is_expected_of_it(
-        self, raw: tuple[TcpLink, socket.socket]
-    ) -> None:
-        """As between threads: what is sent to it counts as sent."""
-        link, peer = raw
-        peer.close()
-        much = torch.zeros(2**23, dtype=torch.int64)  # more than the kernel takes before it hears of the reset
-        link.exchange({0: much}, {})
-        assert link.meter.traffic().mpc.payload_bytes == much.nbytes
-        with pytest.raises(PartyCrashedError, match="party 0"):
-            receive(link, 0, 2)
-
-    def test_what_a_peer_sent_before_it_was_gone_arrives_although_nothing_reaches_it(
-        self, raw: tuple[TcpLink, socket.socket]
-    ) -> None:
-        """Whether the reset is seen first or the words, the words are read."""
-        link, peer = raw
-        link.exchange({0: torch.zeros(2, dtype=torch.int64)}, {})  # unread when it closes, which makes a reset of that
-        peer.sendall(Header(0, 1, 0, 16).pack() + bytes(16))
-        peer.close()
-        much, words = torch.zeros(2**23, dtype=torch.int64), torch.ones(2, dtype=torch.int64)
-        link.exchange({0: much}, {0: words})
-        assert words.tolist() == [0, 0]
-        assert not link.lost
-
-    def test_a_length_beyond_what_is_expected_is_refused_before_anything_is_stored(
-        self, raw: tuple[TcpLink, socket.socket]
-    ) -> None:
-        link, peer = raw
-        peer.sendall(struct.pack("<IHHQ", 0, 1, 0, 2**63))
-        with pytest.raises(OutOfStepError, match=f"of {2**63} bytes; expected message 0 of 8 bytes"):
-            receive(link, 0, 1)
-
-
-def read(peer: socket.socket, count: int) -> bytes:
-    received = b""
-    while len(received) < count:
-        received += peer.recv(count - len(received))
-    return received
-
-
 def assert_counts_what_leaves(links: list[AnyLink]) -> None:
     for link in links:
         link.meter.reset()
@@ -842,158 +704,3 @@ def longest(messages: list[tuple[int, int]], end: int, *, board: bool) -> int:
         ),
         default=0,
     )
-
-
-class TestJoining:
-    def test_a_mesh_connects_every_party_to_every_other_one_and_to_the_board(self) -> None:
-        links = tcp_links(4)
-        assert [sorted(link.sockets) for link in links] == [
-            [q for q in range(-1, 4) if q != p] for p in (0, 1, 2, 3, -1)
-        ]
-        run(links[:4], lambda link: swap(link, 4))
-        for link in links:
-            link.close()
-
-    def test_links_in_process_end_with_that_of_the_board(self) -> None:
-        *links, board = in_process_links(2)
-        assert [link.rank for link in links] == [0, 1]
-        assert board.rank == BOARD
-        send(links[1], BOARD, 5)
-        assert receive(board, 1, 1) == [5]
-
-    @pytest.mark.parametrize(
-        "hello",
-        [b"", TOKEN[:7], b"x" * 16 + struct.pack("<i", 3), TOKEN[::-1] + struct.pack("<i", 3), b"\0" * 20],
-        ids=["nothing", "half of the token", "another token", "the token turned round", "zeros"],
-    )
-    def test_a_stranger_without_the_token_is_dropped_and_the_next_party_accepted(self, hello: bytes) -> None:
-        assert_drops_strangers(hello)
-
-    def test_a_stranger_who_hangs_up_with_a_reset_is_dropped(self) -> None:
-        with contextlib.ExitStack() as stack:
-            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            stranger = socket.create_connection(listener.getsockname(), timeout=60.0)
-            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            stranger.close()
-            party = stack.enter_context(socket.create_connection(listener.getsockname(), timeout=60.0))
-            party.sendall(TOKEN + struct.pack("<i", 3))
-            accepted = mesh.accept_parties(listener, TOKEN, {3}, deadline_s=60.0)
-            assert set(accepted) == {3}
-            stack.enter_context(accepted[3])
-
-    def test_a_silent_stranger_holds_up_nobody(self) -> None:
-        with contextlib.ExitStack() as stack:
-            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            stack.enter_context(socket.create_connection(listener.getsockname(), timeout=60.0))
-            party = stack.enter_context(socket.create_connection(listener.getsockname(), timeout=60.0))
-            party.sendall(TOKEN + struct.pack("<i", 3))
-            accepted = mesh.accept_parties(listener, TOKEN, {3}, deadline_s=60.0)
-            assert set(accepted) == {3}
-            stack.enter_context(accepted[3])
-
-    def test_a_rank_that_is_not_expected_or_comes_twice_is_dropped(self) -> None:
-        with contextlib.ExitStack() as stack:
-            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            for rank in (3, 3, 5, 4):
-                party = stack.enter_context(socket.create_connection(listener.getsockname(), timeout=60.0))
-                party.sendall(TOKEN + struct.pack("<i", rank))
-            accepted = mesh.accept_parties(listener, TOKEN, {3, 4}, deadline_s=60.0)
-            assert set(accepted) == {3, 4}
-            for each in accepted.values():
-                stack.enter_context(each)
-
-    def test_parties_that_never_call_are_named_at_the_deadline(self) -> None:
-        with (
-            socket.create_server(("127.0.0.1", 0)) as listener,
-            pytest.raises(PartyTimeoutError, match=r"parties \[2, 3\] did not connect"),
-        ):
-            mesh.accept_parties(listener, TOKEN, {2, 3}, deadline_s=0.05)
-
-    def test_a_stranger_who_is_accepted_is_seen(self) -> None:
-        seen = pytest.raises((AssertionError, ConnectionError))  # the party's connection is the one that is dropped
-        with mock.patch.object(mesh.hmac, "compare_digest", return_value=True), seen:
-            assert_drops_strangers(b"x" * 16 + struct.pack("<i", 3))
-
-    def test_the_token_is_compared_in_constant_time(self) -> None:
-        with mock.patch.object(mesh.hmac, "compare_digest", wraps=mesh.hmac.compare_digest) as spy:
-            assert_drops_strangers(b"x" * 16 + struct.pack("<i", 3))
-        assert spy.call_count == 2
-
-
-def assert_drops_strangers(hello: bytes) -> None:
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        stranger, party = (
-            stack.enter_context(socket.create_connection(listener.getsockname(), timeout=60.0)) for _ in range(2)
-        )
-        stranger.sendall(hello)
-        stranger.shutdown(socket.SHUT_WR)
-        party.sendall(TOKEN + struct.pack("<i", 3))
-        found = mesh.accept_parties(listener, TOKEN, {3}, deadline_s=60.0)
-        accepted = stack.enter_context(found[3])
-        party.sendall(b"hello")
-        assert read(accepted, 5) == b"hello"
-        assert stranger.recv(1) == b"", "the stranger's connection is still open"
-
-
-def spied_reduction(parties: int, shares: list[torch.Tensor]) -> tuple[list[torch.Tensor], list[tuple[int, int, Any]]]:
-    """Return what each party gets from all_reduce, and all messages (sender, receiver, words) in sending order."""
-    messages: list[tuple[int, int, Any]] = []
-    original = InProcessLink.exchange
-
-    def spy(self: InProcessLink, outgoing: dict[int, torch.Tensor], incoming: dict[int, torch.Tensor]) -> None:
-        messages.extend((self.rank, peer, tensor.clone()) for peer, tensor in outgoing.items())
-        original(self, outgoing, incoming)
-
-    links = in_process_links(parties)[:parties]
-    with mock.patch.object(InProcessLink, "exchange", spy):
-        results = run(links, lambda link: LinkCommunicator(link, parties).all_reduce(shares[link.rank]))
-    return results, messages
-
-
-def by_link(messages: list[tuple[int, int, Any]]) -> dict[tuple[int, int], list[torch.Tensor]]:
-    return {
-        (a, b): [tensor for sender, receiver, tensor in messages if (sender, receiver) == (a, b)]
-        for a, b in {(sender, receiver) for sender, receiver, _ in messages}
-    }
-
-
-class TestCryptensCollectives:
-    @given(parties=st.integers(1, 5), clusters=st.integers(1, 3), coordinates=st.integers(1, 12), data=st.data())
-    def test_all_reduce_returns_the_sum_modulo_2_64_at_every_party(
-        self, parties: int, clusters: int, coordinates: int, data: st.DataObject
-    ) -> None:
-        count = parties * clusters * coordinates
-        flat = data.draw(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=count, max_size=count))
-        shares = torch.tensor(flat, dtype=torch.int64).view(parties, clusters, coordinates)
-        plain = shares.tolist()
-        expected = [
-            [(sum(plain[i][j][k] for i in range(parties)) + 2**63) % 2**64 - 2**63 for k in range(coordinates)]
-            for j in range(clusters)
-        ]
-        results, _ = spied_reduction(parties, list(shares))
-        assert [result.tolist() for result in results] == [expected] * parties
-
-    @pytest.mark.parametrize(("parties", "coordinates"), [(2, 7), (3, 7), (5, 3), (4, 4)])
-    def test_all_reduce_has_each_coordinate_summed_by_exactly_one_party(self, parties: int, coordinates: int) -> None:
-        """Shares that are the numbers of the coordinates show who gets which in the first round."""
-        shares = [torch.arange(coordinates)[None] for _ in range(parties)]
-        _, messages = spied_reduction(parties, shares)
-        links = by_link(messages)
-        for sender in range(parties):
-            given_away = [k for peer in range(parties) if peer != sender for k in links[sender, peer][0][0].tolist()]
-            assert len(set(given_away)) == len(given_away), "two parties sum the same coordinate"
-            own = set(range(coordinates)) - set(given_away)
-            for other in range(parties):
-                if other != sender:
-                    assert set(links[other, sender][0][0].tolist()) == own, "a coordinate is summed by nobody"
-
-    def test_a_cluster_of_a_batch_sends_the_same_words_as_if_it_ran_alone(self) -> None:
-        shares = torch.arange(3 * 4 * 7).view(3, 4, 7) ** 3
-        _, batch = spied_reduction(3, list(shares))
-        for j in range(4):
-            _, alone = spied_reduction(3, list(shares[:, j : j + 1]))
-            together, single = by_link(batch), by_link(alone)
-            assert together.keys() == single.keys()
-            for pair, sent in single.items():
-                assert [tensor[j : j + 1].tolist() for tensor in together[pair]] == [tensor.tolist() for tensor in sent]

@@ -268,6 +268,24 @@ class TestPartyPool:
         assert opened(trio) == WORDS.sum(dim=1).tolist()
         assert trio.pids == before
 
+    def test_a_number_that_comes_again_gets_new_keys_from_the_same_processes(self, trio: PartyPool) -> None:
+        opened(trio)
+        before = trio.pids
+        for number in (9, 9, 4, 10):
+            assert torch.equal(trio.open_sums(ADDITIVE, WORDS, number=number).sums, WORDS.sum(dim=1))
+        assert trio.pids == before
+
+    def test_keys_that_are_kept_for_a_number_that_comes_again_are_seen(self, trio: PartyPool) -> None:
+        """By the streams, which give nothing twice."""
+        trio.open_sums(ADDITIVE, WORDS, number=9)
+        with mock.patch.object(PartyPool, "_renew_keys"), pytest.raises(CloisterError, match="use = 9"):
+            trio.open_sums(ADDITIVE, WORDS, number=9)
+
+    @pytest.mark.parametrize("number", [0, -1, 2**48, 1.5])
+    def test_a_number_that_labels_have_no_room_for_is_refused(self, trio: PartyPool, number: int) -> None:
+        with pytest.raises(CloisterError, match="number = "):
+            trio.open_sums(ADDITIVE, WORDS, number=number)
+
     def test_a_crash_one_exchange_later_is_seen(self, trio: PartyPool) -> None:
         crashed = [outcome(trio, SURVIVING[0], 1, {1: Crash(step=step)}) for step in (0, 1)]
         assert crashed[0] != crashed[1]

@@ -22,7 +22,7 @@ from protocols.tolerance.parts import BadSet, Mask, NotExactError, Part, check_c
 from protocols.tolerance.rounds import iid_any_bad, iid_tail, over_rounds, poisson_binomial_tail
 from protocols.tolerance.saddle import saddle_tail
 from protocols.tolerance.solve import tail
-from protocols.tolerance.union import any_bad_bounds, tail_bounds
+from protocols.tolerance.union import any_bad_bounds, bad_shares, bracket, tail_bounds
 from protocols.types import balanced_sizes
 
 
@@ -135,7 +135,12 @@ def test_the_sandwich_and_the_bounds_hold() -> None:
         # Both sides meet P where there is one cluster: a rounding error of room.
         assert bounds.lower * (1 - 1e-10) <= fail <= bounds.upper * (1 + 1e-10)
         above_most = tail_bounds(parts, n, (f,), most)
-        assert float(exact_tail(parts, n, (f,), most)) <= above_most.upper * (1 + 1e-10)
+        found = float(exact_tail(parts, n, (f,), most))
+        assert above_most.lower * (1 - 1e-10) - 1e-12 <= found <= above_most.upper * (1 + 1e-10)
+        # What holds whatever the joint law is no better, and holds as well.
+        shares, many = bad_shares(parts, n, (f,)), [part.count for part in parts]
+        loose = bracket(shares, many, most, associated=False)
+        assert loose.lower * (1 - 1e-10) - 1e-12 <= found <= loose.upper * (1 + 1e-10)
 
 
 def test_failure_grows_with_the_number_of_faults() -> None:

@@ -38,6 +38,7 @@ def make_given(trusted: Tensor, history: Tensor | None = None) -> Given:
 
 
 def rule_of(spec: Spec) -> Aggregator:
+    """Return the rule that the spec describes."""
     return aggregators.make(spec)
 
 
@@ -56,4 +57,5 @@ def cases_of(spec: Spec) -> Iterator[tuple[Tensor, Tensor, int]]:
 
 
 def close(a: Tensor, b: Tensor) -> bool:
+    """Return whether two results are equal but for rounding."""
     return float((a - b).abs().max()) <= _TOLERANCE

@@ -69,6 +69,7 @@ def _check_conditions(spec: Spec, pair: Pair) -> None:
 
 
 def same(first: Tensor | None, second: Tensor | None) -> bool:
+    """Return whether both are there and equal."""
     return first is not None and second is not None and torch.equal(first, second)
 
 

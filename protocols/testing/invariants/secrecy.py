@@ -85,6 +85,7 @@ def secret_sizes(spec: Spec, effort: Effort) -> list[int]:
 
 
 def largest_coalitions(spec: Spec, parties: int) -> list[tuple[int, ...]]:
+    """Return all coalitions of as many members as may learn nothing, the board with them."""
     most = max(a for a in range(parties - 1) if promises_secrecy(spec, parties, a))
     return list(combinations(range(parties), most))
 
@@ -110,10 +111,11 @@ def _absences(spec: Spec, parties: int) -> Iterator[Mapping[int, Fault]]:
 
 
 def affine_or_none(spec: Spec, parties: int, coordinates: int, faults: Mapping[int, Fault]) -> AffineViews | None:
+    """Return what each party sees as an affine function of the inputs; None where nothing is opened."""
     try:
         return affine_views(spec, parties, coordinates=coordinates, faults=faults)
     except NetworkError:
-        return None  # nothing is opened
+        return None
 
 
 def _small_clusters(spec: Spec, effort: Effort) -> Iterator[tuple[Spec, int, int]]:
