@@ -17,6 +17,7 @@ from attacks.views import (
     ExchangeView,
     HonestView,
     MessageView,
+    ModelView,
     OpenedRound,
     OwnView,
     Points,
@@ -41,11 +42,13 @@ __all__ = [
     "DataAttack",
     "DataView",
     "DefenceView",
+    "Distributing",
     "ExchangeAttack",
     "ExchangeView",
     "HonestView",
     "MessageAttack",
     "MessageView",
+    "ModelView",
     "OpenedRound",
     "OwnView",
     "Placing",
@@ -101,6 +104,15 @@ class Claiming(Protocol):
 
     def claim(self, view: ClaimView) -> Points:
         """Return the features (n, k) that all claim; those of honest processes are what they are."""
+        ...
+
+
+@runtime_checkable
+class Distributing(Protocol):
+    """An attack that also hands out the global model, to the members of clusters in which somebody colludes with it."""
+
+    def hand_out(self, view: ModelView) -> Tensor:
+        """Return the model that each member of a cluster is handed, float32 (members, d), perhaps another to each."""
         ...
 
 

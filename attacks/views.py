@@ -24,6 +24,7 @@ __all__ = [
     "ExchangeView",
     "HonestView",
     "MessageView",
+    "ModelView",
     "OpenedRound",
     "OwnView",
     "Points",
@@ -174,6 +175,22 @@ class MessageView:
     previous: Tensor | None
     round_index: int
     rng: np.random.Generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelView:
+    """What a faulty distributor sees that hands the global model to the members of one cluster.
+
+    `model` (d,) float32 is the global model, `layers` are the sizes of its blocks of parameters (weights and biases
+    apart, in their order, adding up to d), `members` is the cluster's size and `honest` are the places in it of those
+    that neither collude nor crash, ascending.
+    """
+
+    model: Tensor
+    layers: tuple[int, ...]
+    members: int
+    honest: tuple[int, ...]
+    round_index: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from bench.inside import in_the_clear
 from bench.metrics import score
 from bench.round import DivergedError, form_clusters, run_round
 from protocols.faulty_link import Fault
+from protocols.model_digest import Models
 from protocols.parties import NO_FAULTS, OpenedSums
 from protocols.playable import playable
 from protocols.registry import Spec
@@ -53,6 +54,7 @@ class _PricedParties:
         *,
         number: int | None = None,  # noqa: ARG002
         faults: Mapping[int, Fault] = NO_FAULTS,
+        models: Models | None = None,  # noqa: ARG002
     ) -> OpenedSums:
         """See Parties.open_sums; where somebody crashes all join anew, and the rest is priced as if nobody had."""
         clusters, members, coordinates = words.shape

@@ -16,6 +16,7 @@ from bench.data import Dataset
 from bench.drawing import unfit_beacon
 from bench.experiment import Experiment
 from bench.federation import cluster_sizes
+from bench.handing import unfit_handing
 from bench.hidden import protocol_of, unfit_hidden
 from bench.misconduct import unfit_misconduct
 from bench.placing import unfit_placing
@@ -111,6 +112,7 @@ def skip_reason(cell: Cell, dataset: Dataset) -> str | None:
         or _unfit_compression(cell, dataset, sizes)
         or _unfit_coordinates(cell, dataset)
         or _unfit_worker(cell, dataset)
+        or unfit_handing(cell, dataset)
     )
 
 

@@ -12,9 +12,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from attacks import attacks
+from attacks.plan import specs_of
 from bench.cell import Cell
 from bench.chain import links_of
 from bench.compressing import combined_rows, updates_of
+from bench.handing import Handed
 from bench.inside import same_members
 from bench.numbering import batch_number
 from bench.opening import Opened, named_in
@@ -84,6 +87,9 @@ def _unfit_parts(cell: Cell) -> Iterator[str]:
         yield f"with {cell.topology.name} clusters exchange what they open, and here they open nothing"
     if "reports" in clusterings.make(cell.clustering).needs:
         yield f"{cell.clustering.name} learns from what clusters open, and here they open nothing"
+    for spec in specs_of(cell.attack):
+        if attacks.entry(spec.name).facts.get("swaps"):
+            yield f"{spec.name} swaps messages of two clusters, and here all clusters play together"
 
 
 def protocol_of(cell: Cell, sizes: Sequence[int]) -> Spec:
@@ -161,7 +167,13 @@ def result_in_the_clear(federation: Federation, words: Tensor, clustering: Clust
 
 
 def open_aggregate(
-    federation: Federation, words: Tensor, clustering: Clustering, misconduct: Mapping[int, Fault], *, round_index: int
+    federation: Federation,
+    words: Tensor,
+    clustering: Clustering,
+    misconduct: Mapping[int, Fault],
+    *,
+    round_index: int,
+    handed: Handed | None = None,
 ) -> Opened:
     """Open what the rule makes of all clusters' sums; a cluster with a crashed member leaves the round.
 
@@ -177,7 +189,10 @@ def open_aggregate(
     faults = {rank: misconduct[process] for rank, process in enumerate(places) if process in misconduct}
     faults |= {rank: Crash(step=0) for rank, process in enumerate(places) if federation.crashed[process]}
     try:
-        opened = parties.open_sums(federation.protocol, words[places][None], number=number, faults=faults)
+        models = None if handed is None else handed.of_batch([places])
+        opened = parties.open_sums(
+            federation.protocol, words[places][None], number=number, faults=faults, models=models
+        )
     except NetworkError as error:
         if not (federation.crashed.any() or misconduct):
             raise

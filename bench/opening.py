@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.handing import Handed
 from bench.inside import Inside, computed
 from bench.numbering import batch_number
 from bench.seating import Sitting, at_work, seated
@@ -70,6 +71,7 @@ def open_sums(
     misconduct: Mapping[int, Fault] = NO_FAULTS,
     *,
     round_index: int,
+    handed: Handed | None = None,
 ) -> Opened:
     """Open every cluster's sum; a cluster that fails leaves the round, and its members the mean.
 
@@ -78,15 +80,17 @@ def open_sums(
     crashes, in whatever exchange, is back in the next batch. `misconduct` says what processes do to the messages that
     they send; where it is more than a crash, the cluster runs among threads of this process, by the same code, with
     the same words and the same bytes, as waiting for silent members costs no time there. Clusters whose members swap
-    messages run together, and fail together.
+    messages run together, and fail together. `handed` says which models the processes hold: a cluster in which
+    somebody holds another one than is announced runs alone as well.
 
     Raises: NetworkError when no cluster can open its sum although none has a faulty member.
     """
     gone = frozenset(np.flatnonzero(federation.crashed).tolist())
     doings = at_work(clustering, gone, misconduct)
     found = _Found(in_range=federation.in_range)
-    waiting = deque(seated(clustering, gone, doings))
-    faulty = any(sitting.misbehaves for sitting in waiting)
+    misled = frozenset[int]() if handed is None else frozenset(np.flatnonzero(handed.misled).tolist())
+    waiting = deque(seated(clustering, gone, doings, misled=misled))
+    faulty = bool(misled) or any(sitting.misbehaves for sitting in waiting)
     while waiting:
         sitting = waiting.popleft()
         members = words[torch.tensor(sitting.seats)]
@@ -95,7 +99,8 @@ def open_sums(
             seed=federation.seed, round_index=round_index, attempt=sitting.attempt, cluster=sitting.numbers[0]
         )
         try:
-            opened = group.open_sums(federation.protocol, members, number=number, faults=sitting.faults)
+            models = None if handed is None else handed.of_batch(sitting.seats)
+            opened = group.open_sums(federation.protocol, members, number=number, faults=sitting.faults, models=models)
         except NetworkError as error:
             found.failure = error
             if len(sitting.numbers) > 1 and not sitting.misbehaves:
@@ -115,7 +120,7 @@ def open_sums(
         traffic=found.traffic.beside(found.lost),
         named=frozenset(found.named),
         lost=found.lost,
-        faulty=frozenset(j for j, members in enumerate(clustering.clusters) if doings.keys() & set(members)),
+        faulty=frozenset(j for j, members in enumerate(clustering.clusters) if (doings.keys() | misled) & set(members)),
         empty=frozenset(found.empty),
     )
 

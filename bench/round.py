@@ -15,6 +15,7 @@ from bench.centring import around_centre, centre_of, from_centre
 from bench.compressing import code_of, combined_rows, updates_of, with_memory, with_residue
 from bench.decentralised import exchange_models, known_model, starting_models
 from bench.given import given_of
+from bench.handing import Handed, hand_out
 from bench.hidden import hidden_verdict, open_aggregate
 from bench.misconduct import misconduct
 from bench.noise import result_noise
@@ -96,9 +97,11 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     # 1. Clusters form, 2. and what the placement can do to them at worst is said before it happens.
     clustering = form_clusters(federation, round_index)
     started = time.perf_counter()  # a beacon's time is counted apart
-    said = _verdict(federation, clustering)
-    # 3. All train, 4. clip what they learned, 5. and send it or something worse, 6. compressed, as words with noise.
-    trained = _train(federation, starting_models(federation, model, clustering), round_index)
+    handed = hand_out(federation, starting_models(federation, model, clustering), clustering, round_index)
+    said = _verdict(federation, clustering, handed)
+    # 3. All train what they are handed, 4. clip what they learned, 5. and send it or something worse, 6. compressed, as
+    # words with noise.
+    trained = _train(federation, handed.models, round_index)
     updates = clipped(federation, trained, clustering)
     known = known_model(federation, model, clustering.clusters)
     sent = attacked(federation, with_memory(federation, updates), clustering, known, round_index)
@@ -107,7 +110,7 @@ def _run_present(federation: Federation, model: Tensor, round_index: int, partie
     trained_at = time.perf_counter()
     # 7. Each cluster opens its sum, against those who misbehave in it, 8. which shows a mean.
     doings = misconduct(federation, words, clustering, _last_step(federation, known), round_index)
-    opened = _opened(federation, words, clustering, parties, doings, round_index=round_index)
+    opened = _opened(federation, words, clustering, parties, doings, handed=handed, round_index=round_index)
     opened_at = time.perf_counter()
     means = combined_rows(federation, with_raw_numbers(federation, sent, opened))
     # 9. The server combines the means, or the clusters exchange them, 10. and the model takes its step.
@@ -147,12 +150,12 @@ def _train(federation: Federation, model: Tensor, round_index: int) -> Tensor:
     return federation.worker(work, federation.recall.worker)
 
 
-def _verdict(federation: Federation, clustering: Clustering) -> Verdict:
+def _verdict(federation: Federation, clustering: Clustering, handed: Handed) -> Verdict:
     """Return what the placement can do to this round at worst, before it runs."""
     m = len(clustering.clusters)
     said = verdict(
         clustering,
-        federation.who_fails,
+        handed.who_fails(federation),
         federation.conditions,
         federation.withstands(m),
         tolerate=federation.told(m),
@@ -169,13 +172,14 @@ def _opened(
     parties: Parties,
     doings: Mapping[int, Fault],
     *,
+    handed: Handed,
     round_index: int,
 ) -> Opened:
     """Return the clusters' means, or what the rule makes of them where they stay hidden."""
     if federation.hidden:
-        return open_aggregate(federation, words, clustering, doings, round_index=round_index)
-    entered = from_centre(federation, words)
-    opened = open_sums(federation, entered, clustering, parties, doings, round_index=round_index)
+        return open_aggregate(federation, words, clustering, doings, handed=handed, round_index=round_index)
+    centred = from_centre(federation, words)
+    opened = open_sums(federation, centred, clustering, parties, doings, handed=handed, round_index=round_index)
     return around_centre(federation, opened)
 
 

@@ -52,11 +52,17 @@ def at_work(clustering: Clustering, gone: Collection[int], misconduct: Mapping[i
     }
 
 
-def seated(clustering: Clustering, gone: Collection[int], misconduct: Mapping[int, Fault]) -> list[Sitting]:
+def seated(
+    clustering: Clustering,
+    gone: Collection[int],
+    misconduct: Mapping[int, Fault],
+    *,
+    misled: Collection[int] = frozenset(),
+) -> list[Sitting]:
     """Return the batches of a round, in the order of their first clusters.
 
-    Clusters of one size are one batch, but a cluster in which somebody is `gone` or misbehaves sits alone, or with the
-    one whose members swap messages with its own.
+    Clusters of one size are one batch, but a cluster in which somebody is `gone`, misbehaves or is `misled` sits alone,
+    or with the one whose members swap messages with its own.
     """
     pairs = _pairs(clustering, gone, misconduct)
     found = [pair.sitting(clustering) for pair in pairs]
@@ -64,7 +70,7 @@ def seated(clustering: Clustering, gone: Collection[int], misconduct: Mapping[in
     by_size: dict[int, list[int]] = defaultdict(list)
     for number, members in enumerate(clustering.clusters):
         faults = _faults_of(members, gone, misconduct)
-        if number not in paired and faults:
+        if number not in paired and (faults or not set(members).isdisjoint(misled)):
             found.append(Sitting(numbers=(number,), seats=(members,), faults=faults))
         elif number not in paired:
             by_size[len(members)].append(number)

@@ -61,8 +61,8 @@ class Federation:
     `draws` are the seeds that the policy gets, `churning` the joins and leaves, None where there are none. `graph` is
     who exchanges with whom, None with a server; then `rule` combines the clusters' means, else each cluster does it by
     `exchange`. `code` is what `compressor` drew for this round; the rule combines rows of it where it is linear.
-    `companies` are the threads that play clusters in which somebody misbehaves, by their members.
-    `centre` (k,) are the words of the point from which the protocol counts in this round, see bench.centring.
+    `companies` are the threads that play clusters in which somebody misbehaves, by their members. `centre` (k,) are the
+    words of the point from which the protocol counts in this round, see bench.centring.
     """
 
     network: Network

@@ -10,6 +10,7 @@ from protocols import check
 from protocols.faulty_link import Fault, FaultyLink
 from protocols.in_process_link import InProcessLink, Received, in_process_links
 from protocols.keyring import Keyring, make_keyring
+from protocols.model_digest import Models
 from protocols.network import Link, NetworkError
 from protocols.parties import NO_FAULTS, OpenedSums, check_batch, next_number, run_board, run_member, the_cause, total
 from protocols.registry import Spec
@@ -85,10 +86,17 @@ class InProcessParties:
         self._keys = [keys.result() for keys in made]
 
     def open_sums(
-        self, protocol: Spec, words: Tensor, *, number: int | None = None, faults: Mapping[int, Fault] = NO_FAULTS
+        self,
+        protocol: Spec,
+        words: Tensor,
+        *,
+        number: int | None = None,
+        faults: Mapping[int, Fault] = NO_FAULTS,
+        models: Models | None = None,
     ) -> OpenedSums:
         """See Parties.open_sums."""
         clusters, members, coordinates = check_batch(protocol, words, self._parties)
+        models = Models.given(models, members=members)
         self._use = next_number(number, self._use)
         if self._use <= self._drawn:
             self._start()
@@ -99,12 +107,17 @@ class InProcessParties:
             link.transcript = []
         links[0].run({link.rank for link in links})
         board = Board(
-            link=self._link(links[-1]), parties=members, use=self._use, clusters=clusters, coordinates=coordinates
+            link=self._link(links[-1]),
+            parties=members,
+            use=self._use,
+            clusters=clusters,
+            coordinates=coordinates,
+            model=models.announced,
         )
 
         def contribute(link: InProcessLink) -> Traffic:
-            keys = self._keys[link.rank]
-            party = Party(link=self._link(link), parties=members, use=self._use, keys=keys)
+            keys, model = self._keys[link.rank], models.held[link.rank]
+            party = Party(link=self._link(link), parties=members, use=self._use, keys=keys, model=model)
             return run_member(protocol, party, words[:, link.rank])
 
         with ThreadPoolExecutor(members + 1) as threads:

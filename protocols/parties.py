@@ -12,6 +12,7 @@ from torch import Tensor
 from protocols import check
 from protocols.check import CloisterError
 from protocols.faulty_link import Fault
+from protocols.model_digest import Models
 from protocols.network import (
     CheatingDetectedError,
     NetworkError,
@@ -64,13 +65,20 @@ class Parties(Protocol):
         ...
 
     def open_sums(
-        self, protocol: Spec, words: Tensor, *, number: int | None = None, faults: Mapping[int, Fault] = NO_FAULTS
+        self,
+        protocol: Spec,
+        words: Tensor,
+        *,
+        number: int | None = None,
+        faults: Mapping[int, Fault] = NO_FAULTS,
+        models: Models | None = None,
     ) -> OpenedSums:
         """Return the opened sums of int64 words of shape (clusters, members, coordinates).
 
         `number` is the batch's public number, which draws what all draw alike and labels what is secret; None: the
         one after the last. Under one number and one set of keys nothing is run twice: a number that does not grow has
         all parties agree on new keys. `faults` are what some members do to the messages that they send.
+        `models` are those that the words were made from, the same for all clusters; None: the words are of no model.
 
         Raises: CloisterError for a wrong shape, type, size or number, NetworkError when parties fail or cheat.
         """

@@ -15,6 +15,7 @@ from protocols.check import CloisterError
 from protocols.faults import Crash
 from protocols.faulty_link import Fault
 from protocols.mesh import TOKEN_BYTES, accept_parties
+from protocols.model_digest import Models
 from protocols.network import (
     BOARD,
     NetworkError,
@@ -102,10 +103,16 @@ class PartyPool:
         self._hang_up()
 
     def open_sums(
-        self, protocol: Spec, words: Tensor, *, number: int | None = None, faults: Mapping[int, Fault] = NO_FAULTS
+        self,
+        protocol: Spec,
+        words: Tensor,
+        *,
+        number: int | None = None,
+        faults: Mapping[int, Fault] = NO_FAULTS,
+        models: Models | None = None,
     ) -> OpenedSums:
         """See Parties.open_sums; party processes can crash, and be back in the next batch, and have no other faults."""
-        shape = check_batch(protocol, words, self.parties)
+        models = Models.given(models, members=check_batch(protocol, words, self.parties)[1])
         crashes = _crashes(faults)
         self._last = next_number(number, self._last)
         board = self.start()
@@ -113,7 +120,7 @@ class PartyPool:
             if self._last <= self._drawn:
                 self._renew_keys()
             self._drawn = self._last
-            return self._open_sums(board, protocol, words, shape, crashes)
+            return self._open_sums(board, protocol, words, models, crashes)
         except PartyFailedError:
             self.stop()
             raise
@@ -134,10 +141,10 @@ class PartyPool:
         link: TcpLink,
         protocol: Spec,
         words: Tensor,
-        shape: tuple[int, int, int],
+        models: Models,
         crashes: Mapping[int, dict[str, Any]],
     ) -> OpenedSums:
-        clusters, members, coordinates = shape
+        clusters, members, coordinates = words.shape
         children = self._children[:members]
         batch = {
             "order": "play",
@@ -150,8 +157,15 @@ class PartyPool:
         }
         for slot, child in enumerate(children):
             child.memory.write(words[:, slot])
-            self._tell(slot, child, {**batch, "crash": crashes.get(slot)})
-        board = Board(link=link, parties=members, use=self._last, clusters=clusters, coordinates=coordinates)
+            self._tell(slot, child, {**batch, "model": models.held[slot].hex(), "crash": crashes.get(slot)})
+        board = Board(
+            link=link,
+            parties=members,
+            use=self._last,
+            clusters=clusters,
+            coordinates=coordinates,
+            model=models.announced,
+        )
         return self._opened(link, protocol, board, children)
 
     def _opened(self, link: TcpLink, protocol: Spec, board: Board, children: Sequence[Child]) -> OpenedSums:

@@ -113,7 +113,8 @@ class _Seat:
         words = self._memory.words(batch["clusters"], batch["coordinates"])
         spec = Spec(name=batch["protocol"], parameters=tuple((key, value) for key, value in batch["parameters"]))
         faulty = link if crash is None else FaultyLink(link, Crash(**crash))
-        party = Party(link=faulty, parties=batch["members"], use=batch["use"], keys=self._keys)
+        model = bytes.fromhex(batch["model"])
+        party = Party(link=faulty, parties=batch["members"], use=batch["use"], keys=self._keys, model=model)
         try:
             traffic = run_member(spec, party, words)
         except Exception as error:

@@ -9,6 +9,8 @@ from functools import partial
 import numpy as np
 import torch
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from torch import Tensor
 
 from protocols.check import CloisterError
@@ -65,7 +67,7 @@ class SecretStreams:
 
     Guarantees:
         Different (use, lane) pairs draw from disjoint blocks of the key stream.
-        A use that is not larger than all before it is refused, so nothing is drawn twice.
+        A use that is not larger than all before it is refused, so nothing is drawn twice; under other labels too.
         The key never appears in repr, str or an error.
     """
 
@@ -74,6 +76,7 @@ class SecretStreams:
             raise CloisterError(f"a stream key has {len(key)} bytes; allowed: {_BLOCK_BYTES}")
         self._algorithm = algorithms.AES128(key)
         self._last_use = -1
+        self._counting = self
 
     @classmethod
     def fresh(cls) -> "SecretStreams":
@@ -85,6 +88,17 @@ class SecretStreams:
         """Return streams that anyone who knows the seed can replay: for experiments, never for real data."""
         return cls(_digest("replayable secret", seed, *names)[:_BLOCK_BYTES])
 
+    def under(self, label: bytes) -> "SecretStreams":
+        """Return the streams of a key that follows from this one and the label; their uses grow together with these.
+
+        Source: RFC 5869 (HKDF).
+        """
+        info = b"cloister streams under a label v1" + label
+        key = HKDF(algorithm=SHA256(), length=_BLOCK_BYTES, salt=None, info=info).derive(self._algorithm.key)
+        streams = SecretStreams(key)
+        streams._counting = self._counting
+        return streams
+
     def __repr__(self) -> str:
         return "SecretStreams(key hidden)"
 
@@ -93,9 +107,10 @@ class SecretStreams:
 
     def claim(self, use: int) -> Callable[[int], KeyStream]:
         """Return what gives the key stream of each lane of this use; `use` must grow from call to call."""
-        if use <= self._last_use or use >= 2**48:
-            raise CloisterError(f"use = {use} of a secret stream is not allowed; allowed: > {self._last_use}, < 2^48")
-        self._last_use = use
+        last = self._counting._last_use
+        if use <= last or use >= 2**48:
+            raise CloisterError(f"use = {use} of a secret stream is not allowed; allowed: > {last}, < 2^48")
+        self._counting._last_use = use
         return partial(KeyStream, self._algorithm, use)
 
     def words(self, *, use: int, lanes: int, count: int) -> Tensor:

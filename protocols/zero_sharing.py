@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 from torch import Tensor
 
+from protocols.model_digest import NO_MODEL
 from protocols.network import Link
 from protocols.randomness import PIECE_BYTES, SLACK_BYTES, KeyStream, SecretStreams
 
@@ -31,6 +32,7 @@ class ZeroShares:
     Guarantees:
         The shares of the first `parties` parties for one use add up to zero in the ring of 64-bit words.
         So do those of any group of parties who all draw among that group.
+        They do not where two of them name different models: each such pair leaves a mask that is not taken off.
         No use is drawn twice.
     """
 
@@ -41,20 +43,42 @@ class ZeroShares:
     def __repr__(self) -> str:
         return f"ZeroShares(rank={self._rank}, keys hidden)"
 
-    def draw(self, *, use: int, parties: int, clusters: int, coordinates: int, onto: Tensor | None = None) -> Tensor:
+    def draw(
+        self,
+        *,
+        use: int,
+        parties: int,
+        clusters: int,
+        coordinates: int,
+        onto: Tensor | None = None,
+        model: bytes = NO_MODEL,
+    ) -> Tensor:
         """Return this party's int64 shares of zero, shape (clusters, coordinates), one stream lane a cluster.
 
-        They are added onto words of that shape where there are some, which saves a pass over the memory.
+        They are added onto words of that shape where there are some, which saves a pass over the memory. `model` is
+        the digest of the model that the words were made from.
         """
-        return self.draw_among(range(parties), use=use, clusters=clusters, coordinates=coordinates, onto=onto)
+        return self.draw_among(
+            range(parties), use=use, clusters=clusters, coordinates=coordinates, onto=onto, model=model
+        )
 
     def draw_among(
-        self, group: Collection[int], *, use: int, clusters: int, coordinates: int, onto: Tensor | None = None
+        self,
+        group: Collection[int],
+        *,
+        use: int,
+        clusters: int,
+        coordinates: int,
+        onto: Tensor | None = None,
+        model: bytes = NO_MODEL,
     ) -> Tensor:
         """Return the same for a group of ranks, this party's among them; the two ends of a pair draw together."""
+        pairs = {peer: streams for peer, streams in self._streams.items() if peer in group}
+        if model != NO_MODEL:
+            pairs = {peer: streams.under(model) for peer, streams in pairs.items()}
         # The lower rank adds what the higher rank subtracts.
-        added = [streams for peer, streams in self._streams.items() if self._rank < peer and peer in group]
-        subtracted = [streams for peer, streams in self._streams.items() if peer < self._rank and peer in group]
+        added = [streams for peer, streams in pairs.items() if self._rank < peer]
+        subtracted = [streams for peer, streams in pairs.items() if peer < self._rank]
         words = torch.zeros(1, 1, dtype=torch.int64).expand(clusters, coordinates) if onto is None else onto
         if words.numel() > _PIECE_WORDS:
             return _add_in_pieces(words.numpy(), use, added, subtracted)

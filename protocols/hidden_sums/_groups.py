@@ -36,11 +36,14 @@ from protocols import check
 from protocols.check import CloisterError
 from protocols.galois import GaloisRing
 from protocols.hidden_sums._presence import call_the_roll, presence_cost, say_who_is_there, who_is_there
+from protocols.model_digest import DIGEST_BYTES
 from protocols.network import cost_of
 from protocols.secure_sum import Board, Party
 from protocols.secure_sum._bulletin import bitmap
 from protocols.secure_sum._thresholds import in_size_of, threshold_of
+from protocols.secure_sum._unverified import heard_memory, of_one_model
 from protocols.secure_sum._verified import hear, marked, say
+from protocols.secure_sum._verified_plan import as_bytes
 from protocols.types import Cost, Traffic
 
 __all__ = ["AdditiveGroups", "Attendance", "Entered", "GroupSharing", "ShamirGroups", "group_sharing"]
@@ -132,19 +135,19 @@ class AdditiveGroups:
         """See GroupSharing.additive."""
         clusters, coordinates = entered.held.shape
         return party.keys.zero_shares.draw_among(
-            group, use=party.use, clusters=clusters, coordinates=coordinates, onto=entered.held
+            group, use=party.use, clusters=clusters, coordinates=coordinates, onto=entered.held, model=party.model
         )
 
     def gather(self, board: Board, groups: Groups) -> Attendance:  # noqa: ARG002
         """See GroupSharing.gather."""
         return Attendance.of(call_the_roll(board))
 
-    def announce(self, board: Board, heard: Attendance, said: Attendance) -> None:
-        """See GroupSharing.announce."""
-        say_who_is_there(board, heard.present, said=said.present)
+    def announce(self, board: Board, heard: Attendance, said: Attendance) -> None:  # noqa: ARG002
+        """See GroupSharing.announce; those with another model are told as well, that they are not there."""
+        say_who_is_there(board, range(board.parties), said=said.present)
 
     def cost(self, sizes: Sequence[int], *, clusters: int, coordinates: int) -> Traffic:  # noqa: ARG002
-        """A byte from each member, and one a member to each."""
+        """A digest from each member, and a byte a member to each."""
         return Traffic(offline=Cost.none(), mpc=Cost.none(), upload=presence_cost(sum(sizes)))
 
 
@@ -212,7 +215,8 @@ class ShamirGroups:
         shares = dict(zip(group, dealt, strict=True))
         received = {mate: torch.zeros_like(shares[mate]) for mate in group if mate != party.rank}
         lost = party.link.try_exchange({mate: shares[mate] for mate in received}, received)
-        say(party.link, bitmap(party.parties, [rank for rank in group if rank not in lost]))
+        heard = bitmap(party.parties, [rank for rank in group if rank not in lost])
+        say(party.link, torch.cat([heard, as_bytes(party.bound_model)]))
         party.link.skip(1)  # the board waits for all of these
         said = hear(party.link, torch.empty(2 * party.parties, dtype=torch.uint8)).view(2, -1)
         attendance = Attendance(present=frozenset(marked(said[0])), dealt=frozenset(marked(said[1])))
@@ -226,11 +230,12 @@ class ShamirGroups:
     def gather(self, board: Board, groups: Groups) -> Attendance:
         """See GroupSharing.gather."""
         board.link.skip(1)  # the members share in their groups first
-        said = {rank: torch.empty(board.parties, dtype=torch.uint8) for rank in range(board.parties)}
+        said = {rank: heard_memory(board) for rank in range(board.parties)}
         lost = board.link.try_exchange({}, said)
-        has = {rank: frozenset(marked(each)) for rank, each in said.items() if rank not in lost}
+        has = {rank: frozenset(marked(each[: board.parties])) for rank, each in said.items() if rank not in lost}
         dealt = [rank for group in groups for rank in group if all(rank in has[mate] for mate in group if mate in has)]
-        return Attendance(present=frozenset(has), dealt=frozenset(dealt))
+        misled = has.keys() - of_one_model(board, said)
+        return Attendance(present=frozenset(has), dealt=frozenset(dealt) - misled)
 
     def announce(self, board: Board, heard: Attendance, said: Attendance) -> None:
         """See GroupSharing.announce."""
@@ -238,14 +243,14 @@ class ShamirGroups:
         board.link.try_exchange(dict.fromkeys(sorted(heard.present), torch.cat(both)), {})
 
     def cost(self, sizes: Sequence[int], *, clusters: int, coordinates: int) -> Traffic:
-        """m words to each mate, and bitmaps: of all members from each, and two of them to each."""
+        """m words to each mate, and bitmaps: of all members, with a digest, from each, and two of them to each."""
         n, row = sum(sizes), _WORD_BYTES * clusters * coordinates
         sent = sum(size * (size - 1) for size in sizes)
         words = sum(size * (size - 1) * GaloisRing.with_points(size).degree for size in sizes)
         return Traffic(
             offline=Cost.none(),
             mpc=cost_of(messages=sent, payload_bytes=words * row, rounds=min(sent, 1)),
-            upload=cost_of(messages=2 * n, payload_bytes=n * n + n * 2 * n, rounds=2),
+            upload=cost_of(messages=2 * n, payload_bytes=n * (n + DIGEST_BYTES) + n * 2 * n, rounds=2),
         )
 
 

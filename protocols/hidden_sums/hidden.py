@@ -73,9 +73,6 @@ class Hidden:
     With `noise_std` above zero, Gaussian noise opens with the result and never apart from it (`_noise`). Its standard
     deviation is `noise_std` times what a change of one update by 1 can make in the result at most, from any g - t2
     delegates' shares alone; with all g it is sqrt(g / (g - t2)) times that. Krum takes no noise.
-    With `input_check` = "range" (`_range`) every coordinate of every member's words is shown to be so small that no
-    sum can wrap around, before anything is added: so that "at most" holds whatever Byzantine members enter. Who passes
-    opens; who does not is named and costs its group; of fewer groups than delegates nothing opens.
 
     Threat model: members follow the protocol but may choose any input (a Byzantine *update*); some are curious and pool
     what they see with the board. Links between members are private; the board shows everybody the same and follows the
@@ -86,9 +83,9 @@ class Hidden:
     learn its parts' sums in the same way. So wherever they sit, up to `Formation.smallest_exposing` - 1 members
     (without levels the smaller of t1, where it is below c_min - 1, and c_min - 2 + t2, or t2 where c_min = 1), and no
     more than c - 2, learn no input. The aggregate itself tells what it tells: a median *is* one group's mean, or that
-    of two, in every coordinate. With a check of inputs these are shared among the delegates one by one, and groups hide
-    nothing: up to t2 of the delegates, with any other members, learn no more than who passes; t2 + 1 learn all inputs.
-    A member that is gone before it has dealt, or says that it is there, costs its group, which is left out. Under
+    of two, in every coordinate.
+    A member that is gone before it has dealt, or says that it is there, costs its group, which is left out; so does one
+    that has trained on another model than the board announces. Under
     Shamir's sharing up to n - t1 - 1 members of each group may crash once its words are dealt, and before re-sharing
     begins: they cost nothing, and more cost their group. A later crash of a holder stops the batch.
     A member that is no delegate and departs from the protocol changes its own group's sum, or stops the batch: seeds
@@ -103,8 +100,6 @@ class Hidden:
         groups' means, if L times these is below 2^63 / kept as words.
         A member that is gone at the start leaves out its group and no other; later crashes within t1 change nothing.
         Seeds that differ between delegates are detected before any of them hands on what it got of an input.
-        With a check of inputs, a change of one passing member's word by r moves the result by no more than the largest
-        weight of a group times r, whatever the others enter.
         With two committees, whatever delegates of one of them do, the result is right or the batch stops.
         The cost formula equals what the meter counts.
     """

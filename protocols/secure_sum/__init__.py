@@ -6,6 +6,7 @@ from typing import Protocol
 from torch import Tensor
 
 from protocols.keyring import Keyring
+from protocols.model_digest import NO_MODEL, bound_digest
 from protocols.network import Link
 from protocols.registry import Registry
 from protocols.ring import FixedPoint
@@ -17,12 +18,16 @@ __all__ = ["Board", "Opened", "Party", "SecureSum", "secure_sums"]
 
 @dataclass(frozen=True, kw_only=True)
 class Party:
-    """One member's seat in a batch: its links, its keys, and the number of the batch, which labels its randomness."""
+    """One member's seat in a batch: its links, its keys, and the number of the batch, which labels its randomness.
+
+    `model`: the digest of the global model that its words were made from; see protocols.model_digest.
+    """
 
     link: Link
     parties: int
     use: int
     keys: Keyring = field(repr=False)
+    model: bytes = NO_MODEL
 
     @property
     def rank(self) -> int:
@@ -34,12 +39,18 @@ class Party:
         """The other members."""
         return [peer for peer in range(self.parties) if peer != self.rank]
 
+    @property
+    def bound_model(self) -> bytes:
+        """What it says of its model in this batch."""
+        return bound_digest(self.model, use=self.use, parties=self.parties)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
     """The board's seat in a batch: where clusters publish, and the server of protocols that have one.
 
-    The board shows everybody the same (a bulletin board), learns what is opened, and holds no input.
+    The board shows everybody the same (a bulletin board), learns what is opened, and holds no input. `model`: the
+    digest of the global model that it announces for the round.
     """
 
     link: Link
@@ -47,6 +58,12 @@ class Board:
     use: int
     clusters: int
     coordinates: int
+    model: bytes = NO_MODEL
+
+    @property
+    def bound_model(self) -> bytes:
+        """What members say of that model in this batch."""
+        return bound_digest(self.model, use=self.use, parties=self.parties)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,7 @@ class Bulletin:
     """
 
     def __init__(self, plan: Plan, board: Board, *, strict: bool, least_dealers: int) -> None:
-        self._plan, self._link = plan, board.link
+        self._plan, self._link, self._model = plan, board.link, as_bytes(board.bound_model)
         self._strict, self._least_dealers = strict, least_dealers
         self._alive = list(range(plan.parties))
 
@@ -75,7 +75,7 @@ class Bulletin:
         posted = torch.zeros(c, c, HASH_BYTES, dtype=torch.uint8)
         for dealer, each in hashes.items():
             posted[dealer] = each
-        state = _State(hashes=posted, dealers=sorted(hashes))
+        state = _State(hashes=posted, dealers=self._of_one_model(posted, sorted(hashes)))
         self._check(state)
         self._tell(torch.cat([bitmap(c, state.dealers), posted.flatten()]))
         said = self._ask((c + HASH_BYTES,), torch.uint8)
@@ -87,7 +87,21 @@ class Bulletin:
             self._settle(state, matrix)
             self._check(state)
             self._tell(bitmap(c, state.dealers))
+        self._refuse_other_models(posted)
         return state, bool(matrix.any()), sums, coin
+
+    def _of_one_model(self, posted: Tensor, dealers: list[int]) -> list[int]:
+        """Return the dealers that hold the model which the board announces; where strict, all, for the time being."""
+        return [dealer for dealer in dealers if self._strict or torch.equal(posted[dealer, dealer], self._model)]
+
+    def _refuse_other_models(self, posted: Tensor) -> None:
+        """Where strict, raise CheatingDetectedError unless all hold that model: nobody was proved to cheat by then."""
+        dealers = range(self._plan.parties)
+        other = [dealer for dealer in dealers if not torch.equal(posted[dealer, dealer], self._model)]
+        if other and self._strict:
+            raise CheatingDetectedError(
+                f"parties {other} hold another model than the board announces, or say so; nothing was opened"
+            )
 
     def _settle(self, state: _State, matrix: Tensor) -> None:
         """Have the accused dealers post the rows in question, pass them on, and drop those who cannot."""

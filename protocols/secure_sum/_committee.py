@@ -1,6 +1,7 @@
 """A sum by a few servers: drawing them, sharing to them, and opening what they post.
 
-Dealing here is not verified; `_offline_dealing` verifies it.
+Dealing here is not verified; `_offline_dealing` verifies it. Each member tells the board as well which model it has
+trained on; the words of those who hold another one than the board announces are in no sum, whoever serves.
 """
 
 from collections.abc import Mapping
@@ -9,12 +10,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from protocols.model_digest import DIGEST_BYTES
 from protocols.network import CheatingDetectedError, TooFewPartiesError
 from protocols.randomness import public_stream
 from protocols.secure_sum import Board, Party
 from protocols.secure_sum._bulletin import bitmap
 from protocols.secure_sum._sharing import PolynomialSharing
+from protocols.secure_sum._unverified import heard_memory, of_one_model, say_heard
 from protocols.secure_sum._verified import hear, marked, say
+from protocols.secure_sum._verified_plan import as_bytes
 
 __all__ = [
     "Plan",
@@ -115,14 +119,14 @@ def elements_of(plan: Plan, words: Tensor) -> Tensor:
 def post_unverified(plan: Plan, party: Party, words: Tensor) -> None:
     """Play one member: share, and tell the board when all is sent; a server then adds up what it is told to.
 
-    Servers tell whose shares they have; what they post says as well that they have dealt.
+    Servers tell whose shares they have; what they post says as well that they have dealt, and on which model.
     """
     shares = deal(plan, party, plan.sharing.field.from_signed(words), purpose="committee shares")
     received, senders = to_servers(plan, party, shares)
     if party.rank not in plan.servers:
-        say(party.link, torch.ones(1, dtype=torch.uint8))
+        say(party.link, as_bytes(party.bound_model))
         return
-    say(party.link, bitmap(plan.parties, senders))
+    say_heard(party, senders)
     party.link.skip(1)  # the board waits for all of these
     dealers = heard_set(plan, hear(party.link, torch.empty(plan.parties, dtype=torch.uint8)))
     say(party.link, sum_over(plan, received, dealers))
@@ -131,19 +135,19 @@ def post_unverified(plan: Plan, party: Party, words: Tensor) -> None:
 def collect_unverified(plan: Plan, board: Board, *, strict: bool) -> Posted:
     """Play the board: announce whose inputs count, and collect the servers' sums of them.
 
-    Those are the members that have told the board, after all their shares had left, and whose shares all servers
-    have that are there. `strict`: a member that has told so, and a server that lacks its share, end the batch:
-    one of them cheats.
+    Those are the members that have told the board, after all their shares had left, that they hold the model which it
+    announces, and whose shares all servers have that are there. `strict`: a member that has told so, and a server that
+    lacks its share, end the batch: one of them cheats.
     Raises: TooFewPartiesError, CheatingDetectedError.
     """
     link = board.link
     link.skip(1)  # the members share first
     said = {
-        rank: torch.empty(plan.parties if rank in plan.servers else 1, dtype=torch.uint8)
+        rank: heard_memory(board) if rank in plan.servers else torch.empty(DIGEST_BYTES, dtype=torch.uint8)
         for rank in range(plan.parties)
     }
     lost = set(link.try_exchange({}, said))
-    dealt = [rank for rank in said if rank not in lost]
+    dealt = sorted(of_one_model(board, said) - lost)
     present = [server for server in plan.servers if server not in lost]
     lacking = {rank: [server for server in present if not said[server][rank]] for rank in dealt}
     disputed = [rank for rank in dealt if lacking[rank]]

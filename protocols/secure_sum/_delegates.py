@@ -1,7 +1,8 @@
 """A sum of group sums that nobody sees: shares of shares, added by delegates, of which only the global sum opens.
 
-1. Each member shares its words within its group. Each says whose shares it has; the board announces U: the members
-   that said so and whose shares all of their group have that said so.
+1. Each member shares its words within its group. Each says whose shares it has, and which model it has trained on;
+   the board announces U: the members that said so, with the model that it announces, and whose shares all of their
+   group have that said so.
 2. Each member adds its shares over U - a share of its group's sum - and shares that share among the delegates,
    one of each group.
 3. The delegates say whose shares they have; the board announces R: the members whose shares all delegates have that
@@ -24,6 +25,7 @@ from protocols.randomness import public_stream
 from protocols.secure_sum import Board, Party
 from protocols.secure_sum._bulletin import bitmap
 from protocols.secure_sum._sharing import AdditiveSharing, PolynomialSharing, Sharing
+from protocols.secure_sum._unverified import heard_memory, of_one_model, say_heard
 from protocols.secure_sum._verified import hear, marked, say
 
 __all__ = ["GroupSharing", "Plan", "additive_group", "collect", "contribute", "draw_delegates", "polynomial_group"]
@@ -113,7 +115,7 @@ def contribute(plan: Plan, party: Party, words: Tensor) -> None:
     lost = link.try_exchange(
         {mate: shares[group.index(mate)] for mate in mates}, {mate: received[mate] for mate in mates}
     )
-    say(link, bitmap(plan.parties, [rank for rank in group if rank not in lost]))
+    say_heard(party, [rank for rank in group if rank not in lost])
     link.skip(1)  # the board waits for all of these
     dealers = marked(hear(link, torch.empty(plan.parties, dtype=torch.uint8)))
     plan.holders(dealers, range(plan.parties))
@@ -169,11 +171,13 @@ def _announce(plan: Plan, board: Board, to: list[int], ranks: list[int], check: 
 
 def _dealers(plan: Plan, board: Board) -> tuple[list[int], list[int]]:
     """Return U, and who is there."""
-    said = {rank: torch.empty(plan.parties, dtype=torch.uint8) for rank in range(plan.parties)}
+    said = {rank: heard_memory(board) for rank in range(plan.parties)}
     lost = board.link.try_exchange({}, said)
     present = [rank for rank in said if rank not in lost]
     mates = {rank: [mate for mate in plan.groups[plan.group_of(rank)] if mate in present] for rank in present}
-    return [rank for rank in present if all(said[mate][rank] for mate in mates[rank])], present
+    agreeing = of_one_model(board, said)
+    dealers = [rank for rank in present if rank in agreeing and all(said[mate][rank] for mate in mates[rank])]
+    return dealers, present
 
 
 def _reached(plan: Plan, board: Board, delegates: list[int]) -> tuple[list[int], list[int]]:

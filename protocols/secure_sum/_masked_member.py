@@ -120,7 +120,7 @@ def _advertise(plan: Plan, party: Party, own: _Own) -> tuple[frozenset[int], dic
 
 
 def _said(plan: Plan, rank: int, public: bytes) -> bytes:
-    return plan.context(f"keys of {rank}") + public
+    return plan.said(f"keys of {rank}") + public
 
 
 def _require_distinct(own: _Own, keys: Mapping[int, tuple[bytes, bytes]]) -> None:
@@ -135,7 +135,9 @@ def _require_signed(party: Party, rows: Mapping[int, Tensor], said: Mapping[int,
     for peer, row in rows.items():
         if not party.keys.identity.verify(peer, said[peer], from_words(row[-SIGNATURE_WORDS:])):
             # The board may have made it up: this names nobody.
-            raise CheatingDetectedError(f"what the board shows of member {peer} does not bear its signature")
+            raise CheatingDetectedError(
+                f"what the board shows of member {peer} does not bear its signature, or that on another model"
+            )
 
 
 def _share_keys(plan: Plan, party: Party, own: _Own, present: frozenset[int], pairs: Mapping[int, _Pair]) -> HeldShares:
@@ -168,12 +170,14 @@ def _open(plan: Plan, pair: _Pair, sender: int, receiver: int, sealed: Tensor) -
     try:
         opened = _cipher(plan, pair, sender, receiver).decrypt(_NONCE, from_words(sealed), None)
     except InvalidTag:
-        raise CheatingDetectedError(f"the key shares that the board shows of member {sender} are not its") from None
+        raise CheatingDetectedError(
+            f"the key shares that the board shows of member {sender} are not its, or it has trained on another model"
+        ) from None
     return to_words(opened).view(2, LIMBS)
 
 
 def _cipher(plan: Plan, pair: _Pair, sender: int, receiver: int) -> AESGCM:
-    return AESGCM(derive(pair.sealing, plan.context(f"key shares from {sender} to {receiver}")))
+    return AESGCM(derive(pair.sealing, plan.said(f"key shares from {sender} to {receiver}")))
 
 
 def _masked(plan: Plan, rank: int, own: _Own, mask_keys: Mapping[int, bytes], words: Tensor) -> Tensor:
@@ -194,7 +198,7 @@ def _send(plan: Plan, party: Party, dealers: frozenset[int], masked: Tensor) -> 
 
 def _confirm(plan: Plan, party: Party, survivors: frozenset[int]) -> None:
     """Round 3: sign the list of survivors; go on only if enough others have signed the same one."""
-    said = plan.context("survivors") + from_words(to_bitmap(survivors, plan.parties))
+    said = plan.said("survivors") + from_words(to_bitmap(survivors, plan.parties))
     _, rows = _ask(
         plan,
         party,

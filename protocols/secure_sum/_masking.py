@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from torch import Tensor
 
 from protocols.identity import SIGNATURE_BYTES
+from protocols.model_digest import NO_MODEL
 from protocols.network import CheatingDetectedError, cost_of
 from protocols.randomness import SecretStreams
 from protocols.ring import FixedPoint
@@ -49,7 +50,10 @@ _PUBLIC_WORDS = 2 * KEY_BYTES // _WORD_BYTES
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The public numbers of one batch, on which all must agree; `signed` is the mode against a malicious server."""
+    """The public numbers of one batch, on which all must agree; `signed` is the mode against a malicious server.
+
+    `model` is the digest of the model that a member has trained on; the server needs none.
+    """
 
     parties: int
     use: int
@@ -58,6 +62,7 @@ class Plan:
     ring: FixedPoint
     graph: MaskGraph
     signed: bool
+    model: bytes = NO_MODEL
 
     @property
     def bitmap_words(self) -> int:
@@ -79,6 +84,10 @@ class Plan:
     def context(self, what: str) -> bytes:
         """Return what binds keys, ciphertexts and signatures to their place in this use."""
         return (self._place + what).encode()
+
+    def said(self, what: str) -> bytes:
+        """Return what binds what members say to each other to its place and to the model that they have trained on."""
+        return self.context(what) + self.model
 
     def cost(self) -> Traffic:
         """Return what the batch sends when all follow the protocol, all of it from and to the server."""

@@ -18,6 +18,7 @@ from protocols.secure_sum import Board
 from protocols.secure_sum._bulletin import bitmap
 from protocols.secure_sum._committee import Posted, announce, elements_of, posted
 from protocols.secure_sum._offline_dealing import COIN_BYTES, CheckedPlan, Edge, unsealed
+from protocols.secure_sum._unverified import of_one_model
 from protocols.secure_sum._verified_plan import as_bytes
 
 __all__ = ["collect_verified"]
@@ -64,13 +65,15 @@ class _Judge:
         return self._sums(found, opened)
 
     def _boxes(self) -> dict[int, Tensor]:
-        """Return the boxes of each member that has posted them."""
+        """Return the boxes of each member that has posted them, and that it holds the model which is announced."""
         link = self._board.link
         link.skip(2)  # the members share rows and keys first
-        boxes = {rank: self._checked.boxes() for rank in range(self._plan.parties)}
-        lost = link.try_exchange({}, boxes)
+        size = self._checked.posted_bytes
+        posts = {rank: torch.empty(size, dtype=torch.uint8) for rank in range(self._plan.parties)}
+        lost = link.try_exchange({}, posts)
         self._lose(lost)
-        return {rank: each for rank, each in boxes.items() if rank not in lost}
+        dealers = sorted(of_one_model(self._board, posts) - lost.keys())
+        return {rank: self._checked.boxes_in(posts[rank]) for rank in dealers}
 
     def _have(self, dealers: list[int]) -> tuple[dict[int, Tensor], bytes]:
         """Return which dealers' rows each server has, and the coin, after telling the servers."""

@@ -1,7 +1,9 @@
 """Verified dealing to a committee by dealers that are gone once they have dealt.
 
 1. Each dealer sends each server its row: shares of its words and, behind them, of random masks. For each row it
-   draws a key, shares that key among the servers, and posts the row in a box under the key: a sealed copy.
+   draws a key, shares that key among the servers, and posts the row in a box under the key: a sealed copy. Behind
+   the boxes it posts what binds the model that it has trained on to the batch; who holds another one than the board
+   announces is no dealer.
 2. Servers tell whose rows they have, with a random number each; all numbers together are a coin that nobody knew
    while rows were sent.
 3. Each server posts, for each dealer, a random combination of its row (the coin gives the coefficients, a mask
@@ -32,6 +34,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from torch import Tensor
 
 from protocols.field import PrimeField
+from protocols.model_digest import DIGEST_BYTES
 from protocols.randomness import public_stream
 from protocols.secure_sum import Party
 from protocols.secure_sum._bulletin import bitmap
@@ -77,9 +80,14 @@ class CheckedPlan:
         """How many elements of the field hold a key."""
         return -(-8 * _KEY_BYTES // (self.plan.sharing.field.modulus.bit_length() - 1))
 
-    def boxes(self) -> Tensor:
-        """Return memory for one dealer's boxes."""
-        return torch.empty(len(self.plan.servers), self.box_bytes, dtype=torch.uint8)
+    @property
+    def posted_bytes(self) -> int:
+        """The size of what a dealer posts: a box a server, and its model."""
+        return len(self.plan.servers) * self.box_bytes + DIGEST_BYTES
+
+    def boxes_in(self, post: Tensor) -> Tensor:
+        """Return the boxes (servers, box_bytes) of a dealer's post."""
+        return post[:-DIGEST_BYTES].view(len(self.plan.servers), self.box_bytes)
 
     def combined(self, rows: Tensor, coin: bytes) -> Tensor:
         """Return the combinations (..., checks) of rows (..., width) that this coin stands for."""
@@ -106,7 +114,8 @@ def post_verified(checked: CheckedPlan, party: Party, words: Tensor) -> None:
     key_shares = deal(plan, party, keys.view(1, -1), purpose="committee key shares")[:, 0]
     received, senders = to_servers(plan, party, rows)
     received_keys, key_senders = to_servers(plan, party, key_shares)
-    say(party.link, torch.stack([_sealed(keys[place], row) for place, row in enumerate(rows)]))
+    boxes = [_sealed(keys[place], row) for place, row in enumerate(rows)]
+    say(party.link, torch.cat([*boxes, as_bytes(party.bound_model)]))
     if party.rank in plan.servers:
         have = [rank for rank in senders if rank in key_senders]
         _serve(checked, party, received, received_keys, have)

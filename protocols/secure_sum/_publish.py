@@ -1,7 +1,8 @@
 """How members that all learn the sums tell the board: one sends them, and each vouches for them.
 
-A voucher is a fresh key and the GMAC of the batch's number and the sums under it, so that a member that is out of step
-is seen as well. Rank 0 vouches for the number only: its sums are there themselves, and all others vouch for them.
+A voucher is a fresh key and the GMAC of the batch's number, the digest of the member's model and the sums under it, so
+that a member that is out of step, or has trained on another model than the board announces, is seen as well. Rank 0
+vouches for number and model only: its sums are there themselves, and all others vouch for them.
 
 Threat model: whoever makes the board read other sums than an honest member has opened - rank 0, or who sent different
 words to different members - does not know that member's key, which goes to the board alone, and nothing that the key
@@ -20,6 +21,7 @@ import torch
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from torch import Tensor
 
+from protocols.model_digest import NO_MODEL
 from protocols.network import BOARD as BOARD_RANK
 from protocols.network import OutOfStepError, bytes_of, cost_of
 from protocols.secure_sum import Board, Party
@@ -40,14 +42,14 @@ def publish(party: Party, opened: Tensor, *, vouching: bool) -> None:
         party.link.exchange({BOARD_RANK: opened}, {})
     if vouching:
         key = party.keys.secrets.token(purpose="voucher", use=party.use, size=_KEY_BYTES)
-        tag = _tag(key, party.use, bytes_of(opened.contiguous()) if party.rank else _NOTHING)
+        tag = _tag(key, party.use, party.model, bytes_of(opened.contiguous()) if party.rank else _NOTHING)
         party.link.exchange({BOARD_RANK: torch.frombuffer(bytearray(key + tag), dtype=torch.uint8)}, {})
 
 
 def read_published(board: Board, *, vouching: bool) -> Tensor:
     """Return the sums (clusters, coordinates) that rank 0 publishes, after all members vouch for them if they do.
 
-    Raises: OutOfStepError naming the parties that opened other sums.
+    Raises: OutOfStepError naming the parties that opened other sums, or hold another model.
     """
     sums = torch.empty(board.clusters, board.coordinates, dtype=torch.int64)
     board.link.exchange({}, {0: sums})
@@ -57,16 +59,19 @@ def read_published(board: Board, *, vouching: bool) -> Tensor:
     wrong = [
         rank
         for rank, voucher in vouchers.items()
-        if not vouches(voucher.numpy().tobytes(), board.use, bytes_of(sums) if rank else _NOTHING)
+        if not vouches(voucher.numpy().tobytes(), board.use, bytes_of(sums) if rank else _NOTHING, board.model)
     ]
     if wrong:
-        raise OutOfStepError(f"parties {wrong} opened other sums, or in another batch, than party 0 published")
+        raise OutOfStepError(
+            f"parties {wrong} opened other sums, or in another batch, than party 0 published, or trained on another "
+            f"model than the board announces"
+        )
     return sums
 
 
-def vouches(voucher: bytes, use: int, sums: memoryview) -> bool:
-    """Return whether this is a voucher for that batch and the bytes of those sums."""
-    return _tag(voucher[:_KEY_BYTES], use, sums) == voucher[_KEY_BYTES:]
+def vouches(voucher: bytes, use: int, sums: memoryview, model: bytes = NO_MODEL) -> bool:
+    """Return whether this is a voucher for that batch, the bytes of those sums and that model."""
+    return _tag(voucher[:_KEY_BYTES], use, model, sums) == voucher[_KEY_BYTES:]
 
 
 def publishing_cost(*, parties: int, clusters: int, coordinates: int, vouching: bool) -> Cost:
@@ -77,10 +82,10 @@ def publishing_cost(*, parties: int, clusters: int, coordinates: int, vouching: 
     return cost_of(messages=messages, payload_bytes=payload_bytes, rounds=1)
 
 
-def _tag(key: bytes, use: int, sums: memoryview) -> bytes:
-    """Return the GMAC of the batch's number and the bytes of the sums."""
+def _tag(key: bytes, use: int, model: bytes, sums: memoryview) -> bytes:
+    """Return the GMAC of the batch's number, a model's digest and the bytes of the sums."""
     maker = Cipher(algorithms.AES128(key), modes.GCM(_NONCE)).encryptor()
-    maker.authenticate_additional_data(use.to_bytes(_TAG_BYTES, "big"))
+    maker.authenticate_additional_data(use.to_bytes(_TAG_BYTES, "big") + model)
     maker.authenticate_additional_data(sums)
     maker.finalize()
     return maker.tag

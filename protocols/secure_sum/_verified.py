@@ -2,7 +2,9 @@
 
 One attempt to add the secrets of a set U of dealers goes like this; the board shows everybody what is posted.
 
-1. Each dealer sends each member its share row, with random masks behind the words, and posts a hash of each row.
+1. Each dealer sends each member its share row, with random masks behind the words, and posts a hash of each row; in
+   the place of its own row, which nobody asks it for, what binds the model that it has trained on to the batch. Who
+   holds another model than the board announces is no dealer, and a member that is shown such a dealer stops.
 2. A member that got no row, or another than the hash says, complains; the dealer must post that row openly.
    (One of the two is faulty, so the faulty ones know the row already: members that follow the protocol reach
    each other within the deadline. Where that may fail, a sum of honest members is no longer hidden.)
@@ -22,9 +24,18 @@ hash function modelled as a random oracle 2^k evaluations succeed with probabili
 import torch
 from torch import Tensor
 
-from protocols.network import BOARD, Link, OutOfStepError, cost_of
+from protocols.network import BOARD, CheatingDetectedError, Link, OutOfStepError, cost_of
 from protocols.secure_sum import Party
-from protocols.secure_sum._verified_plan import HASH_BYTES, SALT_WORDS, WORD_BYTES, Plan, challenge, fits, hash_rows
+from protocols.secure_sum._verified_plan import (
+    HASH_BYTES,
+    SALT_WORDS,
+    WORD_BYTES,
+    Plan,
+    as_bytes,
+    challenge,
+    fits,
+    hash_rows,
+)
 from protocols.types import Cost, Traffic
 
 __all__ = ["Dealing", "hear", "marked", "play", "say", "verified_cost"]
@@ -59,6 +70,7 @@ class Dealing:
         plan, party = self._plan, self._party
         rows = [self._row_for(peer) for peer in range(plan.parties)]
         hashes = torch.stack([hash_rows(row) for row in rows])
+        hashes[party.rank] = as_bytes(party.bound_model)
         self._rows[party.rank] = rows[party.rank]
         outgoing = {peer: rows[peer] for peer in party.peers}
         lost = party.link.try_exchange({BOARD: hashes, **outgoing}, {peer: self._rows[peer] for peer in party.peers})
@@ -70,10 +82,25 @@ class Dealing:
         posted = hear(self._party.link, torch.empty(plan.parties * (1 + plan.parties * HASH_BYTES), dtype=torch.uint8))
         present, hashes = posted[: plan.parties], posted[plan.parties :].view(plan.parties, plan.parties, HASH_BYTES)
         self._dealers = [dealer for dealer in range(plan.parties) if present[dealer]]
-        bad = [dealer for dealer in self._dealers if not self._fits(dealer, hashes[dealer, rank])]
+        self._models = hashes[range(plan.parties), range(plan.parties)]
+        others = [dealer for dealer in self._dealers if dealer != rank]
+        bad = [dealer for dealer in others if not self._fits(dealer, hashes[dealer, rank])]
         complaints = torch.zeros(plan.parties, dtype=torch.uint8)
         complaints[bad] = 1
         say(self._party.link, torch.cat([complaints, self._commit_sum(0)]))
+
+    def compare_models(self) -> None:
+        """Raise CheatingDetectedError where a dealer says that it holds another model than this member does.
+
+        Complaints come first, since they name who has changed more of its post than that.
+        """
+        own = as_bytes(self._party.bound_model)
+        other = [dealer for dealer in self._dealers if not torch.equal(self._models[dealer], own)]
+        if other:
+            # Who was handed the wrong model, and by whom, does not show: this names nobody.
+            raise CheatingDetectedError(
+                f"parties {other} hold another model than party {self._party.rank}, or say so; nothing was opened"
+            )
 
     def settle(self) -> tuple[bool, Tensor]:
         """Answer complaints; return whether there were any, and the coin of the first attempt."""
@@ -180,6 +207,7 @@ def play(plan: Plan, party: Party, words: Tensor) -> Dealing:
     dealing.deal()
     dealing.complain()
     disputed, coin = dealing.settle()
+    dealing.compare_models()
     if disputed:
         dealing.next_set()
     for attempt in range(plan.attempts):

@@ -24,10 +24,14 @@ class Additive:
     Threat model: members follow the protocol and may pool what they see (semi-honest). A coalition of up to
     c - 2 of the c members learns nothing beyond the opened sum; c - 1 learn the last member's update from the
     sum itself. Nothing here is authenticated: one member who sends other words changes the sum, unseen. One
-    crash stops the cluster. Keys are agreed once a pool and not metered with the sum.
+    crash stops the cluster. Keys are agreed once a pool and not metered with the sum. Shares of zero follow from the
+    model that a member has trained on: where two members outside the coalition hold different ones, what opens is
+    uniform, whoever handed the models out, and the board refuses it since vouchers name the model. Such a batch costs
+    nothing more.
 
     Guarantees:
         The board reads the exact sum of the words modulo 2^bits, for which every member vouches.
+        No sum of words that were made from two models opens, and nobody outside learns anything of them.
         The cost formula equals what the meter counts.
     """
 
@@ -58,7 +62,12 @@ class Additive:
 
         clusters, coordinates = words.shape
         share = party.keys.zero_shares.draw(
-            use=party.use, parties=party.parties, clusters=clusters, coordinates=coordinates, onto=words
+            use=party.use,
+            parties=party.parties,
+            clusters=clusters,
+            coordinates=coordinates,
+            onto=words,
+            model=party.model,
         )
         share = self.ring.wrap(share)
         opened = crypten_engine.reveal(party.link, party.parties, share, fraction_bits=self.fraction_bits)

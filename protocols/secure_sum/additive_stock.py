@@ -22,6 +22,8 @@ from protocols.types import Cost, Traffic
             "of a member together learn its update.",
             "I15": "Keys are seeds of torch's generator, which looks at 32 bits of them.",
             "I20": "The graph of masks is a ring, which falls apart without two members that are not neighbours.",
+            "I24": "Shares do not depend on the model: a sum of updates on different models opens, and only then the "
+            "board notices by the vouchers.",
             "I35": "Seeds are sent once a batch and in the clear: who changes one changes the sums of all clusters.",
         }
     },

@@ -34,12 +34,15 @@ class Authenticated:
     `_verified`). A wrong share passes with probability modulus^-checks for each evaluation of the hash function.
     A Byzantine dealer together with a Byzantine member can still agree on another input of the dealer, before
     anything is opened. Everybody must stay to the end: a crash aborts. Hash commitments trace a cheater, so that
-    the abort names one: always, and never an honest member. Nothing is opened before the last check.
+    the abort names one: always, and never an honest member. Nothing is opened before the last check. All members post
+    what model they have trained on, and compare: two different ones end the batch, which then names nobody, since it
+    does not show who was handed a wrong one.
 
     Guarantees:
         The board opens the exact sum of the dealt words modulo `modulus`, or nothing.
         One member that changes any message that it sends causes an abort, or is put right by what it posts.
         CheatingDetectedError names only members that cheated.
+        Where members hold different models, it ends the batch and nothing of their words was opened.
         The cost formula equals what the meter counts when nobody is faulty.
     """
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from protocols import check
 from protocols.check import CloisterError
 from protocols.field import MERSENNE_61, PrimeField
+from protocols.model_digest import DIGEST_BYTES
 from protocols.network import CheatingDetectedError, TooFewPartiesError, cost_of
 from protocols.polynomials import consistent
 from protocols.reed_solomon import DecodingError, decode
@@ -49,8 +50,8 @@ class Committee:
     its servers: an adversary that can take members over after the draw takes over the servers. Up to t servers,
     any number of other members and the board learn nothing beyond the sum; it is withheld unless the inputs of
     t + `least_honest` members are in it, so that a coalition of up to t finds those of `least_honest` others in it,
-    however many were lost. A Byzantine member chooses its own input. Beyond that, with b Byzantine and f crashed
-    servers,
+    however many were lost. The words of a member that has trained on another model than the board announces are in no
+    sum. A Byzantine member chooses its own input. Beyond that, with b Byzantine and f crashed servers,
 
     - `passive`: one Byzantine server can change the sum unseen, stop it, or have others left out of it.
       f <= k - t - 1 crashes are tolerated. A member that shares with some servers only is left out; any other
@@ -69,6 +70,7 @@ class Committee:
         The board opens the exact sum modulo `modulus` of the words of `contributors`, within the bounds above.
         A member that crashes before all its shares have left is left out, and stops nothing.
         A sum of fewer than t + `least_honest` inputs is withheld.
+        No sum that opens has words that were made from another model than the board announces.
         In `correct` nobody who follows the protocol is left out, and a server that posts wrong sums is named.
         `suspects` never holds a member that follows the protocol, within the bounds above.
         The cost formula equals what the meter counts when nobody is faulty.
@@ -158,7 +160,7 @@ class Committee:
         return Traffic(
             offline=Cost.none(),
             mpc=cost_of(messages=k * (c - 1), payload_bytes=k * (c - 1) * row, rounds=min(c - 1, 1)),
-            upload=cost_of(messages=c + 2 * k, payload_bytes=(c - k) + k * (2 * c + row), rounds=3),
+            upload=cost_of(messages=c + 2 * k, payload_bytes=c * DIGEST_BYTES + k * (2 * c + row), rounds=3),
         )
 
     def outcome(
@@ -207,7 +209,11 @@ class Committee:
         return Traffic(
             offline=Cost.none(),
             mpc=cost_of(messages=2 * k * (c - 1), payload_bytes=k * (c - 1) * (row + keys), rounds=rounds),
-            upload=cost_of(messages=c + 5 * k, payload_bytes=c * k * checked.box_bytes + k * each_server, rounds=5),
+            upload=cost_of(
+                messages=c + 5 * k,
+                payload_bytes=c * checked.posted_bytes + k * each_server,
+                rounds=5,
+            ),
         )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from protocols import check
 from protocols.check import CloisterError
 from protocols.field import MERSENNE_61, PrimeField
+from protocols.model_digest import DIGEST_BYTES
 from protocols.network import cost_of
 from protocols.ring import FixedPoint
 from protocols.secure_sum import Board, Opened, Party, secure_sums
@@ -65,7 +66,8 @@ class Hierarchical:
     members of one group learn the inputs of that group; t2 + 1 delegates learn every group's sum, but no input
     where a group has two members outside the coalition. So wherever they sit, up to
     T = min(t1, t2, c - 2) members learn nothing (t1 of the smallest group; without it where t1 = n - 1),
-    and a sum is withheld unless it has the inputs of T + `least_honest` members.
+    and a sum is withheld unless it has the inputs of T + `least_honest` members. The words of a member that has
+    trained on another model than the board announces are in no sum.
     Up to g - t2 - 1 delegates and n - t1 - 1 members of each group may crash; a member that crashes before it has
     shared is left out. One Byzantine member can change the sum unseen, or stop it; if more than t2 + 1 delegates
     are there, the board sees shares that fit no polynomial.
@@ -75,6 +77,7 @@ class Hierarchical:
         No group's sum opens: the board and up to T members see the same for all group sums with one global sum.
         A member that crashes before it has shared is left out; later crashes within the thresholds change nothing.
         A sum of fewer than T + `least_honest` inputs is withheld.
+        No sum that opens has words that were made from another model than the board announces.
         The cost formula equals what the meter counts when nobody is faulty.
     """
 
@@ -180,7 +183,9 @@ class Hierarchical:
             mpc=cost_of(
                 messages=first + second, payload_bytes=(first + second) * row, rounds=min(first, 1) + min(second, 1)
             ),
-            upload=cost_of(messages=2 * c + 3 * g, payload_bytes=2 * c * c + 2 * g * c + g * row, rounds=5),
+            upload=cost_of(
+                messages=2 * c + 3 * g, payload_bytes=c * (2 * c + DIGEST_BYTES) + 2 * g * c + g * row, rounds=5
+            ),
         )
 
     def outcome(

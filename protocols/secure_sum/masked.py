@@ -41,12 +41,16 @@ class Masked:
     from being signed by t members each, so that a <= 2 t - c - 1. In both modes c - t members may be absent with
     least_honest = 1; then a sum can expose the one honest member that is left in it. Neither mode protects the sum:
     one Byzantine member, or a malicious server, can change it or stop it.
+    What members sign, and the boxes in which they deal key shares, are bound to the model that each has trained on. So
+    two members of different models stop before their words leave them, whoever handed the models out: the server as
+    well where keys are signed, or as long as it passes keys on unchanged. Nobody in particular is named.
 
     Guarantees:
         The board reads the exact sum, modulo 2^bits, of the words of exactly the contributors.
         The contributors are the members whose masked words arrived.
         It opens if enough contribute and t of them stay to the end; otherwise it is a TooFewPartiesError.
         Of no member both the self-mask and the mask key can be rebuilt from what the server is told.
+        Members of different models stop before their words leave them, and no sum has the words of two of these.
         In mode malicious_server honest members never answer two different lists of survivors.
         No mask is used twice: not for two coordinates, clusters, pairs or uses.
         The cost formula equals what the meter counts.
@@ -95,7 +99,8 @@ class Masked:
     def contribute(self, party: Party, words: Tensor) -> None:
         """See SecureSum.contribute."""
         clusters, coordinates = words.shape
-        contribute(self._plan(party.parties, party.use, clusters, coordinates), party, words)
+        plan = self._plan(party.parties, party.use, clusters, coordinates)
+        contribute(replace(plan, model=party.model), party, words)
 
     def collect(self, board: Board) -> Opened:
         """See SecureSum.collect."""

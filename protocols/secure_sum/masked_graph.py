@@ -1,6 +1,6 @@
 """Pairwise masks between neighbours in a random graph only: for clusters in which all pairs would be too many."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -35,10 +35,14 @@ class MaskedGraph:
     corrupted. Except with probability 2^-sigma over the beacon, only the sum of the honest
     contributors is learnt; except with probability 2^-eta all keys that are needed can be rebuilt. As in `masked`,
     a server that deviates learns every update, and one Byzantine member can change or stop the sum.
+    As in `masked`, neighbours of different models stop before their words leave them; to the server they are absent.
+    Where who holds which model does not depend on the graph, no sum has the words of two models except with probability
+    2^-sigma: members of both, each with neighbours of its own model only, would have to be left among (1 - delta) c.
 
     Guarantees:
         The board reads the exact sum, modulo 2^bits, of the words of exactly the contributors.
         With more than a part delta of the members absent nothing is opened: it is a TooFewPartiesError.
+        Neighbours of different models stop before their words leave them.
         All members and the server draw the same graph, and another use or beacon gives another one.
         The graph stays connected without corrupted and absent members except with probability 2^-sigma.
         The cost formula equals what the meter counts.
@@ -94,7 +98,8 @@ class MaskedGraph:
     def contribute(self, party: Party, words: Tensor) -> None:
         """See SecureSum.contribute."""
         clusters, coordinates = words.shape
-        contribute(self._plan(party.parties, party.use, clusters, coordinates), party, words)
+        plan = self._plan(party.parties, party.use, clusters, coordinates)
+        contribute(replace(plan, model=party.model), party, words)
 
     def collect(self, board: Board) -> Opened:
         """See SecureSum.collect."""

@@ -14,12 +14,19 @@ from protocols.tolerance.conditions import Conditions, conditions_of
 from protocols.types import Cost, Traffic
 
 
-@secure_sums.register(source="baseline", examples=({}, {"fraction_bits": 24}, {"bits": 32}))
+@secure_sums.register(
+    source="baseline",
+    examples=({}, {"fraction_bits": 24}, {"bits": 32}),
+    facts={
+        "violates": {"I24": "Members say nothing of the model that they have trained on, and see nothing of others'."}
+    },
+)
 @dataclass(frozen=True, kw_only=True)
 class Plaintext:
     """Members send their words in the clear to the member of rank 0, who adds them.
 
-    Threat model: none; rank 0 and everybody on the wire sees every update. One crash stops the cluster.
+    Threat model: none; rank 0 and everybody on the wire sees every update. One crash stops the cluster. Whoever hands
+    different models to the members is not noticed.
 
     Guarantees:
         The board reads the exact sum of the words modulo 2^bits.

@@ -39,7 +39,9 @@ class Shamir:
     Threat model: a = b + p Byzantine and curious members pool their views with the board, k members crash, in a
     cluster of c. Links between members are private; the board shows everybody the same. In every mode a <= t
     members learn nothing beyond the opened sum, and the sum is withheld unless the inputs of t + `least_honest`
-    members are in it, so that it adds those of `least_honest` honest ones however many members were lost.
+    members are in it, so that it adds those of `least_honest` honest ones however many members were lost. The words of
+    a member that has trained on another model than the board announces are in no sum; in the last two modes, in which
+    all see what all say of their models, members stop as well where the board shows them a dealer of another one.
     A Byzantine member chooses its own input; beyond that,
 
     - `passive`: one Byzantine member can change the sum, unseen. k <= c - t - 1 crashes are tolerated.
@@ -54,6 +56,7 @@ class Shamir:
     Guarantees:
         The board opens the exact sum modulo `modulus` of the words of `contributors`, within the bounds above.
         Within the bounds above no faulty member stops it (`detect`: nobody but a Byzantine one).
+        No sum that opens has words that were made from another model than the board announces.
         `suspects` never holds a member that follows the protocol.
         The cost formula equals what the meter counts when nobody is faulty.
     """

@@ -13,6 +13,7 @@ from torch import Tensor
 from protocols.check import CloisterError
 from protocols.faulty_link import Fault
 from protocols.field import PrimeField
+from protocols.model_digest import Models
 from protocols.network import BOARD
 from protocols.randomness import public_stream
 from protocols.registry import Spec
@@ -41,7 +42,8 @@ class Script:
     """What a protocol draws, in the order of its labels: the columns of a tape.
 
     `places` says for each generator that a party seeds at run time (by the order of their first use) which one
-    of the recorded generators it is. With `faults`, the sum is that of the `contributors`.
+    of the recorded generators it is. With `faults`, the sum is that of the `contributors`; with `models` that differ,
+    of nobody where nothing opens.
     """
 
     spec: Spec
@@ -51,6 +53,7 @@ class Script:
     contributors: tuple[int, ...]
     draws: tuple[Draw, ...]
     places: Mapping[tuple[int, int], str]
+    models: Models | None = None
 
     @cached_property
     def moduli(self) -> NDArray[np.object_]:
@@ -161,11 +164,16 @@ class TapedSecrets:
 class TapedPair:
     """Stands for the stream of one pair of parties."""
 
-    def __init__(self, tape: Tape, rank: int, peer: int, modulus: int) -> None:
+    def __init__(self, tape: Tape, rank: int, peer: int, modulus: int, label: bytes = b"") -> None:
         self._tape = tape
         self._rank = rank
-        self._source = f"pair {min(rank, peer)}-{max(rank, peer)}"
+        self._peer = peer
+        self._source = f"pair {min(rank, peer)}-{max(rank, peer)}{label.hex()}"
         self._modulus = modulus
+
+    def under(self, label: bytes) -> "TapedPair":
+        """See SecretStreams.under."""
+        return TapedPair(self._tape, self._rank, self._peer, self._modulus, label)
 
     def words(self, *, use: int, lanes: int, count: int) -> Tensor:
         """See SecretStreams.words."""

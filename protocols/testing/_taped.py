@@ -24,7 +24,8 @@ from protocols.check import CloisterError
 from protocols.faulty_link import Batches, Fault, Kind, Messages
 from protocols.in_process import InProcessParties
 from protocols.keyring import Keyring
-from protocols.network import BOARD, Link
+from protocols.model_digest import Models
+from protocols.network import BOARD, Link, NetworkError
 from protocols.parties import OpenedSums, run_board, run_member
 from protocols.playable import playable
 from protocols.randomness import SecretStreams
@@ -87,17 +88,23 @@ class Late:
 
 
 def record(
-    spec: Spec, parties: int, *, coordinates: int = 1, faults: Mapping[int, Fault] = MappingProxyType({})
+    spec: Spec,
+    parties: int,
+    *,
+    coordinates: int = 1,
+    faults: Mapping[int, Fault] = MappingProxyType({}),
+    models: Models | None = None,
 ) -> Script:
     """Return what the protocol draws in one run, which `play` then plays on any digits.
 
-    Raises: CloisterError where the draws cannot be put on a tape; NetworkError where faults keep it from opening.
+    With `models` nothing need open. Raises: CloisterError where the draws cannot be put on a tape; NetworkError where
+    faults keep it from opening.
     """
     words = torch.ones(_RECORDED_CLUSTERS, parties, coordinates, dtype=torch.int64)
     without_crypten = _CRYPTEN not in sys.modules
-    _, opened = _run(spec, tape := Tape(clusters=_RECORDED_CLUSTERS), words, faults)
+    _, opened = _run(spec, tape := Tape(clusters=_RECORDED_CLUSTERS), words, faults, models)
     if without_crypten and _CRYPTEN in sys.modules:  # the run has imported it: only now can its draws be recorded
-        _, opened = _run(spec, tape := Tape(clusters=_RECORDED_CLUSTERS), words, faults)
+        _, opened = _run(spec, tape := Tape(clusters=_RECORDED_CLUSTERS), words, faults, models)
     sources = _recorded_sources(tape.keys)
     renamed = {f"{kind} {key!r}": sources[place] for place, (kind, key) in tape.keys.items()}
     relabelled = {(renamed.get(label[0], label[0]), *label[1:]): drawn for label, drawn in tape.recorded.items()}
@@ -111,9 +118,10 @@ def record(
         parties=parties,
         coordinates=coordinates,
         faults=faults,
-        contributors=opened.contributors,
+        contributors=opened.contributors if opened else (),
         draws=tuple(draws),
         places=sources,
+        models=models,
     )
 
 
@@ -130,7 +138,7 @@ def play(script: Script, inputs: NDArray[np.int64], digits: NDArray[np.int64]) -
     fill = max(_LEAST_CLUSTERS - count, 0)
     rows = np.concatenate([np.arange(count), np.zeros(fill, dtype=np.int64)])
     tape = Tape(script=script, digits=torch.from_numpy(digits[rows]), clusters=len(rows))
-    heard, _ = _run(script.spec, tape, torch.from_numpy(inputs[rows]), script.faults)
+    heard, _ = _run(script.spec, tape, torch.from_numpy(inputs[rows]), script.faults, script.models)
     return views_of(heard, len(rows), count)
 
 
@@ -141,7 +149,9 @@ def opened_by(script: Script, inputs: NDArray[np.int64], digits: NDArray[np.int6
         Tape(script=script, digits=torch.from_numpy(digits), clusters=len(inputs)),
         torch.from_numpy(inputs),
         script.faults,
+        script.models,
     )
+    assert opened is not None
     return opened.sums.numpy()
 
 
@@ -173,7 +183,10 @@ def views_of(heard: Heard, clusters: int, count: int | None = None) -> Views:
     )
 
 
-def _run(spec: Spec, tape: Tape, words: Tensor, faults: Mapping[int, Fault]) -> tuple[Heard, OpenedSums]:
+def _run(
+    spec: Spec, tape: Tape, words: Tensor, faults: Mapping[int, Fault], models: Models | None
+) -> tuple[Heard, OpenedSums | None]:
+    """Return what everybody has received, and what was opened, if anything was."""
     modulus = playable(spec).ring.modulus
     # Of a word only what it is modulo a power of two counts; a protocol over a field draws elements.
     words_modulus = modulus if _WORDS % modulus == 0 else _WORDS
@@ -181,8 +194,13 @@ def _run(spec: Spec, tape: Tape, words: Tensor, faults: Mapping[int, Fault]) -> 
     late = {rank: fault for rank, fault in faults.items() if isinstance(fault, Late)}
     for fault in late.values():
         fault.kept.clear()
-    with _drawing(tape, words_modulus):
-        opened = threads.open_sums(spec, words)
+    opened: OpenedSums | None = None
+    try:
+        with _drawing(tape, words_modulus):
+            opened = threads.open_sums(spec, words, models=models)
+    except NetworkError:
+        if models is None:
+            raise
     transcripts = {
         rank: [(message.sender, message.payload) for message in received]
         for rank, received in threads.transcripts.items()

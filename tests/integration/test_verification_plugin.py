@@ -143,6 +143,7 @@ class TestTheReport:
         assert "the two neighbours" in page  # the counterexample is there
         pending = {each.pending for each in INVARIANTS if each.pending and not each.tests}
         assert all(f"waits for issue {number}" in page for number in pending)  # and so is what is pending
+        assert ("waits for issue" in page) == bool(pending)
         assert "Stock CrypTen 0.4.1 against the hardened engine" in page
         stock = json.loads((repository / "report" / "verification.json").read_text(encoding="utf-8"))["stock_crypten"]
         assert [(row["number"], row["status"]) for row in stock] == [("1", "holds"), ("2", "holds"), ("3", "holds")]

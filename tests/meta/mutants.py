@@ -97,8 +97,8 @@ LISTED: tuple[Mutant, ...] = (
         name="a wrong mask sign for one pair",
         listed=9,
         module="protocols/zero_sharing.py",
-        old="if peer < self._rank and peer in group]\n",
-        new="if peer < self._rank and peer in group]\n"
+        old="in pairs.items() if peer < self._rank]\n",
+        new="in pairs.items() if peer < self._rank]\n"
         "        if self._rank == 1:\n"
         "            added, subtracted = [*added, *subtracted[:1]], subtracted[1:]\n",
         killers=("tests/properties/test_secure_sum.py", "-k", "python_integers"),
@@ -800,4 +800,51 @@ OWN: tuple[Mutant, ...] = (
     ),
 )
 
-MUTANTS: tuple[Mutant, ...] = LISTED + OWN
+_MODELS = ("tests/properties/test_one_model.py",)
+_ONE_MODEL: tuple[Mutant, ...] = (
+    Mutant(
+        name="masks are the same whatever the model, so that a sum opens before vouchers tell",
+        module="protocols/zero_sharing.py",
+        old="pairs = {peer: streams.under(model) for peer, streams in pairs.items()}\n",
+        new="pairs = dict(pairs)\n",
+        private=True,
+        killers=("tests/properties/test_invariants.py", "-k", "I24 and additive"),
+    ),
+    Mutant(
+        name="vouchers do not name the model",
+        module="protocols/secure_sum/_publish.py",
+        old='use.to_bytes(_TAG_BYTES, "big") + model)\n',
+        new='use.to_bytes(_TAG_BYTES, "big") + NO_MODEL)\n',
+        killers=("tests/properties/test_invariants.py", "-k", "I24 and additive"),
+    ),
+    Mutant(
+        name="the board does not compare the models of dealers",
+        module="protocols/secure_sum/_unverified.py",
+        old="return {rank for rank, post in said.items() if torch.equal(post[-DIGEST_BYTES:], announced)}\n",
+        new="return {rank for rank, post in said.items() if len(post[-DIGEST_BYTES:]) == len(announced)}\n",
+        killers=_MODELS,
+    ),
+    Mutant(
+        name="members do not compare the models that the board shows",
+        module="protocols/secure_sum/_verified.py",
+        old="if not torch.equal(self._models[dealer], own)]\n",
+        new="if len(self._models[dealer]) != len(own)]\n",
+        killers=_MODELS,
+    ),
+    Mutant(
+        name="key shares are sealed whatever the model",
+        module="protocols/secure_sum/_masking.py",
+        old="return self.context(what) + self.model\n",
+        new="return self.context(what)\n",
+        killers=("tests/properties/test_invariants.py", "-k", "I24 and masked"),
+    ),
+    Mutant(
+        name="what a member said of its model fits a later batch",
+        module="protocols/model_digest.py",
+        old='use.to_bytes(16, "little")',
+        new="bytes(16)",
+        killers=_MODELS,
+    ),
+)
+
+MUTANTS: tuple[Mutant, ...] = LISTED + OWN + _ONE_MODEL

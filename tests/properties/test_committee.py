@@ -101,10 +101,10 @@ class TestWithoutFaults:
             assert run(spec, words).sums.tolist() == sum_of(words, tuple(range(6)), modulus)
 
     def test_a_sum_of_eight_members_costs_the_published_bytes(self) -> None:
-        """Three servers: 3 * 7 messages of shares, 3 sums, and bitmaps; sharing with all would be 8 * 7 messages."""
+        """Three servers: 3 * 7 messages of shares, 3 sums, bitmaps, digests; sharing with all would be 8 * 7."""
         cost = run(committee(), torch.zeros(1, 8, 1000, dtype=torch.int64)).traffic
         assert cost.mpc.payload_bytes == 3 * 7 * 8000
-        assert cost.upload.payload_bytes == 3 * 8000 + 3 * 2 * 8 + 5
+        assert cost.upload.payload_bytes == 3 * 8000 + 3 * 2 * 8 + 8 * 32
         assert (cost.mpc.rounds, cost.upload.rounds) == (1, 3)
 
     def test_the_servers_are_drawn_anew_uniformly_and_publicly(self) -> None:

@@ -107,7 +107,7 @@ class TestWithoutFaults:
         """Three groups: 9 * 2 messages in the groups, 3 * 8 to the delegates, 3 sums; all with all would be 9 * 8."""
         cost = run(hierarchical(), torch.zeros(1, 9, 1000, dtype=torch.int64)).traffic
         assert cost.mpc.payload_bytes == (9 * 2 + 3 * 8) * 8000
-        assert cost.upload.payload_bytes == 3 * 8000 + 2 * 9 * 9 + 2 * 3 * 9
+        assert cost.upload.payload_bytes == 3 * 8000 + 2 * 9 * 9 + 2 * 3 * 9 + 9 * 32
         assert (cost.mpc.rounds, cost.upload.rounds) == (2, 5)
 
     def test_groups_are_balanced_and_hold_everybody_once(self) -> None:

@@ -173,7 +173,7 @@ class Signers:
         signers = listed if self.everyone_signs else (side | self.colluders.keys()) & listed
         neighbours = plan.graph.neighbours[peer]
         rows = message[plan.bitmap_words :].clone().view(len(neighbours), -1)
-        said = plan.context("survivors") + from_words(to_bitmap(listed, plan.parties))
+        said = plan.said("survivors") + from_words(to_bitmap(listed, plan.parties))
         for rank in self.colluders.keys() - {peer}:
             rows[neighbours.index(rank)] = to_words(self.colluders[rank].sign(said))
         return torch.cat([to_bitmap(signers, plan.parties), rows.flatten()])

@@ -32,9 +32,9 @@ def posts(batches: int = 2) -> list[dict[int, list[bytes]]]:
     return told
 
 
-def voucher(use: int, sums: bytes, key: bytes = bytes(range(16))) -> bytes:
+def voucher(use: int, sums: bytes, key: bytes = bytes(range(16)), model: bytes = bytes(32)) -> bytes:
     """A voucher by the other interface of the library: GCM of an empty message, all the rest being attached to it."""
-    return key + AESGCM(key).encrypt(bytes(12), b"", use.to_bytes(16, "big") + sums)
+    return key + AESGCM(key).encrypt(bytes(12), b"", use.to_bytes(16, "big") + model + sums)
 
 
 class TestAVoucher:
@@ -58,6 +58,13 @@ class TestAVoucher:
             assert not vouches(made, use, memoryview(self.SUMS))
         for other in (b"", self.SUMS[:-8], self.SUMS[8:], self.SUMS + bytes(8), bytes(8) + self.SUMS):
             assert not vouches(made, 1, memoryview(other))
+
+    def test_fits_its_model_and_no_other(self) -> None:
+        model, other = bytes(range(32)), bytes(range(1, 33))
+        made = voucher(1, self.SUMS, model=model)
+        assert vouches(made, 1, memoryview(self.SUMS), model)
+        assert not vouches(made, 1, memoryview(self.SUMS), other)
+        assert not vouches(made, 1, memoryview(self.SUMS))
 
     def test_of_which_one_bit_differs_fits_nothing(self) -> None:
         for place, bit in product(range(VOUCHER_BYTES), range(8)):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.faulty_link import Fault
+from protocols.model_digest import Models
 from protocols.registry import Spec
 from protocols.secure_sum import secure_sums
 from protocols.testing._taped import Script, Views, play, record
@@ -54,20 +55,25 @@ class AffineViews:
         # Whose words are not in the sum must stay hidden altogether.
         changes += [self.inputs[seen, other] for other in outside]
         differences = [change[:, k] % self.modulus for change in changes for k in range(self.script.coordinates)]
-        if not differences:
-            return False  # the sum tells the one word that is left
+        if not differences or not seen.any():
+            return False  # the sum tells the one word that is left, or nothing is seen
         return not in_span(self.unknown(coalition)[seen], differences, self.modulus)
 
 
 def affine_views(
-    spec: Spec, parties: int, *, coordinates: int, faults: Mapping[int, Fault] = MappingProxyType({})
+    spec: Spec,
+    parties: int,
+    *,
+    coordinates: int,
+    faults: Mapping[int, Fault] = MappingProxyType({}),
+    models: Models | None = None,
 ) -> AffineViews | None:
     """Return the map of a protocol over a ring of 2^k words or a prime field, or None where it is not affine.
 
     It is checked on 24 random inputs and tapes: a map that is not affine there fits one of them with probability
     at most 1/2 where it differs in a polynomial of degree one in some digit, so all with 2^-24 or less.
     """
-    script = record(spec, parties, coordinates=coordinates, faults=faults)
+    script = record(spec, parties, coordinates=coordinates, faults=faults, models=models)
     ring = secure_sums.make(spec).ring
     if any(int(modulus) != ring.modulus for modulus in script.moduli):
         return None

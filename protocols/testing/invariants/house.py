@@ -51,7 +51,6 @@ HOUSE: tuple[Invariant, ...] = (
             f"{_DISCLOSURE}::test_a_process_that_drops_out_is_the_difference_of_two_sums",
         ),
     ),
-    Invariant(number=24, title="Consistent global model", pending=5),
     Invariant(
         number=27,
         title="Outer breakdown",
