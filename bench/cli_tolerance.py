@@ -105,7 +105,6 @@ def tolerance(  # noqa: PLR0917 - the options of one command
         revealed=not hidden,
         checked=checked_inputs,
         delegates=delegates,
-        page=path is not None,
     )
     asked = job.ask(
         n=n,
@@ -156,7 +155,6 @@ def _named(
     revealed: bool,
     checked: bool,
     delegates: int | None,
-    page: bool,
 ) -> "tuple[Conditions, Delegates | None]":
     """Return what the protocol tolerates in a cluster, and who holds the sums where these stay hidden."""
     from bench.tolerance.hidden import hidden_named
@@ -171,7 +169,7 @@ def _named(
             protocol, mode=mode, threshold=threshold, least_honest=least_honest, revealed=revealed, checked=checked
         )
         return found, None
-    useless = {"hidden": not revealed, "checked_inputs": checked, "least_honest": least_honest is not None, "out": page}
+    useless = {"hidden": not revealed, "checked_inputs": checked, "least_honest": least_honest is not None}
     for name, given in useless.items():
         if given:
             raise CloisterError(f"{name} means nothing to protocol {protocol!r}; allowed: leave the option out")

@@ -1,7 +1,7 @@
-"""The figures of `bench tolerance`: failure by size, the window, a heat map, levels, and what safety costs."""
+"""The figures of `bench tolerance`: failure by size, the window, a heat map, levels, delegates, what safety costs."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,84 +11,28 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from bench.report.canvas import MARKS, SCALE, colours_of, legends, marker_handle, open_figure, panel
-from bench.report.layout import fit, flow
-from bench.report.sheets import Plan
+from bench.report.layout import flow
 from bench.report.theme import Theme
+from bench.report.tolerance_axes import FLOOR, WAYS, Shown, draw_line, plan_of, probability_axis, size_axis
 from bench.report.wording import human_bytes, log_ticks
 from bench.tolerance.answer import Answer
+from bench.tolerance.curves import Curve
 from bench.tolerance.designs import Option
-from bench.tolerance.survey import Curve, Survey, domains_shown
+from bench.tolerance.survey import Survey, domains_shown
 
-__all__ = ["FIGURES", "Shown", "has_law"]
+__all__ = ["FIGURES", "figures_of", "has_law"]
 
-FLOOR = 1e-12
-"""What is rarer is drawn at this value: no difference that anybody could see in a lifetime of rounds."""
 _TITLES: Mapping[str, str] = {
     "uniform": "faults anywhere (uniform)",
     "heterogeneous": "each fault with a risk of its own",
     "private": "P(a cluster is exposed)",
     "correct": "P(too many broken clusters)",
 }
-_WAYS: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1, 1, 1)), (0, (3, 1, 1, 1, 1, 1)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shown:
-    """What a figure is made of: the answers, and what was found around the first of them."""
-
-    answers: Sequence[Answer]
-    survey: Survey
-
-
-def _plan(
-    *,
-    columns: int,
-    rows: int,
-    height: float,
-    names: Sequence[str],
-    top: float = 0.32,
-    left: float = 0.75,
-    gap: float = 0.3,
-) -> Plan:
-    sheet = fit(
-        titles=("",),
-        columns=[columns],
-        rows=rows,
-        width=(2.4, 3.7 if columns > 2 else 5.4),
-        height=height,
-        gap=(gap, 0.5),
-        margins=(left, 0.25, top, 0.55),
-    )
-    plan = Plan(sheet=sheet, legends=(tuple(names),) if names else ())
-    spots, room = flow(plan.legends, sheet.size[0] - sheet.left) if names else ([], 0.05)
-    return replace(plan, sheet=replace(sheet, legend=room), spots=tuple(spots))
-
-
-def _probability_axis(axes: Axes, *, first: bool, floor: float = FLOOR) -> None:
-    axes.set_yscale("log")
-    axes.set_ylim(floor / 3, 3)
-    ticks = [10.0**power for power in range(0, round(np.log10(floor)) - 1, -3)]
-    labels = ["1", *(f"$10^{{{round(np.log10(tick))}}}$" for tick in ticks[1:])]
-    labels[-1] = f"≤ {labels[-1]}"
-    axes.set_yticks(ticks, labels)
-    axes.minorticks_off()
-    axes.tick_params(axis="y", labelleft=first)
-
-
-def _size_axis(axes: Axes, sizes: Sequence[int], *, label: bool = True) -> None:
-    low, high = max(1, min(sizes)), max(sizes)
-    axes.set_xscale("log")
-    axes.set_xlim(low * 0.9, high * 1.15)
-    ticks = log_ticks(low, max(high, low + 1)) or [low, high]
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.minorticks_off()
-    if label:
-        axes.set_xlabel("cluster size", labelpad=2)
-
-
-def _line(axes: Axes, curve: Curve, style: Mapping[str, Any]) -> None:
-    values = np.maximum(np.array(curve.values), FLOOR)
-    axes.plot(curve.sizes, values, linewidth=1.7, **style)
+_HIDDEN_TITLES: Mapping[str, str] = {
+    "private": "P(an update is learnt)",
+    "correct": "P(a wrong result is taken over)",
+    "fail": "P(any side fails)",
+}
 
 
 def by_policy(found: Shown, theme: Theme) -> Figure:
@@ -96,11 +40,11 @@ def by_policy(found: Shown, theme: Theme) -> Figure:
     curves = found.survey.by_policy
     panels = list(dict.fromkeys(curve.panel for curve in curves))
     names = list(dict.fromkeys(curve.name for curve in curves))
-    plan = _plan(columns=len(panels), rows=2, height=1.9, names=names, left=1.0)
+    plan = plan_of(columns=len(panels), rows=2, height=1.9, names=names, left=1.0)
     figure = open_figure(plan.sheet)
     colours = colours_of(names, theme)
     styles: dict[str, dict[str, Any]] = {
-        name: {"color": colours[name], "linestyle": _WAYS[i % len(_WAYS)], "marker": MARKS[i], "markersize": 3.2}
+        name: {"color": colours[name], "linestyle": WAYS[i % len(WAYS)], "marker": MARKS[i], "markersize": 3.2}
         for i, name in enumerate(names)
     }
     setting = replace(found.answers[0].question, domains=domains_shown(found.survey.question)).setting(
@@ -112,9 +56,9 @@ def by_policy(found: Shown, theme: Theme) -> Figure:
             axes = panel(figure, plan.sheet, (0, row, column), titles[placement] if row == 0 else "")
             for curve in curves:
                 if curve.panel == placement and curve.side == side and curve.sizes:
-                    _line(axes, curve, styles[curve.name])
-            _probability_axis(axes, first=column == 0)
-            _size_axis(axes, [size for curve in curves for size in curve.sizes], label=row == 1)
+                    draw_line(axes, curve, styles[curve.name])
+            probability_axis(axes, first=column == 0)
+            size_axis(axes, [size for curve in curves for size in curve.sizes], label=row == 1)
             if column == 0:
                 axes.set_ylabel(_TITLES[side], labelpad=4)
     legends(figure, plan, [[Line2D([], [], linewidth=1.7, **styles[name]) for name in names]])
@@ -131,22 +75,22 @@ def window(found: Shown, theme: Theme) -> Figure:
     seen, answer = found.survey, found.answers[0]
     names = ("some cluster exposed", "too many broken clusters", "target", "sizes that meet it")
     two = has_law(answer)
-    plan = _plan(columns=2 if two else 1, rows=1, height=2.7, names=names, left=0.85, gap=0.8)
+    plan = plan_of(columns=2 if two else 1, rows=1, height=2.7, names=names, left=0.85, gap=0.8)
     figure = open_figure(plan.sheet)
     colours = list(colours_of(["private", "correct"], theme).values())[1:]
     axes = panel(figure, plan.sheet, (0, 0, 0), "failure of the two sides by cluster size")
-    for curve, colour, way in zip(seen.sides, colours, _WAYS, strict=False):
-        _line(axes, curve, {"color": colour, "linestyle": way})
+    for curve, colour, way in zip(seen.sides, colours, WAYS, strict=False):
+        draw_line(axes, curve, {"color": colour, "linestyle": way})
     axes.axhline(seen.target, color=theme.soft, linewidth=1, linestyle=(0, (2, 2)))
     good = seen.designs.window.sizes
     if good:
         axes.axvspan(good[0] * 0.97, good[-1] * 1.03, color=theme.good, alpha=0.16, linewidth=0)
-    _probability_axis(axes, first=True)
-    _size_axis(axes, [size for curve in seen.sides for size in curve.sizes])
+    probability_axis(axes, first=True)
+    size_axis(axes, [size for curve in seen.sides for size in curve.sizes])
     if two:
         _law(panel(figure, plan.sheet, (0, 0, 1), f"clusters broken at size {answer.groups[0][0]}"), answer, theme)
     handles = [
-        Line2D([], [], color=colour, linestyle=way, linewidth=1.7) for colour, way in zip(colours, _WAYS, strict=False)
+        Line2D([], [], color=colour, linestyle=way, linewidth=1.7) for colour, way in zip(colours, WAYS, strict=False)
     ]
     target = Line2D([], [], color=theme.soft, linewidth=1, linestyle=(0, (2, 2)))
     legends(figure, plan, [[*handles, target, Patch(color=theme.good, alpha=0.3)]])
@@ -159,7 +103,7 @@ def _law(axes: Axes, answer: Answer, theme: Theme) -> None:
     k = np.arange(min(seen[0], max(answer.tolerate, 0)), max(seen[-1], answer.tolerate) + 1)
     colours = [theme.bad if each > answer.tolerate else theme.accent for each in k.tolist()]
     axes.bar(k, np.maximum(law[k], FLOOR / 3), color=colours, width=0.8, linewidth=0)
-    _probability_axis(axes, first=True)
+    probability_axis(axes, first=True)
     axes.axvline(answer.tolerate + 0.5, color=theme.ink, linewidth=1)
     axes.annotate(
         f"the rule withstands {answer.tolerate}",
@@ -179,7 +123,7 @@ def _law(axes: Axes, answer: Answer, theme: Theme) -> None:
 def heat(found: Shown, theme: Theme) -> Figure:
     """P(fail) over the share of faults and the cluster size."""
     seen = found.survey.heat
-    plan = _plan(columns=1, rows=1, height=3.6, names=(), left=0.75, top=0.1)
+    plan = plan_of(columns=1, rows=1, height=3.6, names=(), left=0.75, top=0.1)
     wide = replace(plan.sheet, panel=(8.6, plan.sheet.panel[1]), right=1.3)
     figure = open_figure(wide)
     axes = panel(figure, wide, (0, 0, 0))
@@ -209,34 +153,50 @@ def heat(found: Shown, theme: Theme) -> Figure:
 
 def levels(found: Shown, theme: Theme) -> Figure:
     """One, two and three levels: how likely they fail, and what share every placement tolerates."""
-    curves = found.survey.levels
+    titles = {"random": "P(the whole is broken), faults anywhere", "worst": "tolerated wherever they sit"}
+    return _by_name(found.survey.levels, titles, theme)
+
+
+def delegates(found: Shown, theme: Theme) -> Figure:
+    """Failure against cluster size, a line for each number of delegates."""
+    return _by_name(found.survey.delegates, _HIDDEN_TITLES, theme)
+
+
+def committees(found: Shown, theme: Theme) -> Figure:
+    """Both sides against cluster size: where members follow the protocol and where they deviate from it."""
+    return _by_name(found.survey.committees, _HIDDEN_TITLES, theme)
+
+
+def _by_name(curves: Sequence[Curve], titles: Mapping[str, str], theme: Theme) -> Figure:
+    """Two panels of lines over cluster sizes, one for each name; of the side "share" they are percentages."""
     names = list(dict.fromkeys(curve.name for curve in curves))
-    plan = _plan(columns=2, rows=1, height=2.5, names=names, left=0.85, gap=0.8)
+    kinds = list(dict.fromkeys(curve.panel for curve in curves))
+    plan = plan_of(columns=len(kinds), rows=1, height=2.5, names=names, left=0.85, gap=0.8)
     figure = open_figure(plan.sheet)
     colours = colours_of(["", *names], theme)
     styles: dict[str, dict[str, Any]] = {
-        name: {"color": colours[name], "linestyle": _WAYS[i], "marker": MARKS[i], "markersize": 3.5}
+        name: {"color": colours[name], "linestyle": WAYS[i], "marker": MARKS[i], "markersize": 3.5}
         for i, name in enumerate(names)
     }
     sizes = [size for curve in curves for size in curve.sizes] or [1, 2]
-    for column, (kind, title) in enumerate(
-        (("random", "P(the whole is broken), faults anywhere"), ("worst", "tolerated wherever they sit"))
-    ):
-        axes = panel(figure, plan.sheet, (0, 0, column), title)
-        for curve in curves:
-            if curve.panel != kind or not curve.sizes:
+    for column, kind in enumerate(kinds):
+        axes = panel(figure, plan.sheet, (0, 0, column), titles[kind])
+        own = [curve for curve in curves if curve.panel == kind]
+        shares = all(curve.side == "share" for curve in own)
+        for curve in own:
+            if not curve.sizes:
                 continue
-            if kind == "random":
-                _line(axes, curve, styles[curve.name])
-            else:
+            if shares:
                 axes.plot(curve.sizes, 100 * np.array(curve.values), linewidth=1.7, **styles[curve.name])
-        _size_axis(axes, sizes)
-        if kind == "random":
-            _probability_axis(axes, first=True)
-        else:
+            else:
+                draw_line(axes, curve, styles[curve.name])
+        size_axis(axes, sizes)
+        if shares:
             axes.set_ylim(bottom=0)
             axes.yaxis.set_major_formatter(lambda tick, _: f"{tick:g} %")
             axes.set_ylabel("share of the processes", labelpad=4)
+        else:
+            probability_axis(axes, first=True)
     legends(figure, plan, [[Line2D([], [], linewidth=1.7, **styles[name]) for name in names]])
     return figure
 
@@ -246,7 +206,7 @@ def cost(found: Shown, theme: Theme) -> Figure:
     design = found.survey.designs
     kept = [option for option in design.options if option.fail < 1 - 1e-9] or list(design.options)
     names = list(dict.fromkeys(option.protocol for option in kept))
-    plan = _plan(
+    plan = plan_of(
         columns=1, rows=1, height=3.6, names=[*names, "nothing is both safer and cheaper", "target"], left=0.9, top=0.1
     )
     wide = replace(plan.sheet, panel=(10.6, plan.sheet.panel[1]), right=0.6)
@@ -263,7 +223,7 @@ def cost(found: Shown, theme: Theme) -> Figure:
     axes.plot(*front, color=theme.ink, linewidth=1.4, drawstyle="steps-post", zorder=1)
     axes.plot(*front, "o", color=theme.ink, markersize=10, markerfacecolor="none", mew=1.1)
     axes.axhline(design.target, color=theme.soft, linewidth=1, linestyle=(0, (2, 2)))
-    _probability_axis(axes, first=True)
+    probability_axis(axes, first=True)
     axes.set_ylabel("P(fail)", labelpad=4)
     axes.set_xscale("log")
     low, high = axes.get_xlim()
@@ -291,5 +251,18 @@ FIGURES: Mapping[str, Callable[[Shown, Theme], Figure]] = {
     "failure-by-policy": by_policy,
     "heat-map": heat,
     "levels": levels,
+    "delegates": delegates,
+    "committees": committees,
     "cost": cost,
 }
+
+
+def figures_of(found: Survey) -> list[str]:
+    """Return the names of the figures that there is something to show in."""
+    curves = {
+        "failure-by-policy": found.by_policy,
+        "levels": found.levels,
+        "delegates": found.delegates,
+        "committees": found.committees,
+    }
+    return [name for name in FIGURES if curves.get(name, True)]

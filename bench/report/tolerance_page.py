@@ -13,7 +13,8 @@ from jinja2 import Environment, StrictUndefined
 
 from bench.report.canvas import DENSITY, SCREEN, settings_of
 from bench.report.theme import DARK, LIGHT, Theme
-from bench.report.tolerance_figures import FIGURES, Shown, has_law
+from bench.report.tolerance_axes import Shown
+from bench.report.tolerance_figures import FIGURES, figures_of, has_law
 from bench.tolerance.answer import Answer
 from bench.tolerance.survey import Survey, survey
 from bench.tolerance.wording import describe, shown
@@ -54,7 +55,7 @@ def write_tolerance_page(path: Path, answers: Sequence[Answer]) -> Path:
         rows=_rows(answers) if len(answers) > 1 else [],
         front=_front(found.survey),
         coordinates=answers[0].question.coordinates,
-        figures=[_picture(name, found) for name in FIGURES],
+        figures=[_picture(name, found) for name in figures_of(found.survey)],
         light=LIGHT,
         dark=DARK,
         style=resources.files("bench.report").joinpath("report.css").read_text("utf-8"),
@@ -123,12 +124,33 @@ _WORDS = {
         "whole is broken by uniform faults; at the right the share of faulty processes that it tolerates wherever "
         "they sit: (a + 1)(b + 1) - 1 of them where parts survive a and groups survive b.",
     ),
+    "delegates": (
+        "How many delegates hold the sums",
+        "At the left, that colluding delegates know all sums and a cluster has one member outside the coalition; at "
+        "the right, that any side fails or, where members deviate, that a wrong result is taken over. Each number "
+        "serves with the largest threshold below half, unless another was asked for. Bounds are drawn at their upper "
+        "end.",
+    ),
+    "committees": (
+        "What two committees of delegates detect",
+        "Where members depart from the protocol, one delegate is enough to show a cluster's sum, and one of a single "
+        "committee to change the result. Of two committees that compare their results it takes one in each; else the "
+        "round stops. More members serve, and so more of them may show a sum.",
+    ),
     "cost": (
         "What safety costs",
         "Each mark is one protocol in its default mode with clusters of one size. Nothing is both safer and cheaper "
         "than the circled designs. Bytes are those of the protocols' own formulas, headers included.",
     ),
 }
+_HIDDEN_WORDS = {
+    "window": "Larger clusters hide more and break more often. Where the two curves cross above the target, no size "
+    "meets it. Of too many processes to count, the private side is drawn at the upper end of its bounds.",
+    "heat-map": "How likely a uniform placement fails at most: the private and the correct side added up, for this "
+    "rule and these delegates. The circle is the design that was asked about, at the nearest share and size; where "
+    "nothing is drawn there are fewer clusters than delegates.",
+}
+"""Captions that differ where sums stay hidden."""
 _LAW = (
     "At the right, how many clusters break for the size that was asked about; red is beyond what the rule withstands."
 )
@@ -136,6 +158,8 @@ _LAW = (
 
 def _picture(name: str, found: Shown) -> Picture:
     title, caption = _WORDS[name]
+    if found.survey.question.delegates is not None:
+        caption = _HIDDEN_WORDS.get(name, caption)
     if name == "window" and has_law(found.answers[0]):
         caption = f"{caption} {_LAW}"
     images = {theme.name: _drawn(name, found, theme) for theme in (LIGHT, DARK)}

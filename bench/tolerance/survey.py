@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bench.tolerance.curves import SHARES, Curve, Heat, curve_of, sizes_of
 from bench.tolerance.designs import Designs, designs
+from bench.tolerance.hidden_survey import committee_curves, delegate_curves, hidden_curves, hidden_heat
 from bench.tolerance.question import Question
 from protocols.check import CloisterError
 from protocols.tolerance.analysis import Faults, correct_failure, failure, private_failure
 from protocols.tolerance.conditions import Conditions
-from protocols.tolerance.design import distinct_sizes
 from protocols.tolerance.hierarchy import hierarchy_fails, hierarchy_tolerates, tree_of
 from protocols.tolerance.laws import Event, Law
 from protocols.tolerance.parts import Groups, Mask, clusters_of, size_groups
@@ -20,7 +21,7 @@ from protocols.tolerance.policies import POLICIES
 from protocols.tolerance.screen import screen
 from protocols.tolerance.sides import at_will, side_events
 
-__all__ = ["Curve", "Heat", "Survey", "domains_shown", "survey"]
+__all__ = ["Survey", "domains_shown", "survey"]
 
 _PANELS = ("uniform", "by_domain", "heterogeneous")
 _POLICIES = ("random", "stratified", "segregated", "locality", "similarity")
@@ -31,28 +32,11 @@ _MOST_UNLIKE = 3000  # processes with probabilities of their own: seconds, not m
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curve:
-    """One line of a panel: `values` over `sizes`; `side` is private or correct, or what the panel shows."""
-
-    panel: str
-    side: str
-    name: str
-    sizes: tuple[int, ...]
-    values: tuple[float, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Heat:
-    """P(fail) over shares of faults (rows) and cluster sizes (columns), float64; nan where it cannot run."""
-
-    shares: tuple[float, ...]
-    sizes: tuple[int, ...]
-    fail: np.ndarray
-
-
-@dataclass(frozen=True, kw_only=True)
 class Survey:
-    """All that the page shows beside the answers."""
+    """All that the page shows beside the answers; what means nothing to the protocol is empty.
+
+    Sums that stay hidden know uniform placements and no levels; only they have `delegates` and `committees` of them.
+    """
 
     question: Question
     target: float
@@ -60,6 +44,8 @@ class Survey:
     sides: tuple[Curve, ...]
     heat: Heat
     levels: tuple[Curve, ...]
+    delegates: tuple[Curve, ...]
+    committees: tuple[Curve, ...]
     designs: Designs
     groups: Groups
 
@@ -67,23 +53,19 @@ class Survey:
 def survey(question: Question, groups: Groups) -> Survey:
     """Return what the figures show around one question; `groups` are the clusters that it was answered for."""
     found = designs(question, groups)
+    hidden = question.delegates is not None
     return Survey(
         question=question,
         target=found.target,
-        by_policy=tuple(_by_policy(question)),
-        sides=tuple(_sides(question)),
-        heat=_heat(question),
-        levels=tuple(_levels(question)),
+        by_policy=() if hidden else tuple(_by_policy(question)),
+        sides=tuple(hidden_curves(question) if hidden else _sides(question)),
+        heat=hidden_heat(question) if hidden else _heat(question),
+        levels=() if hidden else tuple(_levels(question)),
+        delegates=tuple(delegate_curves(question)) if hidden else (),
+        committees=tuple(committee_curves(question)) if hidden else (),
         designs=found,
         groups=groups,
     )
-
-
-def _sizes(n: int, count: int) -> list[int]:
-    """Some of the different sizes that leave three clusters or more, evenly on a logarithmic scale."""
-    every = [size for size in distinct_sizes(n) if size <= max(1, n // 3)]
-    wanted = np.geomspace(1, every[-1], count)
-    return sorted({min(every, key=lambda size: abs(size - each)) for each in wanted.tolist()})
 
 
 def _events(question: Question, groups: Groups, conditions: Conditions) -> dict[str, Event]:
@@ -100,7 +82,7 @@ def _events(question: Question, groups: Groups, conditions: Conditions) -> dict[
 
 def _by_policy(question: Question) -> list[Curve]:
     faults = question.faults
-    sizes = [size for size in _sizes(faults.n, 11) if faults.n // size <= _MOST_CLUSTERS]
+    sizes = [size for size in sizes_of(faults.n, 11) if faults.n // size <= _MOST_CLUSTERS]
     curves: list[Curve] = []
     for panel in _PANELS:
         if panel == "heterogeneous" and faults.n > _MOST_UNLIKE:
@@ -110,7 +92,7 @@ def _by_policy(question: Question) -> list[Curve]:
             for policy in _POLICIES:
                 law = POLICIES[policy].laws[panel]
                 if law not in known:  # several policies have one law
-                    known[law] = _curve(panel, side, policy, sizes, _failing(question, law, side))
+                    known[law] = curve_of(panel, side, policy, sizes, _failing(question, law, side))
                 curves.append(replace(known[law], name=policy))
     return curves
 
@@ -146,19 +128,9 @@ def domains_shown(question: Question) -> int:
     return min(n, -(-2 * n // f)) if few and f else question.domains
 
 
-def _curve(panel: str, side: str, name: str, sizes: Sequence[int], at: Callable[[int], float]) -> Curve:
-    found: dict[int, float] = {}
-    for size in sizes:
-        try:
-            found[size] = at(size)
-        except CloisterError:
-            continue  # a threshold that clusters of this size cannot have
-    return Curve(panel=panel, side=side, name=name, sizes=tuple(found), values=tuple(found.values()))
-
-
 def _sides(question: Question) -> list[Curve]:
     faults, conditions = question.faults, question.conditions
-    sizes = _sizes(faults.n, 40)
+    sizes = sizes_of(faults.n, 40)
     if faults.n > _MOST_EXACT:
         found = screen(faults, conditions, question.breakdown, sizes)
         sides = {"private": found.private, "correct": found.correct}
@@ -174,16 +146,15 @@ def _sides(question: Question) -> list[Curve]:
         groups = size_groups(faults.n, size)
         return correct_failure(faults, groups, conditions, question.tolerate(groups)).upper
 
-    return [_curve("", "private", "private", sizes, private), _curve("", "correct", "correct", sizes, correct)]
+    return [curve_of("", "private", "private", sizes, private), curve_of("", "correct", "correct", sizes, correct)]
 
 
 def _heat(question: Question) -> Heat:
     n = question.faults.n
-    sizes = _sizes(n, 18)
-    shares = tuple(round(share, 3) for share in np.linspace(0.02, 0.40, 20).tolist())
+    sizes = sizes_of(n, 18)
     fails = _bounded if n > _MOST_EXACT else _exact
-    rows = [fails(question, Faults(n=n, byzantine=int(share * n)), sizes) for share in shares]
-    return Heat(shares=shares, sizes=tuple(sizes), fail=np.array(rows))
+    rows = [fails(question, Faults(n=n, byzantine=int(share * n)), sizes) for share in SHARES]
+    return Heat(shares=SHARES, sizes=tuple(sizes), fail=np.array(rows))
 
 
 def _exact(question: Question, faults: Faults, sizes: Sequence[int]) -> list[float]:
@@ -207,7 +178,7 @@ def _bounded(question: Question, faults: Faults, sizes: Sequence[int]) -> list[f
 def _levels(question: Question) -> list[Curve]:
     """For each number of levels: P(more broken than withstood), and the share that every placement tolerates."""
     faults = question.faults
-    sizes = [size for size in _sizes(faults.n, 16) if faults.n // size <= _MOST_CLUSTERS]
+    sizes = [size for size in sizes_of(faults.n, 16) if faults.n // size <= _MOST_CLUSTERS]
     curves: list[Curve] = []
     for name, levels in _LEVELS:
         own = replace(question, levels=levels or (1,))
@@ -228,5 +199,5 @@ def _levels(question: Question) -> list[Curve]:
             return max(0, hierarchy_tolerates(tree, least=least, breakdown=own.breakdown)) / faults.n
 
         enough = [size for size in sizes if clusters_of(size_groups(faults.n, size)) >= 3 ** (len(levels) + 1)]
-        curves += [_curve("random", "correct", name, enough, fails), _curve("worst", "share", name, enough, worst)]
+        curves += [curve_of("random", "correct", name, enough, fails), curve_of("worst", "share", name, enough, worst)]
     return curves

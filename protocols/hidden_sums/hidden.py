@@ -1,18 +1,18 @@
 """A rule over group sums that nobody sees: of a round, only the new aggregate opens."""
 
-import math
 from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
 
-from protocols import check
 from protocols.check import CloisterError
 from protocols.hidden_sums import hidden_sums
-from protocols.hidden_sums._combining import Combining, check_committees, play, play_cost, read_result
+from protocols.hidden_sums._combining import Combining
+from protocols.hidden_sums._fitting import access_of, check_groups, check_parameters, check_size
 from protocols.hidden_sums._groups import Attendance, GroupSharing, group_sharing
 from protocols.hidden_sums._noise import JointNoise, part_unknown
+from protocols.hidden_sums._playing import collect, contribute, cost_of, decode, reference
 from protocols.hidden_sums._promises import (
     Faulty,
     deviating_conditions,
@@ -22,16 +22,7 @@ from protocols.hidden_sums._promises import (
     may_expose,
     outcome_of,
 )
-from protocols.hidden_sums._range import (
-    InputCheck,
-    check_inputs,
-    checked_cost,
-    checked_reference,
-    collect_checked,
-    decode_checked,
-    limit_of,
-    play_checked,
-)
+from protocols.hidden_sums._range import InputCheck, limit_of
 from protocols.hidden_sums._resharing import Seats
 from protocols.hidden_sums._seating import Formation, draw_seats, exposed_by, hierarchy_of
 from protocols.hidden_sums.rules import OuterRule, outer_rules
@@ -39,7 +30,6 @@ from protocols.network import TooFewPartiesError
 from protocols.ring import FixedPoint
 from protocols.secure_robust._access import Access
 from protocols.secure_sum import Board, Opened, Party
-from protocols.secure_sum._thresholds import in_size_of, threshold_of
 from protocols.secure_sum._verdict import Verdict
 from protocols.tolerance.conditions import Conditions
 from protocols.types import Traffic
@@ -73,6 +63,9 @@ class Hidden:
     With `noise_std` above zero, Gaussian noise opens with the result and never apart from it (`_noise`). Its standard
     deviation is `noise_std` times what a change of one update by 1 can make in the result at most, from any g - t2
     delegates' shares alone; with all g it is sqrt(g / (g - t2)) times that. Krum takes no noise.
+    With `input_check` = "range" (`_range`) every coordinate of every member's words is shown to be so small that no
+    sum can wrap around, before anything is added: so that "at most" holds whatever Byzantine members enter. Who passes
+    opens; who does not is named and costs its group; of fewer groups than delegates nothing opens.
 
     Threat model: members follow the protocol but may choose any input (a Byzantine *update*); some are curious and pool
     what they see with the board. Links between members are private; the board shows everybody the same and follows the
@@ -83,11 +76,12 @@ class Hidden:
     learn its parts' sums in the same way. So wherever they sit, up to `Formation.smallest_exposing` - 1 members
     (without levels the smaller of t1, where it is below c_min - 1, and c_min - 2 + t2, or t2 where c_min = 1), and no
     more than c - 2, learn no input. The aggregate itself tells what it tells: a median *is* one group's mean, or that
-    of two, in every coordinate.
+    of two, in every coordinate. With a check of inputs these are shared among the delegates one by one, and groups hide
+    nothing: up to t2 of the delegates, with any other members, learn no more than who passes; t2 + 1 learn all inputs.
     A member that is gone before it has dealt, or says that it is there, costs its group, which is left out; so does one
-    that has trained on another model than the board announces. Under
-    Shamir's sharing up to n - t1 - 1 members of each group may crash once its words are dealt, and before re-sharing
-    begins: they cost nothing, and more cost their group. A later crash of a holder stops the batch.
+    that has trained on another model than the board announces. Under Shamir's sharing up to n - t1 - 1 members of each
+    group may crash once its words are dealt, and before re-sharing begins: they cost nothing, and more cost their
+    group. A later crash of a holder stops the batch.
     A member that is no delegate and departs from the protocol changes its own group's sum, or stops the batch: seeds
     that differ between delegates are detected. A delegate that departs from it can make the result any one group's sum,
     or another one unseen; with `committees` = 2 as many others compute the same again, in integers, and what opens is
@@ -100,6 +94,8 @@ class Hidden:
         groups' means, if L times these is below 2^63 / kept as words.
         A member that is gone at the start leaves out its group and no other; later crashes within t1 change nothing.
         Seeds that differ between delegates are detected before any of them hands on what it got of an input.
+        With a check of inputs, a change of one passing member's word by r moves the result by no more than the largest
+        weight of a group times r, whatever the others enter.
         With two committees, whatever delegates of one of them do, the result is right or the batch stops.
         The cost formula equals what the meter counts.
     """
@@ -118,14 +114,7 @@ class Hidden:
     input_check: InputCheck = "none"
 
     def __post_init__(self) -> None:
-        check.integer_at_least(1, group_size=self.group_size)
-        check.integer_at_least(0, tolerate=self.tolerate)
-        check.integer_at_least(3, delegates=self.delegates)
-        check.non_negative(noise_std=self.noise_std)
-        for size in self.levels:
-            check.integer_at_least(2, levels=size)
-        check_committees(self.committees, self.noise_std)
-        check_inputs(self)
+        check_parameters(self)
         _ = self.ring, self.rule, self.access, self.in_groups  # refuse what does not fit
 
     @property
@@ -178,26 +167,26 @@ class Hidden:
 
     def check_size(self, *, parties: int) -> None:
         """See RobustStatistic.check_size; as many groups as delegates, and as the rule needs."""
-        smallest = math.prod((self.group_size, *self.levels))
-        if parties < self.delegates * smallest:
-            raise CloisterError(
-                f"groups of at least {smallest} members leave {parties // smallest} of {parties} members; allowed: at "
-                f"least delegates = {self.delegates} groups, so {self.delegates * smallest} members or more"
-            )
-        for group in self.formation(parties=parties).lowest:
-            self.in_groups.check(size=len(group))
-        self.check_groups(groups=len(self.groups_of(parties=parties)))
-        self.noise_on(self.groups_of(parties=parties))
-        if self.checks_inputs:
-            self.limit(parties=parties)
+        check_size(self, parties=parties)
+
+    def combining(self, groups: Sequence[Sequence[int]]) -> Combining:
+        """Return what combines the sums of these groups."""
+        return Combining(
+            groups=groups,
+            outer=self.outer,
+            tolerate=self.tolerate,
+            noise_std=self.noise_std,
+            ring=self.ring,
+            access=self.access,
+        )
 
     def limit(self, *, parties: int) -> int:
         """See HiddenSums.limit."""
-        return limit_of(self._combining(self.groups_of(parties=parties)))
+        return limit_of(self.combining(self.groups_of(parties=parties)))
 
     def noise_on(self, groups: Sequence[Sequence[int]]) -> JointNoise | None:
         """Return the noise that opens with the result of these groups, if any; CloisterError where it does not fit."""
-        return self._combining(groups).noise
+        return self.combining(groups).noise
 
     def noise_bound(self, *, parties: int) -> int:
         """See HiddenSums.noise_bound."""
@@ -216,9 +205,7 @@ class Hidden:
     @property
     def access(self) -> Access:
         """Who of the delegates holds which part of a mask."""
-        translated = in_size_of("g", delegate_threshold=self.delegate_threshold)
-        threshold = threshold_of(translated, self.delegates, "delegates", delegate_threshold=self.delegate_threshold)
-        return Access(parties=self.delegates, threshold=threshold)
+        return access_of(self.delegates, self.delegate_threshold)
 
     def groups_of(self, *, parties: int) -> tuple[tuple[int, ...], ...]:
         """Return the members of each group of the top level, whose sums the rule combines: consecutive ranks."""
@@ -268,58 +255,30 @@ class Hidden:
 
     def check_groups(self, *, groups: int) -> None:
         """Raise CloisterError where so many complete groups are too few for the delegates or the rule."""
-        parties = max(groups, 1) * math.prod((self.group_size, *self.levels))
-        self.formation(parties=parties).check(groups=groups)
-        self.rule.check(groups=groups, tolerate=self.tolerate)
+        check_groups(self, groups=groups)
 
     def contribute(self, party: Party, words: Tensor) -> None:
         """See RobustStatistic.contribute."""
-        formation = self.formation(parties=party.parties)
-        entered = self.in_groups.enter(party, formation.lowest, words)
-        there = entered.attendance
-        seats = self.seats(parties=party.parties, present=there.present, dealt=there.dealt, use=party.use)
-        if self.checks_inputs:
-            if party.rank in seats.contributors:
-                play_checked(party, seats, self._combining(seats.sums), entered.held)
-        elif party.rank in seats.holders:
-            play(party, seats, self._combining(seats.sums), formation.additive(party, seats, entered))
+        contribute(self, party, words)
 
     def collect(self, board: Board) -> Opened:
         """See RobustStatistic.collect."""
-        there = self.in_groups.gather(board, self.formation(parties=board.parties).lowest)
-        try:
-            seats = self.seats(parties=board.parties, present=there.present, dealt=there.dealt, use=board.use)
-        except TooFewPartiesError:
-            self.in_groups.announce(board, there, Attendance.of(()))
-            raise
-        self.in_groups.announce(board, there, there)
-        if self.checks_inputs:
-            return collect_checked(board, seats, self._combining(seats.sums))
-        return Opened(sums=read_result(board, seats), contributors=seats.contributors)
+        return collect(self, board)
 
     def reference(self, words: Tensor) -> Opened:
         """See RobustStatistic.reference; words of all members, or of those of complete groups alone."""
-        parties = words.shape[1]
-        combining = self._combining(self.groups_of(parties=parties))
-        if self.checks_inputs:
-            return checked_reference(combining, words)
-        return Opened(sums=combining.reference(words), contributors=tuple(range(parties)))
+        return reference(self, words)
 
     def decode(self, opened: Opened, *, parties: int) -> Tensor:
         """See RobustStatistic.decode; `parties` are the contributors."""
-        combining = self._combining(self.groups_of(parties=parties))
-        return decode_checked(combining, opened) if self.checks_inputs else combining.decode(opened.sums)
+        return decode(self, opened, parties=parties)
 
     def cost(self, *, parties: int, clusters: int, coordinates: int) -> Traffic:
         """One word a holder, g - 1 a group, what groups share, and what the rule sends among g delegates.
 
         With a check of inputs each member is a group of its own, and every coordinate of it is looked at: 126 ANDs.
         """
-        seats = self.seats(parties=parties, present=frozenset(range(parties)), use=1)
-        sizes = [len(group) for group in self.formation(parties=parties).lowest]
-        entering = self.in_groups.cost(sizes, clusters=clusters, coordinates=coordinates)
-        price = checked_cost if self.checks_inputs else play_cost
-        return price(self._combining(seats.sums), seats, entering, clusters=clusters, coordinates=coordinates)
+        return cost_of(self, parties=parties, clusters=clusters, coordinates=coordinates)
 
     def outcome(
         self,
@@ -335,13 +294,3 @@ class Hidden:
         """See outcome_of and Faulty."""
         faults = Faulty(byzantine=byzantine, crashed=crashed, curious=curious, late=late, deviating=deviating)
         return outcome_of(self, faults, parties=parties, use=use)
-
-    def _combining(self, groups: Sequence[Sequence[int]]) -> Combining:
-        return Combining(
-            groups=groups,
-            outer=self.outer,
-            tolerate=self.tolerate,
-            noise_std=self.noise_std,
-            ring=self.ring,
-            access=self.access,
-        )

@@ -15,9 +15,11 @@ from bench.peers.tolerance import compare_tolerance
 from bench.report import tolerance_page
 from bench.report.canvas import settings_of
 from bench.report.theme import LIGHT, Theme
-from bench.report.tolerance_figures import FIGURES, Shown
+from bench.report.tolerance_axes import Shown
+from bench.report.tolerance_figures import FIGURES
 from bench.report.tolerance_page import write_tolerance_page
 from bench.tolerance.designs import Option, pareto, protocol_of
+from bench.tolerance.hidden import hidden_named
 from bench.tolerance.pricing import Price, price
 from bench.tolerance.survey import survey
 from protocols.secure_robust import robust_statistics
@@ -186,6 +188,52 @@ def test_the_page_loads_nothing_and_says_what_the_command_says(tmp_path: Path) -
     assert "24 processes, 2 Byzantine" in page
     for line in tolerance.describe(found[0])[1:5]:
         assert line.split(None, 1)[1].split(":")[0] in page
+
+
+def test_the_page_of_hidden_sums_shows_delegates_and_committees_and_no_policies_or_levels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--n", "24", "--faulty", "2", "--cluster-size", "4", "--protocol", "hidden", "--out", str(tmp_path))
+    drawn: list[str] = []
+
+    def noted(name: str, seen: Shown, theme: Theme) -> tuple[bytes, int, int]:
+        with mpl.rc_context(settings_of(theme)):
+            FIGURES[name](seen, theme)
+        drawn.append(f"{name} {theme.name}")
+        return b"", 1, 1
+
+    monkeypatch.setattr(tolerance_page, "_drawn", noted)
+    code, said, _ = run(capsys, monkeypatch, *words)
+    page = (tmp_path / "tolerance.html").read_text("utf-8")
+    names = ("window", "heat-map", "delegates", "committees", "cost")
+    assert drawn == [f"{name} {tone}" for name in names for tone in ("light", "dark")]
+    assert [name for name in FIGURES if f'<section id="{name}">' in page] == list(names)
+    assert (code, page.count("data:image/png;base64,")) == (0, 10)
+    for line in said.splitlines()[1:5]:
+        assert line.split(None, 1)[1].split(":")[0] in page
+
+
+def test_the_curves_of_hidden_sums_are_the_answers_probabilities() -> None:
+    """At every size: of the delegates asked about both sides and their bound, and of more delegates a safer sum."""
+    conditions, serving = hidden_named(mode=None, threshold=None, delegates=5)
+    question = asked(n=24, faulty="6", conditions=conditions, delegates=serving)
+    seen = survey(question, size_groups(24, 4))
+    curves = {(curve.panel, curve.name): dict(zip(curve.sizes, curve.values, strict=True)) for curve in seen.delegates}
+    window = {curve.side: dict(zip(curve.sizes, curve.values, strict=True)) for curve in seen.sides}
+    for size in (1, 2, 3, 4):
+        alone = asked(n=24, faulty="6", conditions=conditions, delegates=serving, cluster_size=str(size))
+        (found,) = tolerance.answers(alone)
+        private, correct = found.analysis.private.upper, found.analysis.correct.upper
+        assert curves["private", "5 delegates"][size] == window["private"][size] == private
+        assert window["correct"][size] == correct
+        assert curves["fail", "5 delegates"][size] == pytest.approx(min(1, private + correct), rel=1e-12)
+        assert curves["private", "3 delegates"][size] > private > curves["private", "9 delegates"].get(size, 0.0)
+    assert max(curves["private", "9 delegates"]) == 2  # of larger clusters there are fewer than nine
+    ways = {(curve.panel, curve.name): curve.values for curve in seen.committees}
+    assert set(ways["correct", "some deviate, one committee"]) == {1.0}
+    assert ways["correct", "some deviate, two committees"][0] < 1
+    assert ways["private", "all follow the protocol"][1] < ways["private", "some deviate, one committee"][1]
+    assert ways["private", "some deviate, one committee"][1] < ways["private", "some deviate, two committees"][1]
 
 
 @pytest.mark.parametrize("placement", [None, "spread"])

@@ -66,13 +66,13 @@ class TestWithoutFaults:
             assert again.rounds == once.rounds
 
     def test_nobody_serves_twice_and_a_second_delegate_of_a_group_only_where_groups_are_few(self) -> None:
-        """Of 12 in 6 groups both committees are uniform: chi-squared of 12 counts of 1800 draws above 80: P < 1e-11."""
+        """Of 12 in 6 groups both committees are uniform: chi-squared of 12 counts of 600 draws above 80: P < 1e-11."""
         spec, counts = twice(group_size=2), Counter[int]()
-        for use in range(1, 1801):
+        for use in range(1, 601):
             first, second = both(spec, 12, use)
             assert len({rank // 2 for rank in first + second}) == 6
             counts.update(second)
-        assert sum((counts[rank] - 450) ** 2 / 450 for rank in range(12)) < 80
+        assert sum((counts[rank] - 150) ** 2 / 150 for rank in range(12)) < 80
         for use in range(1, 50):
             first, second = both(twice(group_size=2), 6, use)
             assert sorted(first + second) == list(range(6))
@@ -110,7 +110,7 @@ class TestLies:
     def test_a_lie_that_one_committee_alone_would_have_opened_is_named_as_what_it_is(self) -> None:
         """The twin: the same delegate tells the same lie to one committee, unseen."""
         words, seen = words_of(self.PARTIES), 0
-        for step in range(8, STEPS, 6):
+        for step in range(8, STEPS, 12):
             liar = both(self.SPEC, self.PARTIES)[0][0]
             fault = {liar: Tamper(step=step, delta=1)}
             alone = hidden(group_size=2)
@@ -120,7 +120,7 @@ class TestLies:
             seen += 1
             with pytest.raises(CheatingDetectedError, match="committees opened different results"):
                 run(self.SPEC, words, fault)
-        assert seen >= 5
+        assert seen >= 4
 
     def test_one_member_that_tells_two_committees_two_words_stops_the_batch(self) -> None:
         spec, words = twice(group_size=2, outer="mean"), words_of(12)

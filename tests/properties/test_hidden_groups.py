@@ -127,6 +127,15 @@ class TestCrashes:
             assert opened.contributors == tuple(range(12))
             assert torch.equal(opened.sums, made(self.SPEC).reference(words).sums)
 
+    @pytest.mark.parametrize("after", [None, 1])
+    def test_a_crash_before_all_have_its_shares_costs_its_group_and_no_other(self, after: int | None) -> None:
+        """In a group of three with t1 = 1 the other two would be enough, and their sum would lack a word."""
+        words = words_of(12)
+        opened = run(self.SPEC, words, {4: Crash(step=SHARES, after=after)})
+        left = [0, 1, 2, *range(6, 12)]
+        assert opened.contributors == tuple(left)
+        assert torch.equal(opened.sums, made(self.SPEC).reference(words[:, left]).sums)
+
     @examples(0.2)
     @given(data=st.data())
     def test_outcome_says_which_crashes_stop_the_batch_and_which_groups_are_left_out(self, data: st.DataObject) -> None:

@@ -116,6 +116,24 @@ class TestWithoutFaults:
         assert torch.equal(opened.sums, protocol.reference(words).sums)
         assert opened.traffic == protocol.cost(parties=7, clusters=2, coordinates=70)
 
+    @pytest.mark.parametrize(
+        ("parameters", "crashing"),
+        [
+            ({"sharing": "shamir", "threshold": "1"}, {}),
+            ({"sharing": "shamir", "threshold": "1"}, {1: Crash(step=1)}),  # once its group of three has its words
+            ({"committees": 2}, {}),
+        ],
+    )
+    def test_groups_that_share_and_two_committees_are_the_same_among_processes_and_threads(
+        self, pool: PartyPool, parameters: dict[str, Any], crashing: dict[int, Crash]
+    ) -> None:
+        spec, words = hidden(group_size=2, **parameters), words_of(7, 2, 70)
+        ours, threads = pool.open_sums(spec, words, faults=crashing), run(spec, words, crashing)
+        assert torch.equal(ours.sums, made(spec).reference(words).sums)
+        assert torch.equal(ours.sums, threads.sums)
+        assert ours.contributors == threads.contributors == tuple(range(7))
+        assert ours.traffic == threads.traffic
+
     def test_what_groups_send_costs_one_word_a_member_and_two_a_group(self) -> None:
         """Nine members in three groups, three delegates: six members send their words, three sums go to two others."""
         cost = made(hidden(outer="mean")).cost(parties=9, clusters=1, coordinates=1000)

@@ -141,7 +141,6 @@ def test_the_mode_says_whether_members_deviate_and_the_threshold_who_learns() ->
         (("--protocol", "median", "--delegates", "5"), "delegates = 5 means nothing to protocol 'median'"),
         (("--protocol", "hidden", "--mode", "vss"), "mode = 'vss' is unknown"),
         (("--protocol", "hidden", "--placement", "worst"), "is not known of hidden sums"),
-        (("--protocol", "hidden", "--out", "page.html"), "out means nothing to protocol 'hidden'"),
         (("--protocol", "hidden", "--cluster-size", "10"), "delegates = 3 of 2 clusters"),
     ],
 )
