@@ -284,6 +284,7 @@ REASONS: Mapping[int, str] = {
     19: "there is no unmasking after a crash",
     20: "masks are drawn by sets of members, not along a graph",
     21: _UNCHECKED,
+    24: "vouchers name the model, so that the board refuses a result of several, but members have opened it by then",
     25: "its conditions are held in rounds: tests/units/test_robust_rounds.py",
     30: _UNCHECKED,
     31: "it names nobody but who fails its check, of which I1 is told",
