@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from protocols import check
-from protocols.network import BOARD, HEADER_BYTES
+from protocols.model_digest import DIGEST_BYTES
+from protocols.network import BOARD, HEADER_BYTES, OutOfStepError
 from protocols.ring import FixedPoint
 from protocols.secure_sum import Board, Opened, Party, secure_sums
 from protocols.tolerance.conditions import Conditions, conditions_of
@@ -18,7 +19,8 @@ from protocols.types import Cost, Traffic
 class GoodProtocol:
     """Each member splits its words into a random share for each member; the board adds the sums of shares.
 
-    Threat model: members follow the protocol, and up to c - 2 of them pool what they see with the board.
+    Threat model: members follow the protocol, and up to c - 2 of them pool what they see with the board. They deal
+    nothing before they have told each other which model they have trained on.
     """
 
     bits: int = 64
@@ -40,6 +42,11 @@ class GoodProtocol:
 
     def contribute(self, party: Party, words: Tensor) -> None:
         clusters, coordinates = words.shape
+        model = torch.tensor(list(party.bound_model), dtype=torch.uint8)
+        models = {peer: torch.empty_like(model) for peer in party.peers}
+        party.link.exchange(dict.fromkeys(party.peers, model), models)
+        if not all(torch.equal(model, theirs) for theirs in models.values()):
+            raise OutOfStepError("members have trained on different models")
         drawn = party.keys.secrets.words(
             purpose="shares", use=party.use, clusters=clusters, count=(party.parties - 1) * coordinates
         ).view(clusters, party.parties - 1, coordinates)
@@ -62,10 +69,10 @@ class GoodProtocol:
         return Traffic(
             offline=Cost.none(),
             mpc=Cost(
-                payload_bytes=pairs * row,
-                wire_bytes=pairs * (row + HEADER_BYTES),
-                messages=pairs,
-                rounds=min(pairs, 1),
+                payload_bytes=pairs * (DIGEST_BYTES + row),
+                wire_bytes=pairs * (DIGEST_BYTES + row + 2 * HEADER_BYTES),
+                messages=2 * pairs,
+                rounds=2 * min(pairs, 1),
             ),
             upload=Cost(
                 payload_bytes=parties * row, wire_bytes=parties * (row + HEADER_BYTES), messages=parties, rounds=1
