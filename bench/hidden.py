@@ -204,15 +204,17 @@ def open_aggregate(
     counted = present if opened.kept is None else frozenset(_kept_of(places, opened))
     there = [j for j, each in enumerate(clustering.clusters) if counted.issuperset(each)]
     named = frozenset(places[rank] for rank in opened.suspects)
+    ranks = frozenset(rank for rank, process in enumerate(places) if process in colluding)
+    n, contributors, use = len(places), opened.contributors, number
+    told = frozenset(
+        places[rank] for rank in protocol.exposed(parties=n, contributors=contributors, colluding=ranks, use=use)
+    )
     if not there:
         nothing = Opened(numbers=[], means=words[:0].double(), contributors=[], exact=[], traffic=opened.traffic)
-        return replace(nothing, lost=opened.traffic, named=named)
+        return replace(nothing, lost=opened.traffic, named=named, told=told)
     sums = torch.stack([words[list(clustering.clusters[j])].sum(dim=0) for j in there])
     sizes = torch.tensor([clustering.sizes[j] for j in there])
     result = _judged(protocol, words[places][None, list(opened.contributors)], opened.sums, opened.kept)
-    ranks = frozenset(rank for rank, process in enumerate(places) if process in colluding)
-    n, contributors, use = len(places), opened.contributors, number
-    told = protocol.exposed(parties=n, contributors=contributors, colluding=ranks, use=use)
     return Opened(
         numbers=there,
         means=federation.ring.decode(sums) / sizes[:, None],
@@ -222,7 +224,7 @@ def open_aggregate(
         aggregate=result.aggregate,
         noise=result.noise,
         protection=protocol.protection(parties=n, contributors=contributors, colluding=ranks, use=use),
-        told=frozenset(places[rank] for rank in told),
+        told=told,
         faulty=frozenset(there if misconduct else ()),
         named=named,
         empty=frozenset(

@@ -722,6 +722,14 @@ OWN: tuple[Mutant, ...] = (
         killers=("tests/units/test_round.py", "-k", "shares_that_hide"),
     ),
     Mutant(
+        name="noise of fellow members counts where colluding delegates hold each input",
+        private=True,
+        module="bench/noise.py",
+        old="(seen, min(adders, 1))",
+        new="(seen, adders)",
+        killers=("tests/units/test_checked_rounds.py", "-k", "own_noise_alone"),
+    ),
+    Mutant(
         name="a weighted trimmed mean cuts clusters, whatever their weight",
         module="protocols/aggregators/weighted_trimmed_mean.py",
         old="min(int(heaviest(sizes, tolerate)), (int",
