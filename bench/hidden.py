@@ -119,7 +119,9 @@ def hidden_verdict(federation: Federation, clustering: Clustering, said: Verdict
     private, opens = not protocol.exposes(complete, colluding, deviating=deviating), True
     deceived = protocol.deceives(complete, deviating)
     if not private:
-        why.append("colluding members may serve as delegates and know all of a cluster but one")
+        alone = "colluding members may know single inputs: as delegates, or by a mean of what they leave in"
+        served = "colluding members may serve as delegates and know all of a cluster but one"
+        why.append(alone if federation.in_range else served)
     if deceived:
         why.append("a Byzantine delegate, of each committee, may open what it likes")
     if deviating:
