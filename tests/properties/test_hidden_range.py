@@ -13,11 +13,14 @@ from torch import Tensor
 
 from protocols.check import CloisterError
 from protocols.faults import Crash
-from protocols.hidden_sums import _noise
+from protocols.hidden_sums import _noise, _resharing
+from protocols.hidden_sums._resharing import Seats
 from protocols.hidden_sums._seating import exposes_whoever_serves
 from protocols.hidden_sums.hidden import Hidden
 from protocols.playable import cluster_protocols
 from protocols.registry import Spec
+from protocols.secure_robust._engine import Shared
+from protocols.secure_sum import Party
 from tests.hidden import hidden, made, run, words_of
 
 HOSTILE = (-(2**63), 2**63 - 1, 2**47, -(2**47), 46_341, 65_536, 46_341 << 16, 65_536 << 16, 2**62, -(2**62))
@@ -74,6 +77,28 @@ class TestReference:
             words[0, 3, 1] = word
             opened = run(checked(), words)
             assert opened.suspects == (frozenset() if -edge <= word < edge else {3})
+
+    def test_a_delegate_that_lies_has_an_honest_member_named_as_documented(self) -> None:
+        """It adds 2^62 to the rest of another member's words, before it hands that to the other delegates."""
+        spec, words = checked(), words_of(8)
+        seats = made(spec).seats(parties=8, present=frozenset(range(8)), use=1).one_by_one
+        liar = seats.delegates[0]
+        victim = next(seats.sums[number][0] for number in seats.served(liar) if seats.sums[number] != (liar,))
+        original = _resharing._as_delegate
+
+        def lying(party: Party, seats: Seats, seeds: dict[int, Tensor], rests: Tensor) -> Shared:
+            if party.rank == liar:
+                rests = rests.clone()
+                rests[:, seats.served(liar).index(seats.group_of(victim))] += 2**62
+            return original(party, seats, seeds, rests)
+
+        with mock.patch.object(_resharing, "_as_delegate", lying):
+            opened = run(spec, words)
+        assert opened.suspects == {victim}
+        assert opened.kept is not None
+        group = next(group for group in made(spec).groups_of(parties=8) if victim in group)
+        assert opened.kept.tolist() == [[rank not in group for rank in range(8)]]
+        assert run(spec, words).suspects == frozenset()
 
     def test_nothing_opens_of_fewer_groups_than_there_are_delegates(self) -> None:
         words = words_of(8, 2)
