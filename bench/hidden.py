@@ -200,7 +200,8 @@ def open_aggregate(
             raise
         nothing = Opened(numbers=[], means=words[:0].double(), contributors=[], exact=[], traffic=parties.spent)
         named = frozenset(places[rank] for rank in named_in(error))
-        return replace(nothing, lost=parties.spent, named=named, stopped=bool(misconduct))
+        told = _told_before_it_stopped(federation, clustering)
+        return replace(nothing, lost=parties.spent, named=named, told=told, stopped=bool(misconduct))
     protocol, colluding = hidden_sums.make(federation.protocol), federation.who_fails.colluding
     present = frozenset(places[rank] for rank in opened.contributors)
     counted = present if opened.kept is None else frozenset(_kept_of(places, opened))
@@ -233,6 +234,20 @@ def open_aggregate(
             j for j, each in enumerate(clustering.clusters) if present.issuperset(each) and not counted.issuperset(each)
         ),
     )
+
+
+def _told_before_it_stopped(federation: Federation, clustering: Clustering) -> frozenset[int]:
+    """Return whose inputs colluding delegates may hold although nothing opened, where they hold single ones.
+
+    A batch that stops does not say who served in it: so it counts whoever may have.
+    """
+    protocol, colluding = hidden_sums.make(federation.protocol), federation.who_fails.colluding
+    complete = [clustering.clusters[j] for j in in_order(clustering)]
+    complete = [each for each in complete if not federation.crashed[list(each)].any()]
+    served = federation.in_range and len(complete) >= protocol.least_groups
+    if not (served and protocol.exposes(complete, colluding)):
+        return frozenset()
+    return frozenset(process for each in complete for process in each) - colluding
 
 
 def _kept_of(places: Sequence[int], opened: OpenedSums) -> Iterator[int]:

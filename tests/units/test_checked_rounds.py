@@ -135,6 +135,24 @@ def test_whose_input_colluding_delegates_hold_is_hidden_by_its_own_noise_alone(
     assert exposed == {False, True}
 
 
+@pytest.mark.parametrize("curious", [0, 3])
+def test_a_round_that_delegates_stop_once_they_hold_inputs_counts_as_one_in_which_they_do(
+    dataset: Dataset, curious: int
+) -> None:
+    """One member leaves in the middle; alone it is one delegate at most, and one of these knows nothing."""
+    privacy = {"name": "distributed", "noise_multiplier": 0.3}
+    axes: dict[str, Any] = {"n": 12, "f": 1, "curious": curious, "cluster_size": 4, "privacy": privacy}
+    cell = checked_cell(attack={"name": "crash", "step": 2}, placement="spread", **axes)
+    federation, outcome = build(cell, dataset), one_round(cell, dataset)
+    assert outcome.clusters == 0
+    assert outcome.multipliers is not None
+    honest = outcome.multipliers[~(federation.faulty | federation.curious)]
+    slack = 1 + 0.5 * federation.ring.unit * math.sqrt(federation.coordinates)
+    assert (honest < 0.3 * math.sqrt(1 / 4) / slack * (1 + 1e-12)).all() == (curious > 0)
+    assert outcome.observed.private == (curious == 0)
+    assert outcome.observed.contradicts(outcome.said) == ()
+
+
 @pytest.mark.parametrize("name", ["local", "distributed"])
 def test_honest_members_pass_with_their_own_noise(dataset: Dataset, parties: InProcessParties, name: str) -> None:
     cell = checked_cell(protocol="range_check", aggregator="mean", privacy={"name": name, "noise_multiplier": 3.0})
