@@ -782,8 +782,8 @@ OWN: tuple[Mutant, ...] = (
     Mutant(
         name="parties number the batches of a cell from where the one before it has ended",
         module="bench/opening.py",
-        old="number=number, faults=sitting.faults)",
-        new="faults=sitting.faults)",
+        old="number=number, faults=sitting.faults, models=models)",
+        new="faults=sitting.faults, models=models)",
         killers=("tests/units/test_numbering.py", "-k", "run_before"),
     ),
     Mutant(
