@@ -119,7 +119,9 @@ def hidden_verdict(federation: Federation, clustering: Clustering, said: Verdict
     private, opens = not protocol.exposes(complete, colluding, deviating=deviating), True
     deceived = protocol.deceives(complete, deviating)
     if not private:
-        why.append("colluding members may serve as delegates and know all of a cluster but one")
+        alone = "colluding members may know single inputs: as delegates, or by a mean of what they leave in"
+        served = "colluding members may serve as delegates and know all of a cluster but one"
+        why.append(alone if federation.in_range else served)
     if deceived:
         why.append("a Byzantine delegate, of each committee, may open what it likes")
     if deviating:
@@ -198,21 +200,24 @@ def open_aggregate(
             raise
         nothing = Opened(numbers=[], means=words[:0].double(), contributors=[], exact=[], traffic=parties.spent)
         named = frozenset(places[rank] for rank in named_in(error))
-        return replace(nothing, lost=parties.spent, named=named, stopped=bool(misconduct))
+        told = _told_before_it_stopped(federation, clustering)
+        return replace(nothing, lost=parties.spent, named=named, told=told, stopped=bool(misconduct))
     protocol, colluding = hidden_sums.make(federation.protocol), federation.who_fails.colluding
     present = frozenset(places[rank] for rank in opened.contributors)
     counted = present if opened.kept is None else frozenset(_kept_of(places, opened))
     there = [j for j, each in enumerate(clustering.clusters) if counted.issuperset(each)]
     named = frozenset(places[rank] for rank in opened.suspects)
+    ranks = frozenset(rank for rank, process in enumerate(places) if process in colluding)
+    n, contributors, use = len(places), opened.contributors, number
+    told = frozenset(
+        places[rank] for rank in protocol.exposed(parties=n, contributors=contributors, colluding=ranks, use=use)
+    )
     if not there:
         nothing = Opened(numbers=[], means=words[:0].double(), contributors=[], exact=[], traffic=opened.traffic)
-        return replace(nothing, lost=opened.traffic, named=named)
+        return replace(nothing, lost=opened.traffic, named=named, told=told)
     sums = torch.stack([words[list(clustering.clusters[j])].sum(dim=0) for j in there])
     sizes = torch.tensor([clustering.sizes[j] for j in there])
     result = _judged(protocol, words[places][None, list(opened.contributors)], opened.sums, opened.kept)
-    ranks = frozenset(rank for rank, process in enumerate(places) if process in colluding)
-    n, contributors, use = len(places), opened.contributors, number
-    told = protocol.exposed(parties=n, contributors=contributors, colluding=ranks, use=use)
     return Opened(
         numbers=there,
         means=federation.ring.decode(sums) / sizes[:, None],
@@ -222,13 +227,27 @@ def open_aggregate(
         aggregate=result.aggregate,
         noise=result.noise,
         protection=protocol.protection(parties=n, contributors=contributors, colluding=ranks, use=use),
-        told=frozenset(places[rank] for rank in told),
+        told=told,
         faulty=frozenset(there if misconduct else ()),
         named=named,
         empty=frozenset(
             j for j, each in enumerate(clustering.clusters) if present.issuperset(each) and not counted.issuperset(each)
         ),
     )
+
+
+def _told_before_it_stopped(federation: Federation, clustering: Clustering) -> frozenset[int]:
+    """Return whose inputs colluding delegates may hold although nothing opened, where they hold single ones.
+
+    A batch that stops does not say who served in it: so it counts whoever may have.
+    """
+    protocol, colluding = hidden_sums.make(federation.protocol), federation.who_fails.colluding
+    complete = [clustering.clusters[j] for j in in_order(clustering)]
+    complete = [each for each in complete if not federation.crashed[list(each)].any()]
+    served = federation.in_range and len(complete) >= protocol.least_groups
+    if not (served and protocol.exposes(complete, colluding)):
+        return frozenset()
+    return frozenset(process for each in complete for process in each) - colluding
 
 
 def _kept_of(places: Sequence[int], opened: OpenedSums) -> Iterator[int]:

@@ -58,14 +58,16 @@ def multipliers_of(
     sensitivity: float | None,
     left_out: frozenset[int] = frozenset(),
     *,
+    told: frozenset[int] = frozenset(),
     protection: float = 1.0,
 ) -> NDArray[np.float64] | None:
     """Return noise std over sensitivity for each process; colluding ones need no protection and get infinity.
 
     Only the noise of honest members whose words are surely in the sum counts: not that of crashed ones, nor that of
     members `left_out` of a sum that was opened. Where single inputs can be opened, by the colluding members of a
-    cluster or, as under `plaintext`, by anybody, a process has its own share alone. Noise on the result counts
-    `protection` times, where it is sampled jointly and some know a part of it.
+    cluster or, as under `plaintext`, by anybody, a process has its own share alone; so has each of those who are
+    `told` to colluding ones, as delegates who hold inputs one by one tell them. Noise on the result counts `protection`
+    times, where it is sampled jointly and some know a part of it.
 
     None where nothing is proved: see sees_past_the_noise().
     """
@@ -79,10 +81,12 @@ def multipliers_of(
         protected = [process for process in cluster if not colluding[process]]
         adders = sum(not federation.crashed[process] and process not in left_out for process in protected)
         adders = min(adders, 1) if _opened_one_by_one(federation, cluster) else adders
-        multiplier = federation.mechanism.noise_multiplier_of(len(cluster), adders, sensitivity)
-        if multiplier is None:
-            return None
-        multipliers[protected] = known * multiplier / slack
+        seen = [process for process in protected if process in told]
+        for some, sharing in ((protected, adders), (seen, min(adders, 1))):
+            multiplier = federation.mechanism.noise_multiplier_of(len(cluster), sharing, sensitivity)
+            if multiplier is None:
+                return None
+            multipliers[some] = known * multiplier / slack
     return multipliers
 
 

@@ -33,8 +33,9 @@ class Opened:
     those that opened that nobody's update passed their check, and so have no mean.
     Where cluster sums stay hidden, only the rule's result opened, `aggregate` (d,) plus `noise` (d,), of which nobody
     faulty knows `protection` times what the mechanism asks for. The means are then what nobody saw; `told` are the
-    processes whose updates the result, or sums that colluding delegates know, tell the colluding ones. `stopped`:
-    somebody who misbehaves kept all from opening anything, wrong or right.
+    processes whose updates the result, or sums and inputs that colluding delegates hold, tell the colluding ones, or
+    may have told before nothing opened. `stopped`: somebody who misbehaves kept all from opening anything, wrong or
+    right.
     """
 
     numbers: list[int]

@@ -121,6 +121,7 @@ def outcome_of(federation: Federation, played: Played) -> RoundOutcome:
             clustering,
             decision.sensitivity,
             opened.left_out(clustering),
+            told=opened.told,
             protection=opened.protection,
         ),
         report=_report(federation, played),

@@ -70,7 +70,10 @@ class HiddenSums(RobustStatistic, Protocol):
         ...
 
     def exposed(self, *, parties: int, contributors: Collection[int], colluding: Set[int], use: int) -> frozenset[int]:
-        """Return the members of whom these learn the input in batch number `use`."""
+        """Return the members of whom these learn the input in batch number `use`.
+
+        Where inputs are checked these may have any of their groups left out: what they may so learn counts.
+        """
         ...
 
     def protection(self, *, parties: int, contributors: Collection[int], colluding: Set[int], use: int) -> float:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from protocols.hidden_sums._groups import AdditiveGroups, GroupSharing
 from protocols.hidden_sums._resharing import Seats
-from protocols.hidden_sums._seating import Formation, exposed_by, exposes_whoever_serves
+from protocols.hidden_sums._seating import Formation, exposed_by, exposes_whoever_serves, left_alone
 from protocols.hidden_sums.rules import OuterRule
 from protocols.network import TooFewPartiesError
 from protocols.secure_robust._access import Access
@@ -23,6 +23,7 @@ __all__ = [
     "deviating_conditions",
     "group_conditions",
     "hidden_conditions",
+    "learned_in",
     "may_deceive",
     "may_expose",
     "outcome_of",
@@ -159,8 +160,7 @@ def outcome_of(protocol: _Played, faults: Faulty, *, parties: int, use: int) -> 
         seats = protocol.seats(parties=parties, present=present, dealt=dealt, use=use)
     except TooFewPartiesError:
         return Verdict(private=not exposed, correct=True, live=False)
-    held = seats.one_by_one if formation.one_by_one else seats
-    exposed |= exposed_by(held, colluding, shows_total=protocol.rule.by_members)
+    exposed |= learned_in(protocol, seats, colluding, choosing=faults.byzantine, one_by_one=formation.one_by_one)
     tainted = sum(not faults.byzantine.isdisjoint(members) for members in seats.sums)
     withstood = protocol.withstands(groups=len(seats.sums))
     lied = all(not faults.deviating.isdisjoint(each.delegates) for each in seats.committees)
@@ -168,6 +168,19 @@ def outcome_of(protocol: _Played, faults: Faulty, *, parties: int, use: int) -> 
     if formation.one_by_one:  # who does not pass the check costs its group
         live = live and len(seats.sums) - tainted >= formation.access.parties
     return Verdict(private=not exposed, correct=tainted <= withstood and not lied, live=live)
+
+
+def learned_in(
+    protocol: _Played, seats: Seats, colluding: Set[int], *, choosing: Set[int], one_by_one: bool
+) -> frozenset[int]:
+    """Return the members of whom these learn the input with these seats, where some of them are `choosing` theirs."""
+    shows_total = protocol.rule.by_members
+    if not one_by_one:
+        return exposed_by(seats, colluding, shows_total=shows_total)
+    known = exposed_by(seats.one_by_one, colluding, shows_total=shows_total)
+    if shows_total:
+        known |= left_alone(seats.sums, colluding, choosing=choosing, least=seats.access.parties)
+    return known
 
 
 @dataclass(frozen=True, kw_only=True)

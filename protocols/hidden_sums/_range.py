@@ -5,10 +5,15 @@ coordinate of every member under MPC, open who passes, and combine the sums of t
 member who does not pass has entered what no honest member enters: it costs its group, as an absent one does, and one
 of the tainted groups that the rule is told to withstand.
 
+All of that is while the delegates follow the protocol. One that does not may add any number, 2^62 say, to a rest of
+somebody's words that it alone holds: then an honest member fails and is named, and its group is lost without a
+Byzantine member in it, so that more tainted groups may be left than the rule is then told.
+
 What it buys: a change of one member's word by r changes its group's sum by r, and the result by the group's weight
 times r at most, whatever the others entered; without the check a member may bring a sum to where the least change
 takes it from the largest number to the smallest. So noise for such changes hides them all. What it costs, beside the
-work: more than t2 colluding delegates learn every input, not only groups' sums.
+work: more than t2 colluding delegates learn every input, not only groups' sums; and members who have their groups left
+out, by words that do not pass, choose of which groups a mean opens.
 """
 
 from collections.abc import Iterator, Sequence
@@ -95,7 +100,8 @@ def _parts(combining: Combining, whole: Tensor) -> Iterator[_Part]:
         left, lost = _where(pattern), int((~pattern).sum())
         if len(left) < combining.access.parties:
             continue
-        # Each lost group has a Byzantine member: so many fewer are tainted among those that are left.
+        # While delegates follow the protocol each lost group has a Byzantine member: so many fewer are tainted of those
+        # that are left.
         tolerate, groups = max(combining.tolerate - lost, 0), [combining.groups[number] for number in left]
         chosen = replace(combining, groups=groups, tolerate=tolerate)
         yield _Part(rows=_where((whole == pattern).all(dim=1)), groups=left, combining=chosen)
@@ -151,7 +157,11 @@ def _group_sums(engine: Engine, values: Shared, places: Sequence[Sequence[int]])
 
 
 def collect_checked(board: Board, seats: Seats, combining: Combining) -> Opened:
-    """Read what the delegates publish to the board; `suspects` are the members who did not pass."""
+    """Read what the delegates publish to the board; `suspects` are the members who did not pass.
+
+    They entered words out of range while the delegates follow the protocol; one that does not may have honest members
+    fail, and so be named.
+    """
     members, coordinates = seats.contributors, board.coordinates
     words = read_result(replace(board, coordinates=coordinates + len(members)), seats)
     passing = words[:, coordinates:] & 1

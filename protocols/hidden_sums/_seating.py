@@ -23,6 +23,7 @@ __all__ = [
     "exposed_by",
     "exposes_whoever_serves",
     "hierarchy_of",
+    "left_alone",
 ]
 
 
@@ -249,6 +250,24 @@ def exposed_by(seats: Seats, colluding: Set[int], *, shows_total: bool) -> froze
     return _alone(frozenset(sums) - colluding for sums in known)
 
 
+def left_alone(
+    groups: Sequence[Collection[int]], colluding: Set[int], *, choosing: Set[int], least: int
+) -> frozenset[int]:
+    """Return whose input some total of `least` groups or more tells these, where inputs are checked.
+
+    They have any group left out in which one of them is `choosing` its input, by a word that does not pass. The others
+    stay; a group that all collude in hides nobody, and is best kept.
+    """
+    rests = [frozenset(group) - colluding for group in groups]
+    stays = [choosing.isdisjoint(group) or not rest for group, rest in zip(groups, rests, strict=True)]
+    found = frozenset[int]()
+    for number, one in enumerate(rests):
+        kept = [rest for each, rest in enumerate(rests) if stays[each] or each == number]
+        if len(one) == 1 and len(kept) >= least and one == one.union(*kept):
+            found |= one
+    return found
+
+
 def _alone(known: Iterable[frozenset[int]]) -> frozenset[int]:
     """Return whose input follows from sums over these sets, of which any two are nested or disjoint."""
     sets = set(known)
@@ -259,8 +278,8 @@ def _alone(known: Iterable[frozenset[int]]) -> frozenset[int]:
 def exposes_whoever_serves(formation: Formation, colluding: Set[int], *, enough: int, shows_total: bool) -> bool:
     """Return whether these may learn an input where all groups are complete, whoever serves.
 
-    More than `enough` delegates know the groups' sums. In one draw, whoever serves for a part colludes wherever anyone
-    in it does: that coalition knows the most.
+    More than `enough` delegates know the groups' sums. Whoever colludes may choose its input. In one draw, whoever
+    serves for a part colludes wherever anyone in it does: that coalition knows the most.
     """
     hierarchy = formation.hierarchy
     known: list[Collection[int]] = []
@@ -274,4 +293,7 @@ def exposes_whoever_serves(formation: Formation, colluding: Set[int], *, enough:
         known += [(rank,) for rank in members] if formation.one_by_one else formation.top.clusters
     if shows_total:
         known.append(range(hierarchy.leaves.n))
-    return bool(formation.opened(colluding) or _alone(frozenset(sums) - colluding for sums in known))
+    alone = _alone(frozenset(sums) - colluding for sums in known)
+    if shows_total and formation.one_by_one:
+        alone |= left_alone(formation.top.clusters, colluding, choosing=colluding, least=formation.access.parties)
+    return bool(formation.opened(colluding) or alone)

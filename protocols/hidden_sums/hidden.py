@@ -18,13 +18,14 @@ from protocols.hidden_sums._promises import (
     deviating_conditions,
     group_conditions,
     hidden_conditions,
+    learned_in,
     may_deceive,
     may_expose,
     outcome_of,
 )
 from protocols.hidden_sums._range import InputCheck, limit_of
 from protocols.hidden_sums._resharing import Seats
-from protocols.hidden_sums._seating import Formation, draw_seats, exposed_by, hierarchy_of
+from protocols.hidden_sums._seating import Formation, draw_seats, hierarchy_of
 from protocols.hidden_sums.rules import OuterRule, outer_rules
 from protocols.network import TooFewPartiesError
 from protocols.ring import FixedPoint
@@ -78,6 +79,8 @@ class Hidden:
     more than c - 2, learn no input. The aggregate itself tells what it tells: a median *is* one group's mean, or that
     of two, in every coordinate. With a check of inputs these are shared among the delegates one by one, and groups hide
     nothing: up to t2 of the delegates, with any other members, learn no more than who passes; t2 + 1 learn all inputs.
+    Their aggregate is of the groups that are left, and Byzantine members choose whether theirs is: a mean of g of these
+    with one member outside the coalition tells its input.
     A member that is gone before it has dealt, or says that it is there, costs its group, which is left out; so does one
     that has trained on another model than the board announces. Under Shamir's sharing up to n - t1 - 1 members of each
     group may crash once its words are dealt, and before re-sharing begins: they cost nothing, and more cost their
@@ -235,9 +238,8 @@ class Hidden:
     def exposed(self, *, parties: int, contributors: Collection[int], colluding: Set[int], use: int) -> frozenset[int]:
         """See HiddenSums.exposed; exact, but for what the result of a rule other than the mean tells itself."""
         seats = self.seats(parties=parties, present=frozenset(contributors), use=use)
-        seats = seats.one_by_one if self.checks_inputs else seats
         shared = self.formation(parties=parties).opened(colluding)
-        return shared | exposed_by(seats, colluding, shows_total=self.rule.by_members)
+        return shared | learned_in(self, seats, colluding, choosing=colluding, one_by_one=self.checks_inputs)
 
     def seats(self, *, parties: int, present: frozenset[int], use: int, dealt: frozenset[int] | None = None) -> Seats:
         """Return who does what in batch number `use`, where these members are there and these have `dealt`, if others.

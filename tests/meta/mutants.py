@@ -722,6 +722,22 @@ OWN: tuple[Mutant, ...] = (
         killers=("tests/units/test_round.py", "-k", "shares_that_hide"),
     ),
     Mutant(
+        name="groups that a coalition can have left out of a mean count as if they stayed",
+        private=True,
+        module="protocols/hidden_sums/_seating.py",
+        old="stays = [choosing.isdisjoint(group) or",
+        new="stays = [True or",
+        killers=("tests/properties/test_hidden_range.py", "-k", "leaves_in_tells"),
+    ),
+    Mutant(
+        name="noise of fellow members counts where colluding delegates hold each input",
+        private=True,
+        module="bench/noise.py",
+        old="(seen, min(adders, 1))",
+        new="(seen, adders)",
+        killers=("tests/units/test_checked_rounds.py", "-k", "own_noise_alone"),
+    ),
+    Mutant(
         name="a weighted trimmed mean cuts clusters, whatever their weight",
         module="protocols/aggregators/weighted_trimmed_mean.py",
         old="min(int(heaviest(sizes, tolerate)), (int",

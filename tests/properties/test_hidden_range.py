@@ -13,9 +13,14 @@ from torch import Tensor
 
 from protocols.check import CloisterError
 from protocols.faults import Crash
-from protocols.hidden_sums import _noise
+from protocols.hidden_sums import _noise, _resharing
+from protocols.hidden_sums._resharing import Seats
+from protocols.hidden_sums._seating import exposes_whoever_serves
+from protocols.hidden_sums.hidden import Hidden
 from protocols.playable import cluster_protocols
 from protocols.registry import Spec
+from protocols.secure_robust._engine import Shared
+from protocols.secure_sum import Party
 from tests.hidden import hidden, made, run, words_of
 
 HOSTILE = (-(2**63), 2**63 - 1, 2**47, -(2**47), 46_341, 65_536, 46_341 << 16, 65_536 << 16, 2**62, -(2**62))
@@ -72,6 +77,28 @@ class TestReference:
             words[0, 3, 1] = word
             opened = run(checked(), words)
             assert opened.suspects == (frozenset() if -edge <= word < edge else {3})
+
+    def test_a_delegate_that_lies_has_an_honest_member_named_as_documented(self) -> None:
+        """It adds 2^62 to the rest of another member's words, before it hands that to the other delegates."""
+        spec, words = checked(), words_of(8)
+        seats = made(spec).seats(parties=8, present=frozenset(range(8)), use=1).one_by_one
+        liar = seats.delegates[0]
+        victim = next(seats.sums[number][0] for number in seats.served(liar) if seats.sums[number] != (liar,))
+        original = _resharing._as_delegate
+
+        def lying(party: Party, seats: Seats, seeds: dict[int, Tensor], rests: Tensor) -> Shared:
+            if party.rank == liar:
+                rests = rests.clone()
+                rests[:, seats.served(liar).index(seats.group_of(victim))] += 2**62
+            return original(party, seats, seeds, rests)
+
+        with mock.patch.object(_resharing, "_as_delegate", lying):
+            opened = run(spec, words)
+        assert opened.suspects == {victim}
+        assert opened.kept is not None
+        group = next(group for group in made(spec).groups_of(parties=8) if victim in group)
+        assert opened.kept.tolist() == [[rank not in group for rank in range(8)]]
+        assert run(spec, words).suspects == frozenset()
 
     def test_nothing_opens_of_fewer_groups_than_there_are_delegates(self) -> None:
         words = words_of(8, 2)
@@ -177,6 +204,19 @@ class TestNoise:
         assert len({tuple(share.flatten().tolist()) for share in shares}) == 9
 
 
+def kept_by_failing(protocol: Hidden, *, parties: int) -> dict[frozenset[int], frozenset[int]]:
+    """Return whose words are in what opens, by who does not pass: for all sets of members, of the reference."""
+    sets = [frozenset(chosen) for size in range(parties) for chosen in combinations(range(parties), size)]
+    words = torch.zeros(len(sets), parties, 1, dtype=torch.int64)
+    for number, failing in enumerate(sets):
+        words[number, list(failing)] = 2**63 - 1
+    flags = protocol.reference(words).kept
+    assert flags is not None
+    rows: list[list[bool]] = flags.tolist()
+    inside = [frozenset(rank for rank, there in enumerate(row) if there) for row in rows]
+    return {failing: opened for failing, opened in zip(sets, inside, strict=True) if opened}
+
+
 class TestExposure:
     def test_more_than_t2_delegates_learn_every_input_and_no_others_any(self) -> None:
         protocol, everybody = made(checked()), frozenset(range(8))
@@ -186,6 +226,57 @@ class TestExposure:
                 colluding = frozenset(chosen)
                 found = protocol.exposed(parties=8, contributors=everybody, colluding=colluding, use=4)
                 assert found == (everybody - colluding if len(colluding & set(delegates)) > 1 else frozenset())
+
+    def test_a_coalition_learns_what_a_mean_of_the_groups_that_it_leaves_in_tells(self) -> None:
+        """All coalitions of eight members, and all ways to have groups left out, of what the reference opens.
+
+        Whoever is told is the one honest member of an opened total: its word follows, and no other honest one's does.
+        """
+        protocol, everybody, use = made(checked(outer="mean")), frozenset(range(8)), 6
+        groups = protocol.groups_of(parties=8)
+        delegates = set(protocol.seats(parties=8, present=everybody, use=use).delegates)
+        kept = kept_by_failing(protocol, parties=8)
+        seen = {"safe": 0, "told": 0}
+        for size in range(8):
+            for chosen in combinations(range(8), size):
+                colluding = frozenset(chosen)
+                if len(colluding & delegates) > 1:
+                    continue
+                alone = [inside - colluding for failing, inside in kept.items() if failing <= colluding]
+                told = {rank for rest in alone if len(rest) == 1 for rank in rest}
+                found = protocol.exposed(parties=8, contributors=everybody, colluding=colluding, use=use)
+                assert found == told, chosen
+                assert not told or protocol.exposes(groups, colluding), chosen
+                said = protocol.outcome(8, colluding, frozenset(), frozenset(), use=use)
+                assert said.private is not bool(told), chosen
+                # The curious enter what passes: nothing but the total of all opens, and two others are in it at least.
+                assert protocol.outcome(8, frozenset(), frozenset(), colluding, use=use).private, chosen
+                seen["told" if told else "safe"] += 1
+        assert min(seen.values()) > 0
+
+    def test_a_member_that_does_not_pass_has_the_mean_tell_one_honest_input(self) -> None:
+        """Six collude, of whom one is a delegate: 0 and 6 are honest, and the word of 0 is what these compute."""
+        protocol, colluding, words = made(checked(outer="mean")), frozenset({1, 2, 3, 4, 5, 7}), words_of(8)
+        assert len(colluding & set(protocol.seats(parties=8, present=frozenset(range(8)), use=6).delegates)) == 1
+        expected = words[0, 0].clone()
+        words[0, 7, 0] = 2**63 - 1
+        opened = run(checked(outer="mean"), words)
+        assert torch.equal(opened.sums[0] - words[0, 1:6].sum(dim=0), expected)
+        assert protocol.exposed(parties=8, contributors=range(8), colluding=colluding, use=6) == {0, 6}
+
+    @pytest.mark.parametrize("parties", [6, 7, 8])
+    def test_whom_a_coalition_may_leave_alone_whoever_serves_is_what_some_choice_of_inputs_leaves(
+        self, parties: int
+    ) -> None:
+        """Where no delegates' knowledge counts: `enough` is more than ever serve."""
+        protocol = made(checked(outer="mean"))
+        formation, kept = protocol.formation(parties=parties), kept_by_failing(protocol, parties=parties)
+        for size in range(parties):
+            for chosen in combinations(range(parties), size):
+                colluding = frozenset(chosen)
+                alone = any(len(inside - colluding) == 1 for failing, inside in kept.items() if failing <= colluding)
+                assert exposes_whoever_serves(formation, colluding, enough=parties, shows_total=True) is alone, chosen
+                assert not exposes_whoever_serves(formation, colluding, enough=parties, shows_total=False)
 
     def test_whoever_serves_two_members_of_two_groups_may(self) -> None:
         protocol, groups = made(checked()), [(0, 1), (2, 3), (4, 5)]

@@ -1,5 +1,6 @@
 """Rounds whose inputs are shown to be in range: who enters more is left out and named, epsilon leaves nothing out."""
 
+import math
 from typing import Any
 
 import pytest
@@ -108,6 +109,48 @@ def test_too_few_clusters_that_surely_pass_are_predicted(dataset: Dataset) -> No
     assert outcome.model.equal(model)
     assert outcome.named == outcome.byzantine
     assert one_round(checked_cell(n=12, f=2, attack="sign_flip", placement="spread"), dataset).clusters == 4
+
+
+@pytest.mark.parametrize(("attack", "opens"), [("none", True), (HUGE, False)])
+def test_whose_input_colluding_delegates_hold_is_hidden_by_its_own_noise_alone(
+    dataset: Dataset, attack: object, opens: bool
+) -> None:
+    """Of four shares of the noise one is its own: also where so few of three clusters pass that nothing opens."""
+    privacy = {"name": "distributed", "noise_multiplier": 0.3}
+    axes: dict[str, Any] = {"n": 12, "f": 3, "cluster_size": 4, "aggregator": "mean", "privacy": privacy}
+    exposed = set[bool]()
+    for seed in range(8):
+        cell = checked_cell(attack=attack, seed=seed, **axes)
+        federation, outcome = build(cell, dataset), one_round(cell, dataset)
+        assert outcome.multipliers is not None
+        honest = outcome.multipliers[~federation.faulty]
+        slack = 1 + 0.5 * federation.ring.unit * math.sqrt(federation.coordinates)
+        own = 0.3 * math.sqrt(1 / 4) / slack
+        exposed.add(not outcome.observed.private)
+        assert outcome.clusters == (3 if opens else 0)
+        if outcome.observed.private:
+            assert (honest > 1.4 * own).any()
+        else:
+            assert honest == pytest.approx([own] * 9, rel=1e-12)
+    assert exposed == {False, True}
+
+
+@pytest.mark.parametrize("curious", [0, 3])
+def test_a_round_that_delegates_stop_once_they_hold_inputs_counts_as_one_in_which_they_do(
+    dataset: Dataset, curious: int
+) -> None:
+    """One member leaves in the middle; alone it is one delegate at most, and one of these knows nothing."""
+    privacy = {"name": "distributed", "noise_multiplier": 0.3}
+    axes: dict[str, Any] = {"n": 12, "f": 1, "curious": curious, "cluster_size": 4, "privacy": privacy}
+    cell = checked_cell(attack={"name": "crash", "step": 2}, placement="spread", **axes)
+    federation, outcome = build(cell, dataset), one_round(cell, dataset)
+    assert outcome.clusters == 0
+    assert outcome.multipliers is not None
+    honest = outcome.multipliers[~(federation.faulty | federation.curious)]
+    slack = 1 + 0.5 * federation.ring.unit * math.sqrt(federation.coordinates)
+    assert (honest < 0.3 * math.sqrt(1 / 4) / slack * (1 + 1e-12)).all() == (curious > 0)
+    assert outcome.observed.private == (curious == 0)
+    assert outcome.observed.contradicts(outcome.said) == ()
 
 
 @pytest.mark.parametrize("name", ["local", "distributed"])
