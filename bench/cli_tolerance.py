@@ -97,6 +97,11 @@ def tolerance(  # noqa: PLR0917 - the options of one command
     from bench import tolerance as job
 
     path = _page_at(out)
+    is_range = cluster_size is not None and ":" in cluster_size
+    if design and is_range:
+        raise CloisterError(
+            f"design means nothing to a range of sizes, cluster_size = {cluster_size!r}; allowed: one size, or none"
+        )
     conditions, serving = _named(
         protocol,
         mode=mode,
@@ -128,8 +133,7 @@ def tolerance(  # noqa: PLR0917 - the options of one command
     )
     if path is not None:
         make_folder(path.parent)
-    is_range = cluster_size is not None and ":" in cluster_size
-    found = job.answers(asked, design=design and not is_range)
+    found = job.answers(asked, design=design)
     if path is not None:
         from bench.report.tolerance_page import write_tolerance_page  # figures import pandas and seaborn
 

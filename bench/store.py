@@ -74,6 +74,7 @@ _ADDED: Mapping[str, Any] = MappingProxyType(
         **{"churn": 0.0, **dict.fromkeys(CHURNED, 0)},
     }
 )
+_ADDED_LABELS = {name: value for name, value in _ADDED.items() if name in PLUGINS or name in NUMBERS}
 _STATUSES = ("ok", "failed", "skipped")
 _TEXTS = (
     *("epsilon", "epsilon_leaves_out", "error", "predicted_why", "observed_why", "contradicted", "class_accuracies"),
@@ -155,6 +156,8 @@ def _read_row(path: Path) -> dict[str, Any]:
     try:
         row = json.loads(path.read_text(encoding="utf-8"))
         tables = all(isinstance(row[part], dict) for part in ("labels", "cell", "metrics"))
+        if tables:
+            row["labels"] = _ADDED_LABELS | row["labels"]
         named = tables and {*PLUGINS, *NUMBERS} <= set(row["labels"])
         valid = row["key"] == path.stem and row["status"] in _STATUSES and named and isinstance(row["rounds"], list)
     except (OSError, ValueError, KeyError, TypeError) as error:

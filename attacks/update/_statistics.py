@@ -27,10 +27,11 @@ def mean_and_deviation(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean and the standard deviation (d,) of each coordinate over the rows (k, d), divided by k.
 
     Float32 or float64. Reads the rows once, in blocks of columns that stay in the cache for the second sum. The
-    variance is the mean square less the square of the mean; where that cancels, it is that of the centred column. Sums
-    of k terms are off by (k + 1) u times that of their sizes at most, u half an epsilon of the type, so the difference
-    by 3 (k + 2) u of the mean square; where that is no more than 1 / L of the variance (L: `_LEAST`), the deviation is
-    off by 1.5 (k + 2) u / L of itself, 1e-11 for 80 rows of float64.
+    variance is the mean square less the square of the mean; where that cancels, or the squares are too large for the
+    type, the deviation is that of the centred column. Sums of k terms are off by (k + 1) u times that of their sizes at
+    most, u half an epsilon of the type, so the difference by 3 (k + 2) u of the mean square; where that is no more than
+    1 / L of the variance (L: `_LEAST`), the deviation is off by 1.5 (k + 2) u / L of itself, 1e-11 for 80 rows of
+    float64, and that of a centred column by less, see `_centred`. Squares that are too small for the type count as 0.
     """
     mean, squares = torch.empty_like(rows[:1]), torch.empty_like(rows[:1])
     weights = rows.new_full((1, len(rows)), 1.0 / len(rows))
@@ -39,10 +40,14 @@ def mean_and_deviation(rows: Tensor) -> tuple[Tensor, Tensor]:
         torch.mm(weights, block, out=mean[:, here])
         _sum_of_squares(block, out=squares[0, here])
     variance = torch.addcmul(squares.div_(len(rows)), mean, mean, value=-1)[0]
-    vague = ~(variance >= _LEAST[rows.dtype] * squares[0])  # also where a number is none
+    # Also where a number is none, or both are infinite.
+    vague = ~(variance.sub(squares[0], alpha=_LEAST[rows.dtype]) >= 0)
+    deviation = variance.sqrt_()
     if bool(vague.any()):
-        _centre(rows, mean[0], variance, vague)
-    return mean[0], variance.sqrt_()
+        numbers = vague.nonzero()[:, 0]
+        for here in _blocks(rows[:, : len(numbers)]):
+            deviation[numbers[here]] = _centred(rows[:, numbers[here]].double()).to(rows.dtype)
+    return mean[0], deviation
 
 
 def _blocks(rows: Tensor) -> list[slice]:
@@ -59,12 +64,19 @@ def _sum_of_squares(block: Tensor, *, out: Tensor) -> None:
         torch.sum(block.square(), dim=0, out=out)
 
 
-def _centre(rows: Tensor, mean: Tensor, variance: Tensor, vague: Tensor) -> None:
-    """Write the variance (d,) of the columns that are `vague` (d,) anew, a few at a time."""
-    numbers = vague.nonzero()[:, 0]
-    for here in _blocks(rows[:, : len(numbers)]):
-        some = numbers[here]
-        variance[some] = (rows[:, some] - mean[some]).square_().mean(dim=0)
+def _centred(columns: Tensor) -> Tensor:
+    """Return the standard deviation (w,) of columns (k, w) of float64, whose numbers may be large beside it.
+
+    Differences from the first row are each off by u of themselves, however large the numbers are. Their mean square is
+    (k + 1) times the variance at most, so the deviation is off by sqrt(k + 1) u of itself for them, by half of
+    (k + 4) u for the sum of squares, and by a term in u^2 for the mean: by 2 (k + 4) u in all. They are scaled by the
+    largest, so that no square is too large or too small.
+    """
+    differences = columns - columns[0]
+    differences -= differences.mean(dim=0)
+    largest = differences.abs().amax(dim=0)
+    scale = torch.where(largest == 0, 1.0, largest)
+    return (differences / scale).square_().mean(dim=0).sqrt_() * largest
 
 
 def lengths(rows: Tensor) -> Tensor:

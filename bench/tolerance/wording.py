@@ -157,7 +157,11 @@ def _why_correct(answer: Answer) -> str:
     m, most = clusters_of(answer.groups), answer.tolerate
     if most < 0:
         return f"{answer.question.rule_name} is not defined for {m} clusters"
-    if answer.question.delegates is not None and answer.question.delegates.deviating:
+    if (
+        answer.question.delegates is not None
+        and answer.question.delegates.deviating
+        and answer.question.faults.byzantine
+    ):
         if answer.question.delegates.committees > 1:
             return "it takes a lying delegate in each committee, or too many tainted clusters; else the round stops"
         return "a member who departs from the protocol changes or stops the result"
@@ -178,9 +182,9 @@ def _tainted_words(answer: Answer) -> str:
 def _why_live(answer: Answer) -> str:
     m, most = clusters_of(answer.groups), answer.tolerate
     if answer.question.delegates is not None:
-        if answer.question.delegates.deviating:
+        if answer.question.delegates.deviating and answer.question.faults.byzantine:
             return "a member who departs from the protocol stops it"
-        most = min(most, m - answer.question.delegates.count)
+        most = min(most, answer.question.delegates.spare(answer.groups))
     return f"fewer than {m - max(most, 0)} of {m} clusters deliver{_withheld_words(answer)}"
 
 

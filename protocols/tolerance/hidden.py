@@ -65,10 +65,23 @@ class Delegates:
         """How many colluding delegates show no sum."""
         return 0 if self.deviating else self.threshold
 
+    @property
+    def serving(self) -> int:
+        """How many delegates all committees have."""
+        return self.committees * self.count
+
+    def least(self, groups: Groups) -> int:
+        """Return how many clusters must be complete for all of them to be drawn."""
+        # A cluster of one has no second member for a second committee.
+        return self.serving if groups[0][0] == 1 else self.count
+
+    def spare(self, groups: Groups) -> int:
+        """Return how many clusters may be lost: with one more there are too few to serve."""
+        return clusters_of(groups) - self.least(groups)
+
     def check(self, groups: Groups) -> None:
         """Raise CloisterError where there are too few clusters for them."""
-        # A cluster of one has no second member for a second committee.
-        least = self.count * (self.committees if groups[0][0] == 1 else 1)
+        least = self.least(groups)
         if clusters_of(groups) < least:
             raise CloisterError(
                 f"delegates = {self.count} of {clusters_of(groups)} clusters is not allowed; "
@@ -92,10 +105,11 @@ def hidden_sides(
     base = analyse(faults, groups, conditions, tolerate)
     if tolerate < 0 or (delegates.deviating and faults.byzantine):
         sure = Probability.exact(1.0, "certain")
-        correct = sure if tolerate < 0 or delegates.committees == 1 else _lied(faults, delegates, base.correct)
+        lying = tolerate >= 0 and delegates.committees > 1
+        correct = _lied(faults, groups, delegates, base.correct) if lying else sure
         return Analysis(private=private, correct=correct, live=sure, fail=sure, union_bound=1.0)
     correct, live = base.correct, base.live
-    spare = clusters_of(groups) - delegates.count  # with more of them lost there are too few to serve
+    spare = delegates.spare(groups)
     if faults.crashed and tolerate > spare:
         fewer = analyse(faults, groups, conditions, spare)
         correct, live = bounds_on(base.correct.lower, fewer.correct.upper, because=_TOO_FEW), fewer.live
@@ -109,18 +123,21 @@ def hidden_sides(
     )
 
 
-def _lied(faults: Faults, delegates: Delegates, tainted: Probability) -> Probability:
+def _lied(faults: Faults, groups: Groups, delegates: Delegates, tainted: Probability) -> Probability:
     """Return how likely a wrong result is taken over: too many tainted clusters, or a liar in each of two committees.
 
-    Whichever processes serve, those who lie are uniform among all, and nobody serves twice: inclusion and exclusion of
-    the committees without one.
+    Whichever processes serve, those who lie are uniform among all that have not crashed, and nobody serves twice:
+    inclusion and exclusion of the committees without one. Where crashes may leave too few clusters nobody may serve.
     """
-    n, b, g = faults.n, faults.byzantine, delegates.count
-    free = [math.comb(n - serving, b) / math.comb(n, b) for serving in (g, 2 * g)]
+    present, b, g = faults.n - faults.crashed, faults.byzantine, delegates.count
+    if present < delegates.serving:
+        return tainted
+    free = [math.comb(present - serving, b) / math.comb(present, b) for serving in (g, 2 * g)]
     both = max(0.0, 1 - 2 * free[0] + free[1])
     if not both:
         return tainted
-    return bounds_on(max(tainted.lower, both), min(1.0, tainted.upper + both), because=_LIES)
+    least = both if faults.crashed <= delegates.spare(groups) else 0.0
+    return bounds_on(max(tainted.lower, least), min(1.0, tainted.upper + both), because=_LIES)
 
 
 def hidden_bound(faults: Faults, groups: Groups, conditions: Conditions, delegates: Delegates, tolerate: int) -> float:
@@ -128,21 +145,23 @@ def hidden_bound(faults: Faults, groups: Groups, conditions: Conditions, delegat
     delegates.check(groups)
     if tolerate < 0 or (delegates.deviating and faults.byzantine):
         return 1.0
-    spare = min(tolerate, clusters_of(groups) - delegates.count) if faults.crashed else tolerate
+    spare = min(tolerate, delegates.spare(groups)) if faults.crashed else tolerate
     private = private_hidden(faults, groups, delegates)
     return min(1.0, private.upper + analyse(faults, groups, conditions, spare).correct.upper)
 
 
 def sums_shown(faults: Faults, delegates: Delegates) -> float:
-    """Return how likely colluding delegates know the clusters' sums.
+    """Return how likely colluding delegates, of all committees, know the clusters' sums.
 
     Whoever has not crashed serves or not whatever they are: the colluding delegates are a hypergeometric number.
     """
-    present = faults.n - faults.crashed
+    present, serving = faults.n - faults.crashed, delegates.serving
     if not faults.colluding:
         return 0.0
-    many = np.arange(delegates.withstood + 1, min(delegates.count, faults.colluding) + 1, dtype=np.float64)
-    return math.exp(log_hypergeometric_sum([many], present, (faults.colluding,), delegates.count)) if len(many) else 0.0
+    many = np.arange(delegates.withstood + 1, min(serving, faults.colluding) + 1, dtype=np.float64)
+    if not len(many):
+        return 0.0
+    return min(1.0, math.exp(log_hypergeometric_sum([many], present, (faults.colluding,), serving)))
 
 
 def private_hidden(faults: Faults, groups: Groups, delegates: Delegates, *, whoever: bool = False) -> Probability:
@@ -209,8 +228,7 @@ def hidden_worst(
     free = faults.n - faults.crashed - faults.curious
     # All but one of the smallest cluster, one of whom serves, with enough others who do; of one member, they alone.
     exposing = max(groups[0][0] - 1, 1) + delegates.withstood
-    spare = clusters_of(groups) - delegates.count
-    stopped = -1 if faults.crashed > spare else found.live
+    stopped = -1 if faults.crashed > delegates.spare(groups) else found.live
     correct = -1 if stopped < 0 else found.correct
     if delegates.deviating:
         correct, stopped = min(correct, delegates.committees - 1), min(stopped, 0)

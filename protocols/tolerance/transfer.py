@@ -62,6 +62,8 @@ def transferred(members: NDArray[np.int64], failing: int, soft: Sequence[Soft], 
     share = failing / len(members)
     start = np.zeros((failing + 1, max(most, -1) + 2))
     start[0, 0 if most >= 0 else -1] = 1.0
+    # No step closes a cluster that no domain touches, which may be bad without a faulty member.
+    start = _closed(start, [_at(soft[j], 0) for j in np.flatnonzero(~members.any(axis=0)).tolist()])
     states: dict[Held, Floats] = {(): start}
     for step in steps:
         states = _after(states, step, soft, share)

@@ -193,6 +193,10 @@ def test_the_best_size_is_taken_where_none_is_asked_for(
         (("--n", "10", "--faulty", "2", "--cluster-size", "0"), "cluster_size = '0' does not fit"),
         (("--n", "10", "--faulty", "2", "--cluster-size", "5:3"), "cluster_size = '5:3' does not fit"),
         (("--n", "10", "--faulty", "2", "--cluster-size", "few"), "cluster_size = 'few' is not understood"),
+        (
+            ("--n", "10", "--faulty", "2", "--cluster-size", "3:5", "--design"),
+            "design means nothing to a range of sizes, cluster_size = '3:5'; allowed: one size, or none",
+        ),
         (("--n", "10", "--faulty", "2", "--threshold", "c^2"), "threshold = 'c^2' is not understood"),
         (("--n", "10", "--faulty", "2", "--threshold", "9", "--cluster-size", "5"), "gives 9 for clusters of 5"),
         (("--n", "10", "--faulty", "2", "--target", "0"), "target = 0.0 is not allowed"),

@@ -11,6 +11,7 @@ from scipy import stats
 
 from protocols.check import CloisterError
 from protocols.hidden_sums.hidden import Hidden, group_conditions
+from protocols.network import TooFewPartiesError
 from protocols.tolerance import hidden as hidden_module
 from protocols.tolerance.analysis import Faults
 from protocols.tolerance.hidden import (
@@ -171,6 +172,63 @@ def test_a_wrong_result_needs_a_liar_in_each_of_two_committees(n: int, size: int
     if len(seats.groups) >= 6:
         assert found.private.value == pytest.approx(exposed / total, rel=1e-9)
     assert hidden_worst(Faults(n=n, byzantine=0), groups, CONDITIONS, delegates, 2).correct == 1
+
+
+CRASHED = [
+    (8, 1, 2, 2),
+    (9, 1, 2, 1),
+    (8, 1, 3, 1),
+    (8, 1, 1, 3),
+    (10, 2, 2, 1),
+    (10, 2, 2, 2),
+    (10, 2, 2, 3),
+    (8, 2, 2, 3),
+]
+
+
+@pytest.mark.parametrize(("n", "size", "byzantine", "crashed"), CRASHED)
+@pytest.mark.parametrize("most", [1, 20])
+def test_liars_are_drawn_among_those_who_have_not_crashed(
+    n: int, size: int, byzantine: int, crashed: int, most: int
+) -> None:
+    """All placements, with a draw of each use for whoever is there: all draws have the same law, given the crashed."""
+    protocol, groups = Hidden(group_size=size, committees=2), size_groups(n, size)
+    delegates, faults = Delegates(deviating=True, committees=2), Faults(n=n, byzantine=byzantine, crashed=crashed)
+    wrong = shown = served = total = 0
+    for use, gone in enumerate(map(frozenset, combinations(range(n), crashed))):
+        there = frozenset(range(n)) - gone
+        committees = drawn_committees(protocol, n, there, use)
+        for liars in map(frozenset, combinations(sorted(there), byzantine)):
+            failed = sum(not (liars | gone).isdisjoint(cluster) for cluster in clusters_of(n, size))
+            lying = bool(committees) and all(not liars.isdisjoint(each) for each in committees)
+            wrong, total, served = wrong + (failed > most or lying), total + 1, served + bool(committees)
+            shown += any(not liars.isdisjoint(each) for each in committees)
+    found = hidden_sides(faults, groups, CONDITIONS, delegates, most).correct
+    assert found.lower - 1e-12 <= wrong / total <= found.upper + 1e-12
+    if most == 20 and served == total:
+        assert found.value == pytest.approx(wrong / total, rel=1e-9)
+    assert sums_shown(faults, delegates) == pytest.approx(shown / served if served else 0.0, rel=1e-9)
+
+
+def drawn_committees(protocol: Hidden, n: int, there: frozenset[int], use: int) -> tuple[tuple[int, ...], ...]:
+    """Those whom the protocol draws; none where there are too few."""
+    try:
+        seats = protocol.seats(parties=n, present=there, use=use)
+    except TooFewPartiesError:
+        return ()
+    return seats.delegates, seats.second
+
+
+@pytest.mark.parametrize("crashed", [1, 2])
+def test_two_committees_need_twice_as_many_clusters_of_one(crashed: int) -> None:
+    """Of seven members all but one must be there; `Hidden.outcome` is asked about every placement."""
+    protocol, delegates, n = Hidden(group_size=1, committees=2), Delegates(deviating=True, committees=2), 7
+    groups, faults = size_groups(n, 1), Faults(n=n, byzantine=0, crashed=crashed)
+    none = frozenset[int]()
+    lives = [protocol.outcome(n, none, frozenset(gone), none).live for gone in combinations(range(n), crashed)]
+    assert hidden_sides(faults, groups, CONDITIONS, delegates, 3).live.value == 1 - sum(lives) / len(lives)
+    assert (hidden_worst(faults, groups, CONDITIONS, delegates, 3).live >= 0) is all(lives)
+    assert (hidden_bound(faults, groups, CONDITIONS, delegates, 3) < 1) is all(lives)
 
 
 def test_committees_of_members_who_follow_the_protocol_compare_nothing() -> None:

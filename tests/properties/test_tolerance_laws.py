@@ -159,6 +159,27 @@ def swept(members: NDArray[np.int64], failing: int, event: Event) -> float | Non
     return transferred(members, failing, soft, event.most)
 
 
+@pytest.mark.parametrize("failing", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("most", [-1, 0, 1, 2])
+def test_clusters_that_no_domain_touches_count_in_the_sweep(failing: int, most: int) -> None:
+    """The first, an inner and the last one have no members and are bad with a chance, beside all choices and ways."""
+    members = np.array([[0, 1, 0, 2, 0], [0, 0, 0, 1, 0], [0, 2, 0, 0, 0], [0, 1, 0, 1, 0]])
+    generator = np.random.default_rng(3)
+    bad = [generator.random(size + 1) for size in members.sum(axis=0).tolist()]
+    soft = [(0.9 * (1 - each), 0.9 * each) for each in bad]  # forbidden with 0.1
+    expected = []
+    for chosen in combinations(range(len(members)), failing):
+        held = members[list(chosen)].sum(axis=0).tolist()
+        expected.append(
+            sum(
+                math.prod(soft[j][kind][x] for j, (kind, x) in enumerate(zip(kinds, held, strict=True)))
+                for kinds in product((0, 1), repeat=len(held))
+                if sum(kinds) > most
+            )
+        )
+    assert transferred(members, failing, soft, most) == pytest.approx(float(np.mean(expected)), rel=1e-12)
+
+
 def test_a_sweep_over_domains_keeps_the_digits_of_rare_failures() -> None:
     """Domains that lie whole in clusters are drawn as processes are: the engines of uniform faults know the answer."""
     for domains, failing, most in ((5, 60, 9), (20, 100, 4), (20, 200, 9)):

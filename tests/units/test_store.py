@@ -63,6 +63,22 @@ def test_a_table_from_before_updates_could_be_compressed_is_read(tmp_path: Path)
         load_results(tmp_path)
 
 
+def test_a_row_from_before_an_axis_was_there_is_read(tmp_path: Path) -> None:
+    """With what held of every run then; an axis that was always there is still missed."""
+    store, _ = filled(tmp_path)
+    path = tmp_path / "rows" / "a.json"
+    row = json.loads(path.read_text())
+    del row["labels"]["churn"], row["labels"]["beacon"]
+    path.write_text(json.dumps(row))
+    read = store.rows()["a"]["labels"]
+    assert (read["churn"], read["beacon"]) == (0.0, "given")
+    assert {name: read[name] for name in row["labels"]} == row["labels"]
+    del row["labels"]["attack"]
+    path.write_text(json.dumps(row))
+    with pytest.raises(CloisterError, match=r"a\.json' is corrupt"):
+        store.rows()
+
+
 def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     store, _ = filled(tmp_path)
     assert store.rows()["b"]["error"] == "it, broke\nhere"

@@ -224,6 +224,28 @@ def asked_of_hidden(**changes: object) -> tolerance.Question:
     return tolerance.ask(**{**words, **changes})
 
 
+def two_committees(**changes: object) -> tolerance.Answer:
+    conditions, delegates = hidden_named(mode="detect", threshold=None, delegates=3)
+    (found,) = tolerance.answers(asked_of_hidden(conditions=conditions, delegates=delegates, **changes))
+    return found
+
+
+def test_both_committees_know_the_sums() -> None:
+    found = two_committees(n=30, faulty="1", cluster_size="5")
+    assert found.as_json()["p_sums_shown"] == pytest.approx(6 / 30)
+    assert any("of 2 x 3 know all sums (with probability 0.2)" in line for line in tolerance.describe(found))
+
+
+def test_only_byzantine_members_depart_from_the_protocol() -> None:
+    """With none, a round of 7 members who serve alone goes on as long as six are there."""
+    said = {
+        faulty: tolerance.describe(two_committees(n=7, faulty=faulty, crash="1", cluster_size="1")) for faulty in "01"
+    }
+    assert any("who departs from the protocol" in line for line in said["1"])
+    assert not any("who departs" in line or "a lying delegate" in line for line in said["0"])
+    assert any(line.endswith("fewer than 6 of 7 clusters deliver") for line in said["0"])
+
+
 def test_hidden_sums_have_a_best_size_a_window_and_a_price() -> None:
     (found,) = tolerance.answers(asked_of_hidden(), design=True)
     record = found.as_json()

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from statistics import NormalDist
 from typing import Any
 
@@ -134,12 +135,44 @@ class TestWhatFollowsFromTheHonestMean:
         # Centred, a column is off by its mean's error, of which the deviation keeps a part in its square only.
         assert torch.allclose(deviation.double(), wide.std(dim=0, correction=0), rtol=8e-6, atol=0)
 
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize("centre", [1e6, 1e15, 1e19])
+    @pytest.mark.parametrize("rows", [2, 3, 80])
+    def test_a_deviation_far_below_the_mean_is_exact(self, dtype: torch.dtype, centre: float, rows: int) -> None:
+        """Beside exact fractions; 2 (k + 4) u of float64, and u of the type for the last rounding."""
+        normal = public_stream(0, "rows").normal(size=(rows, 40))
+        values = torch.from_numpy(centre + max(1.0, centre * 1e-6) * normal).to(dtype)
+        values[:, 0] = centre
+        values[:, 1] = centre * torch.from_numpy(normal[:, 1])  # squares of 1e38 add up to more than float32 has
+        deviation = mean_and_deviation(values)[1]
+        assert deviation.dtype == dtype
+        assert float(deviation[0]) == 0.0
+        exact = torch.tensor([exact_deviation(column) for column in values.T.tolist()], dtype=torch.float64)
+        u = torch.finfo(dtype).eps / 2
+        cancelling = torch.arange(40) != 1
+        slack = 2 * (rows + 4) * 2.0**-53 + u
+        assert torch.allclose(deviation.double()[cancelling], exact[cancelling], rtol=slack, atol=0)
+        assert torch.allclose(deviation.double(), exact, rtol=1.5 * (rows + 2) * u / _statistics._LEAST[dtype], atol=0)
+
+    def test_numbers_whose_squares_are_too_large_have_a_deviation(self) -> None:
+        for dtype, large in ((torch.float32, 1e38), (torch.float64, 1e300)):
+            deviation = mean_and_deviation(torch.tensor([[large], [-large]], dtype=dtype))[1]
+            assert float(deviation[0]) == pytest.approx(large, rel=torch.finfo(dtype).eps)
+
     def test_numbers_that_are_none_stay_in_their_column(self) -> None:
         values = torch.ones(3, 4, dtype=torch.float64)
         values[1] = torch.tensor([torch.nan, torch.inf, 1.0, 1e200], dtype=torch.float64)
         mean, deviation = mean_and_deviation(values)
-        assert deviation.isfinite().tolist() == [False, False, True, False]
+        assert deviation.isfinite().tolist() == [False, False, True, True]
         assert mean.isfinite().tolist() == [False, False, True, True]
+
+
+def exact_deviation(column: list[float]) -> float:
+    numbers = [Fraction(x) for x in column]
+    mean = sum(numbers, Fraction(0)) / len(numbers)
+    variance = sum(((x - mean) ** 2 for x in numbers), Fraction(0)) / len(numbers)
+    # A float holds the variance of columns of either type here; its square root is off by u.
+    return math.sqrt(variance)
 
 
 def assert_mean_and_deviation(values: Tensor) -> None:
