@@ -20,6 +20,7 @@ from protocols.network import BOARD, Header, Meter
 from protocols.registry import Spec
 from protocols.secure_sum import secure_sums
 from protocols.testing import examples_of, refusal
+from protocols.testing.guarantees import split_guarantees
 from protocols.tolerance.thresholds import thresholds_of
 from protocols.types import Cost
 
@@ -99,18 +100,10 @@ def write_pages(directory: Path) -> list[Path]:
 
 
 def _paragraphs(doc: str) -> str:
-    """Return a docstring as Markdown: its lists of guarantees become lists."""
-    lines: list[str] = []
-    listing = False
-    for line in doc.splitlines():
-        listing = line == "Guarantees:" or (listing and (not line or line.startswith("    ")))
-        if line.strip() == "Guarantees:":
-            lines += ["**Guarantees**", ""]
-        elif listing and line.startswith("    ") and not line.startswith("     "):
-            lines.append(f"- {line.strip()}")
-        else:
-            lines.append(line.strip() if line.startswith("    ") else line)
-    return "\n".join(lines)
+    """Return a docstring as Markdown: its guarantees become a list."""
+    before, guarantees, after = split_guarantees(doc)
+    listed = ["**Guarantees**", "", *(f"- {sentence}" for sentence in guarantees)] if guarantees else []
+    return "\n".join(line.removeprefix("    ") for line in [*before, *listed, *after])
 
 
 def _violations(said: object) -> list[str]:
