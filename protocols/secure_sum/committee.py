@@ -72,7 +72,7 @@ class Committee:
         A sum of fewer than t + `least_honest` inputs is withheld.
         No sum that opens has words that were made from another model than the board announces.
         In `correct` nobody who follows the protocol is left out, and a server that posts wrong sums is named.
-        `suspects` never holds a member that follows the protocol, within the bounds above.
+        `suspects` of an opened sum never holds a member that follows the protocol, within the bounds above.
         The cost formula equals what the meter counts when nobody is faulty.
     """
 

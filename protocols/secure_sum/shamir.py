@@ -57,7 +57,7 @@ class Shamir:
         The board opens the exact sum modulo `modulus` of the words of `contributors`, within the bounds above.
         Within the bounds above no faulty member stops it (`detect`: nobody but a Byzantine one).
         No sum that opens has words that were made from another model than the board announces.
-        `suspects` never holds a member that follows the protocol.
+        `suspects` of an opened sum never holds a member that follows the protocol.
         The cost formula equals what the meter counts when nobody is faulty.
     """
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from protocols.check import CloisterError
 from protocols.in_process import InProcessParties
 from protocols.model_digest import DIGEST_BYTES, NO_MODEL, Models, bound_digest, model_digest
-from protocols.network import CheatingDetectedError, NetworkError
+from protocols.network import BOARD, CheatingDetectedError, NetworkError
 from protocols.party_pool import PartyPool
 from protocols.registry import Spec
 from protocols.secure_sum import secure_sums
@@ -23,6 +23,7 @@ from protocols.testing.invariants import PROTOCOL, effort_named
 from protocols.testing.invariants.models import model_numbered
 from protocols.testing.scenarios import registered_specs
 from protocols.testing.suite import documented_violations, examine
+from tests.masked import SIGNED, SPARSE, masked, plan_of, words_of
 
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 I24 = next(each for each in PROTOCOL if each.number == 24)
@@ -36,6 +37,7 @@ MODES = (
     {"name": "masked_graph"},
     {"name": "committee"},
     {"name": "committee", "mode": "correct", "servers": 4},
+    {"name": "hierarchical"},
 )
 
 
@@ -70,6 +72,19 @@ class TestWhatMembersCheckThemselves:
         with pytest.raises(CheatingDetectedError, match="another model") as found:
             InProcessParties(4).open_sums(secure_sums.resolve("authenticated"), WORDS, models=odd())
         assert found.value.suspects == frozenset()
+
+
+@pytest.mark.parametrize("spec", [masked(), SIGNED, SPARSE], ids=str)
+def test_masked_words_of_members_with_other_models_than_their_neighbours_never_leave_them(spec: Spec) -> None:
+    """Whoever shares a mask with member 2 stops, as that one does; of 12 members in a graph some do not know it."""
+    members = 12 if spec is SPARSE else 4
+    threads, words = InProcessParties(members), words_of(members)
+    with pytest.raises(NetworkError):
+        threads.open_sums(spec, words, models=odd(members=members))
+    sent = {each.sender for each in threads.transcripts[BOARD] if each.payload.shape == words[:, 0].shape}
+    neighbours = plan_of(spec, members, use=1).graph.neighbours[2]
+    assert sent == set(range(members)) - {2, *neighbours}
+    assert bool(sent) is (spec is SPARSE)
 
 
 def test_party_processes_end_as_threads_do(pool: PartyPool) -> None:

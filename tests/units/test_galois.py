@@ -41,6 +41,29 @@ def test_the_second_ring_is_that_of_the_third_roots_of_unity() -> None:
     assert ring.powers(2, 4)[3] == ring.one
 
 
+def divided(product: list[int], by: list[int]) -> list[int]:
+    """The remainder of one polynomial over the integers by another one, whose first coefficient of all is 1."""
+    rest = list(product)
+    while len(rest) >= len(by):
+        first = rest.pop()
+        for place, coefficient in enumerate(reversed(by[:-1]), start=1):
+            rest[-place] -= first * coefficient
+    return rest
+
+
+@given(drawn=rings_with_elements())
+def test_multiplication_is_that_of_polynomials_over_the_integers_reduced_afterwards(
+    drawn: tuple[GaloisRing, list[Element]],
+) -> None:
+    """By the polynomial that the ring itself says is zero: X^m and the m coefficients that it is equal to."""
+    ring, (a, b, _) = drawn
+    m = ring.degree
+    modulus = [-word % 2**64 for word in ring.powers(2, m + 1)[m]] + [1] if m > 1 else [0, 1]
+    assert set(modulus) <= {0, 1}
+    product = [sum(a[i] * b[k - i] for i in range(m) if 0 <= k - i < m) for k in range(2 * m - 1)]
+    assert ring.multiply(a, b) == tuple(word % 2**64 for word in divided(product, modulus))
+
+
 @pytest.mark.parametrize("degree", DEGREES)
 def test_the_difference_of_any_two_points_is_invertible(degree: int) -> None:
     """Up to 2^5 points all differences; above, all points and the differences of neighbours."""

@@ -96,6 +96,24 @@ class TestCollectives:
             listed = everywhere(parties, lambda at, src=src: at.scatter(whole, src))
             assert all(same(each, of(rank, shape)) for rank, each in enumerate(listed))
 
+    def test_what_is_given_is_left_as_it_is(self, parties: int, shape: tuple[int, ...]) -> None:
+        """But for what broadcast and irecv fill."""
+
+        def left(at: LinkCommunicator) -> bool:
+            rank = at.get_rank()
+            mine, whole = of(rank, shape), [of(each, shape) for each in range(parties)]
+            at.all_reduce(mine)
+            at.all_reduce([mine, mine], batched=True)
+            at.reduce(mine, 0)
+            at.gather(mine, 0)
+            at.all_gather(mine)
+            at.scatter(whole, 0)
+            at.send(mine, (rank + 1) % parties)
+            at.recv(torch.zeros(shape, dtype=torch.int64), src=(rank - 1) % parties)
+            return same(mine, of(rank, shape)) and all(map(same, whole, (of(each, shape) for each in range(parties))))
+
+        assert all(everywhere(parties, left))
+
     def test_what_is_sent_around_a_ring_comes_back(self, parties: int, shape: tuple[int, ...]) -> None:
         def ring(at: LinkCommunicator) -> torch.Tensor:
             rank = at.get_rank()

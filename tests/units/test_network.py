@@ -298,6 +298,17 @@ class TestFailingPeers:
         with pytest.raises(PartyCrashedError, match="party 0"):
             receive(links[1], 0, 1)
 
+    def test_what_is_sent_to_a_peer_that_is_gone_counts_as_sent_and_tells_nothing(self, connect: Connect) -> None:
+        links = connect(3)
+        links[1].close()
+        for number in (1, 2):
+            send(links[0], 1, 7)
+            send(links[0], 2, 8)
+            assert receive(links[2], 0, 1) == [8]
+            assert links[0].meter.traffic().mpc.messages == 2 * number
+        with pytest.raises(PartyCrashedError, match="party 1"):
+            receive(links[0], 1, 1)
+
     def test_a_peer_that_stays_silent_past_the_deadline_has_timed_out(self, connect: Connect) -> None:
         links = connect(3, deadline_s=0.05)
         send(links[0], 1, 7)

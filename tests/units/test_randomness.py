@@ -142,6 +142,19 @@ class TestSecretStreams:
                 with pytest.raises(CloisterError, match=rf"use = {use} .* allowed: > {last}, < 2\^48"):
                     streams.words(use=use, lanes=1, count=1)
 
+    def test_under_other_labels_the_words_are_others_and_uses_are_counted_together(self) -> None:
+        """8 words of 64 bits: two are equal by chance with probability below 2^-58."""
+        streams = SecretStreams(KEY)
+        labelled = [streams, streams.under(b"a"), streams.under(b"b"), streams.under(b"a").under(b"b")]
+        for use, each in enumerate(labelled):
+            each.words(use=use, lanes=1, count=2)
+        for each in labelled:
+            with pytest.raises(CloisterError, match=r"use = 3 .* allowed: > 3"):
+                each.words(use=3, lanes=1, count=2)
+        alone = [SecretStreams(KEY), *(SecretStreams(KEY).under(label) for label in (b"a", b"b", b"ab"))]
+        drawn = torch.stack([each.words(use=0, lanes=1, count=2) for each in alone])
+        assert len(set(drawn.flatten().tolist())) == 8
+
     def test_words_and_gaussians_share_one_count_of_uses(self) -> None:
         streams = SecretStreams(KEY)
         streams.gaussian(use=4, lanes=1, count=3)

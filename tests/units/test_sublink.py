@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from protocols.faults import Combined, Delay, FaultyLink, Tamper
 from protocols.in_process_link import InProcessLink, in_process_links
 from protocols.network import BOARD, HEADER_BYTES, PartyCrashedError
 from protocols.sublink import SubLink
@@ -58,6 +59,25 @@ def test_who_is_lost_is_called_by_its_number() -> None:
     lost = sub.try_exchange({}, {2: torch.zeros(1, dtype=torch.int64)})
     assert list(lost) == [2]
     assert isinstance(lost[2], PartyCrashedError)
+
+
+def test_what_is_sent_is_delayed_changed_and_metered_as_on_the_link_itself() -> None:
+    """The fault is one of the link: 3 tells 0 and 4, its numbers 1 and 2, other words after a pause."""
+    fault = Combined(faults=(Delay(step=0, seconds=2.0), Tamper(step=0, delta=5, to=4)))
+    links = in_process_links(5, deadline_s=60.0)
+    links[0].run({3, 0, 4})
+    faulty = FaultyLink(links[3], fault)
+    faulty.begin()
+    subs = [SubLink(link, RANKS) for link in (faulty, links[0], links[4])]
+
+    def play(number: int) -> list[int]:
+        heard = exchange_ranks(subs[number])
+        links[RANKS[number]].finish()
+        return heard
+
+    assert in_parallel(3, play) == [[1, 2], [0, 2], [5, 1]]
+    assert [link._now for link in (links[0], links[4])] == [2.0, 2.0]
+    assert [sub.meter.traffic().mpc.messages for sub in subs] == [2, 2, 2]
 
 
 def test_a_party_that_is_not_among_them_has_no_number() -> None:

@@ -20,6 +20,7 @@ from protocols.tolerance.analysis import Faults, analyse
 from protocols.tolerance.conditions import conditions_of
 from protocols.tolerance.design import window
 from protocols.tolerance.parts import clusters_of, size_groups
+from protocols.tolerance.schemes import SCHEMES
 from protocols.tolerance.worst import worst_case
 from tests.command import run_bench
 
@@ -126,6 +127,11 @@ def test_the_mode_says_whether_members_deviate_and_the_threshold_who_learns() ->
         sharing, least_honest=3
     )
     assert conditions_named("additive", revealed=False) == conditions_of("additive", revealed=False)
+
+
+@pytest.mark.parametrize("name", sorted({*SCHEMES, *robust_statistics.entries()}))
+def test_without_further_words_the_conditions_are_those_of_the_plug_in_that_runs(name: str) -> None:
+    assert conditions_named(name) == cluster_protocols.make(cluster_protocols.resolve(name)).conditions
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,21 @@ class TestZeroShares:
         with mock.patch.object(ZeroShares, "draw", planted), pytest.raises(AssertionError, match="add up to zero"):
             assert_cancels(shares, 5, 2, 2)
 
+    @given(models=st.lists(st.sampled_from([bytes(32), b"1" * 32, b"2" * 32]), min_size=3, max_size=3))
+    def test_each_pair_that_names_two_models_leaves_a_mask_that_is_not_taken_off(self, models: list[bytes]) -> None:
+        """Words of 64 bits: a sum of masks is zero by chance with probability 2^-64 a coordinate."""
+        sizes = {"use": 1, "parties": 3, "clusters": 2, "coordinates": 2}
+        shares = [replayed(rank, 3).draw(**sizes, model=model) for rank, model in enumerate(models)]
+        left = torch.stack(shares).sum(dim=0)
+        assert bool((left != 0).all()) if len(set(models)) > 1 else not bool(left.any())
+        unmatched = torch.zeros_like(left)
+        for rank, peer in itertools.combinations(range(3), 2):
+            if models[rank] != models[peer]:
+                for end, other in ((rank, peer), (peer, rank)):
+                    alone = ZeroShares(end, {other: replayed(end, 3)._streams[other]})
+                    unmatched += alone.draw(**sizes, model=models[end])
+        assert torch.equal(left, unmatched)
+
     def test_no_use_is_drawn_twice(self) -> None:
         shares = agreed(3)[1]
         drawn(shares, 4, 1, 2)
