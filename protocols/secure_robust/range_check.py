@@ -43,7 +43,7 @@ class RangeCheck:
         A member passes exactly if every coordinate is in range, whatever 64-bit word it is.
         The opened sum is that of the integers, of the words of those who pass; zero, and nobody's, where fewer than
         `least_passing` do.
-        Where one member's word changes by r within the range, the opened sum changes by r, whatever the others entered.
+        Where one member's word changes by r within the range, a sum that opens changes by r, whatever the others enter.
         The cost formula equals what the meter counts.
     """
 

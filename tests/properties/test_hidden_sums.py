@@ -160,6 +160,17 @@ class TestHostileInputs:
         assert bool((opened >= means.min(dim=0).values).all())
         assert bool((opened <= means.max(dim=0).values).all())
 
+    @pytest.mark.parametrize("hostile", HOSTILE[:4])
+    def test_a_group_out_of_range_is_never_selected(self, hostile: int) -> None:
+        """Two of seven groups, alike, beside others that are as near to each other as the ring allows."""
+        spec, words = hidden(group_size=1, outer="krum", tolerate=2), words_of(7, 3, seed=4, bits=8)
+        for cluster, tainted in enumerate(((0, 1), (3, 6), (2, 5))):
+            words[cluster, list(tainted), -1] = hostile
+            honest = [words[cluster, rank].tolist() for rank in range(7) if rank not in tainted]
+            assert made(spec).reference(words[cluster : cluster + 1]).sums[0].tolist() in honest
+        opened = run(spec, words).sums
+        assert torch.equal(opened, made(spec).reference(words).sums)
+
     def test_one_member_moves_a_mean_anywhere(self) -> None:
         spec, words = hidden(group_size=2, outer="mean"), torch.zeros(1, 6, 1, dtype=torch.int64)
         words[0, 0] = 2**47

@@ -175,6 +175,23 @@ class TestRangeCheck:
                 assert sums.tolist() == [[parties * word]]
                 assert abs(parties * word) <= 2**62
 
+    @given(seed=st.integers(0, 2**31), before=st.integers(-(2**15), 2**15 - 1), after=st.integers(-(2**15), 2**15 - 1))
+    def test_a_change_of_one_word_changes_the_sum_by_as_much_whatever_the_others_enter(
+        self, seed: int, before: int, after: int
+    ) -> None:
+        """Unless too few pass for anything to open, before and after."""
+        rng = torch.Generator().manual_seed(seed)
+        words = torch.randint(-(2**63), 2**63 - 1, (4, 5, 2), generator=rng)
+        words >>= 50 * torch.randint(0, 2, (4, 5, 1), generator=rng)
+        statistic, found = RangeCheck(bits=15, least_passing=3), []
+        for word in (before, after):
+            words[:, 0] = torch.tensor([word, 7])
+            found.append(statistic.reference(words))
+        opens = [bool(kept.any()) for kept in found[0].kept]
+        assert torch.equal(found[0].kept, found[1].kept)
+        moved = (found[1].sums - found[0].sums).tolist()
+        assert moved == [[(after - before) * opened, 0] for opened in opens]
+
     def test_a_range_in_which_sums_wrap_around_is_refused(self) -> None:
         RangeCheck(bits=60).check_size(parties=4)
         with pytest.raises(
@@ -359,6 +376,13 @@ class TestNnm:
         honest = words[:, [0, 2, 3, 4]].double() / UNIT
         assert bool((mixed >= honest.amin(dim=1)).all())
         assert bool((mixed <= honest.amax(dim=1)).all())
+
+    def test_members_out_of_range_are_in_no_mixed_update_of_the_others(self) -> None:
+        """With as many out of range as are left out, all others mix to the sum of these, and the middle is theirs."""
+        words = hostile_clusters(WRAPPING, members=5)
+        mixed = words[:, [0, 2, 3, 4]].sum(dim=1)
+        assert torch.equal(Nnm().reference(words).sums, 3 * mixed)
+        assert torch.equal(opened_by("nnm", words).sums, 3 * mixed)
 
     def test_it_mixes_as_a_slow_mixing_of_python_integers(self) -> None:
         rng = torch.Generator().manual_seed(6)

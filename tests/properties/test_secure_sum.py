@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -22,6 +23,7 @@ from protocols.party_pool import PartyPool
 from protocols.registry import Spec
 from protocols.secure_sum import Board, Party, SecureSum, secure_sums
 from protocols.secure_sum import additive as additive_module
+from protocols.secure_sum import additive_stock as stock_module
 from protocols.types import Cost
 from tests.tcp import in_parallel, kernel_received_bytes, tcp_links
 
@@ -393,6 +395,12 @@ class TestPlantedBugs:
             InProcessParties(3).open_sums(resolve("additive"), self.WORDS)
 
     @pytest.mark.parametrize("rank", range(3))
+    def test_members_of_stock_crypten_vouch_for_what_is_published_too(self, rank: int) -> None:
+        named = re.escape(str([1, 2] if rank == 0 else [rank]))
+        with lying_about_its_sums(rank, stock_module), pytest.raises(OutOfStepError, match=f"parties {named} opened"):
+            InProcessParties(3).open_sums(resolve("additive_stock"), self.WORDS)
+
+    @pytest.mark.parametrize("rank", range(3))
     def test_a_party_that_is_in_another_batch_than_the_others_is_named(self, rank: int) -> None:
         """Its masks do not cancel, and all open the same garbage; the voucher tells who is out of step."""
         original = in_process.run_member
@@ -433,11 +441,11 @@ class TestPlantedBugs:
         assert sums != integer_sum(words, 2**32)
 
 
-def lying_about_its_sums(rank: int) -> Any:
+def lying_about_its_sums(rank: int, module: ModuleType = additive_module) -> Any:
     """A party publishes one more than was opened."""
-    original = additive_module.publish
+    original = module.publish
 
     def planted(party: Party, opened: torch.Tensor, *, vouching: bool) -> None:
         original(party, opened + 1 if party.rank == rank else opened, vouching=vouching)
 
-    return mock.patch.object(additive_module, "publish", planted)
+    return mock.patch.object(module, "publish", planted)

@@ -37,12 +37,8 @@ UNMAPPED = {
     "protocols/compression",
     "protocols/decentralised",
     "protocols/decentralised/rules",
-    "protocols/hidden_sums",
-    "protocols/hidden_sums/rules",
     "protocols/placements",
     "protocols/privacy",
-    "protocols/secure_robust",
-    "protocols/secure_sum",
     "protocols/testing",
     "protocols/tolerance",
 }

@@ -37,6 +37,7 @@ from protocols.secure_robust._pads import KeyedPads, _pair_secret, agree_on_pads
 from protocols.secure_robust._planes import from_planes, to_planes, words_for
 from protocols.secure_robust._ranking import at_places, at_places_layers, places_of, places_of_layers
 from protocols.secure_robust._tables import Table, read
+from protocols.secure_robust._waves import waves
 from protocols.secure_sum import Party
 from protocols.testing.keyrings import replayable_keyring
 from protocols.types import Cost
@@ -352,3 +353,19 @@ def test_products_of_words_are_those_of_the_ring_at_every_size(access: Access) -
     doubled = 2 * (words + 5)
     for opened in results:
         assert torch.equal(opened, doubled * doubled + words * words - words)
+
+
+@pytest.mark.parametrize("access", ACCESSES)
+@pytest.mark.parametrize(("clusters", "live"), [(1, 1), (3, 7), (50, 64), (4096, 200)])
+def test_a_layer_of_a_wave_is_within_its_bound_or_the_least_that_there_is(
+    access: Access, clusters: int, live: int
+) -> None:
+    """2^22 words of a party's parts, of which a plane of 64 coordinates is one in each part and cluster."""
+    parts = 1 + max(len(access.groups(rank)) for rank in range(access.parties))
+    for coordinates in (1, 64, 65, 10**7):
+        found = list(waves(access, clusters=clusters, coordinates=coordinates, live=live))
+        assert [start for start, _ in found] == [0, *(end for _, end in found[:-1])]
+        assert found[-1][1] == coordinates
+        for start, end in found:
+            words = -(-(end - start) // 64) * parts * clusters * live
+            assert words <= 2**22 or end - start <= 64
