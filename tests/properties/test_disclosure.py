@@ -1,8 +1,10 @@
 """What revealed sums say about single updates: against linear algebra over the rationals, and published ranks."""
 
+import math
 from fractions import Fraction
 from itertools import combinations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from protocols.check import CloisterError
 from protocols.randomness import public_stream
 from protocols.tolerance import disclosure
 from protocols.tolerance.disclosure import Disclosure, generic_rank, rounds_until_disclosed
+from protocols.tolerance.spans import ModularSpan, RationalSpan
 from protocols.types import Clustering
 
 
@@ -135,6 +138,25 @@ def test_a_process_that_drops_out_is_the_difference_of_two_sums() -> None:
     # The colluder's own absence tells nothing new.
     seen.add(clusters, contributors=range(7))
     assert seen.determined() == (2,)
+
+
+@given(st.integers(2, 15), st.integers(0, 2**32))
+def test_the_rank_modulo_a_prime_is_the_rational_one_where_no_minor_is_as_large(n: int, seed: int) -> None:
+    """No minor of so few columns has a factor of 31 bits: by Hadamard's bound they are below 15^7.5 < 2^30."""
+    exact, modular = RationalSpan(n), ModularSpan(n, seed=seed)
+    rows = np.random.default_rng(seed).random((2 * n, n)) < 0.4
+    for row in rows:
+        assert exact.add(np.flatnonzero(row).tolist()) == modular.add(np.flatnonzero(row).tolist())
+        assert exact.rank == modular.rank
+
+
+@pytest.mark.parametrize("n", [2, 97, 1000])
+def test_the_error_of_a_rank_modulo_a_prime_counts_the_primes_that_may_divide_a_minor(n: int) -> None:
+    """A number has fewer factors of more than 30 bits than its bits / 30; there are pi(2^31) - pi(2^30) primes."""
+    primes = 105_097_565 - 54_400_028
+    assert ModularSpan(n).error >= math.log2(n) * n / 2 / 30 / primes * (1 - 1e-12)
+    assert len({ModularSpan(2, seed=seed)._prime for seed in range(50)}) == 50
+    assert all(2**30 < ModularSpan(2, seed=seed)._prime < 2**31 for seed in range(50))
 
 
 def test_a_rank_modulo_a_tiny_prime_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:

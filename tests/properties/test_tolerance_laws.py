@@ -26,17 +26,18 @@ from protocols.tolerance.covers import either_fails
 from protocols.tolerance.domains import Domains
 from protocols.tolerance.hierarchy import Tree, hierarchy_fails, hierarchy_tolerates, tree_of
 from protocols.tolerance.kdist import distribution
-from protocols.tolerance.laws import Event, Independent, Law, Mixture, Uniform, iid, poisson_binomial
+from protocols.tolerance.laws import Drawn, Event, Independent, Law, Mixture, Uniform, iid, poisson_binomial
 from protocols.tolerance.parts import Groups, Mask, clusters_of, parts_of, size_groups
 from protocols.tolerance.placed import Placed, packed, spread
 from protocols.tolerance.placements import Chosen, Setting
 from protocols.tolerance.policies import PLACEMENTS, POLICIES, law_of
+from protocols.tolerance.recursion import grouped, leaf
 from protocols.tolerance.sides import hierarchical_sides, sides
 from protocols.tolerance.solve import tail
 from protocols.tolerance.strata import Strata
 from protocols.tolerance.transfer import transferred
 from protocols.tolerance.verdict import FaultyProcesses, verdict
-from protocols.types import Clustering
+from protocols.types import Clustering, Cover
 
 Clusters = Sequence[Sequence[int]]
 
@@ -135,6 +136,39 @@ def test_drawn_clusters_see_only_how_many_are_faulty(n: int, data: st.DataObject
         for weight, faulty in every_set(shares)
     )
     agrees(Mixture(n=n, groups=groups, totals=poisson_binomial(shares)), event, expected)
+
+
+@given(events(), st.data())
+def test_one_of_several_laws_is_their_mean(drawn: tuple[int, Groups, Event], data: st.DataObject) -> None:
+    n, groups, event = drawn
+    faulty = data.draw(st.lists(st.integers(0, n), min_size=1, max_size=4))
+    weights = [(k + 1) / sum(range(1, len(faulty) + 1)) for k in range(len(faulty))]
+    laws = [Uniform(n=n, faulty=f, groups=groups) for f in faulty]
+    expected = sum(
+        weight * float(np.mean([happens(event, runs(groups), each) for each in subsets(n, f)]))
+        for weight, f in zip(weights, faulty, strict=True)
+    )
+    agrees(Drawn(ways=tuple(zip(weights, laws, strict=True))), event, expected)
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3)), min_size=1, max_size=3), st.data())
+def test_fine_and_bad_weights_of_a_group_add_up_to_those_of_all_placements(
+    sizes: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    """Of clusters that are bad by chance; the weight of x faulty of c members is C(c, x)."""
+    most, top = data.draw(st.integers(-1, 4)), data.draw(st.integers(0, 9))
+    parts, whole = [], np.ones(1)
+    for size, count in sizes:
+        bad = np.array([data.draw(st.sampled_from((0.0, 0.25, 1.0))) for _ in range(size + 1)])
+        ways = np.array([float(math.comb(size, x)) for x in range(size + 1)])
+        parts.append((leaf(np.log(ways), 1 - bad, bad, (top,)), count))
+        for _ in range(count):
+            whole = np.convolve(whole, ways)
+    found = grouped(parts, most, (top,))
+    total = found.fine + found.bad * math.exp(found.scale)
+    # Sums of at most 1e4 non-negative terms.
+    assert total.tolist() == pytest.approx(whole[: len(total)].tolist(), rel=1e-12)
+    assert len(total) == min(len(whole), top + 1)
 
 
 @given(events(), st.data())
@@ -668,6 +702,42 @@ def test_two_partitions_of_a_cover_fail_as_often_as_over_all_covers_and_placemen
     assert abs(hits / draws - found) <= 6 * math.sqrt(found * (1 - found) / draws)
     once = analyse(faults, groups, conditions, tolerate).fail.value
     assert once <= found * (1 + 1e-9) <= min(1.0, 2 * once) * (1 + 2e-9)
+
+
+def halves(n: int) -> list[Clustering]:
+    """All ways to cut an even number of processes into two clusters of one size."""
+    chosen = [each for each in combinations(range(n), n // 2) if 0 in each]
+    return [Clustering(clusters=(each, tuple(i for i in range(n) if i not in each))) for each in chosen]
+
+
+@pytest.mark.parametrize(
+    ("faults", "tolerate"),
+    [
+        (Faults(n=6, byzantine=1, curious=1), 1),
+        (Faults(n=6, byzantine=1, crashed=1), 1),
+        (Faults(n=6, byzantine=0, curious=2), 0),
+    ],
+)
+def test_a_cover_of_two_partitions_fails_in_exactly_so_many_covers_and_placements(
+    faults: Faults, tolerate: int
+) -> None:
+    """Both partitions and all kinds tried; a cover is kept where no sum of sums is one process's word."""
+    n, conditions = faults.n, conditions_of("shamir", mode="passive", threshold="1")
+    placed = []
+    for liars in map(frozenset, combinations(range(n), faults.byzantine)):
+        for gone in map(frozenset, combinations(sorted(set(range(n)) - liars), faults.crashed)):
+            for spies in map(frozenset, combinations(sorted(set(range(n)) - liars - gone), faults.curious)):
+                placed.append(FaultyProcesses(n=n, byzantine=liars, crashed=gone, curious=spies))
+    cuts = halves(n)
+    fails = [np.array([not verdict(cut, each, conditions, tolerate).safe for each in placed]) for cut in cuts]
+    shares = []
+    for (one, broken), (other, broken_too) in product(zip(cuts, fails, strict=True), repeat=2):
+        rows = Cover(partitions=(one, other)).membership
+        rank = np.linalg.matrix_rank(rows)
+        if all(np.linalg.matrix_rank(np.vstack([rows, np.eye(n)[i]])) > rank for i in range(n)):
+            shares.append(float((broken | broken_too).mean()))
+    assert 0 < float(np.mean(shares)) < 1
+    assert either_fails(faults, n // 2, conditions, tolerate) == pytest.approx(float(np.mean(shares)), rel=1e-12)
 
 
 def test_covers_of_many_processes_are_not_enumerated() -> None:

@@ -40,7 +40,6 @@ UNMAPPED = {
     "protocols/placements",
     "protocols/privacy",
     "protocols/testing",
-    "protocols/tolerance",
 }
 
 

@@ -1,6 +1,7 @@
 """Engines against published values, exact rationals, one another, and Monte Carlo; planted bugs are seen."""
 
 import math
+from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -141,6 +142,10 @@ def test_the_sandwich_and_the_bounds_hold() -> None:
         shares, many = bad_shares(parts, n, (f,)), [part.count for part in parts]
         loose = bracket(shares, many, most, associated=False)
         assert loose.lower * (1 - 1e-10) - 1e-12 <= found <= loose.upper * (1 + 1e-10)
+        mean, m = float(np.dot(shares, many)), sum(many)
+        if 0 <= most < m:  # Markov's on the bad clusters, and on the others
+            assert loose.upper <= mean / (most + 1) * (1 + 1e-12)
+            assert loose.lower >= min((mean - most) / (m - most), loose.upper) - 1e-12
 
 
 def test_failure_grows_with_the_number_of_faults() -> None:
@@ -317,6 +322,20 @@ def test_the_log_probabilities_are_those_of_scipy() -> None:
         )
         < 1e-11
     )
+
+
+@pytest.mark.parametrize(
+    ("count", "x"), [(20, 0), (20, 3), (1000, 125), (1000, 200), (10**5, 12_550), (10**6, 1000), (10**6, 15_700)]
+)
+def test_the_error_of_a_binomial_probability_is_below_its_bound_up_to_a_million(count: int, x: int) -> None:
+    """Beside the product of its factors in 40 digits, of which ten thousand factors lose 4."""
+    p = 2.0 ** round(math.log2(max(x, 1) / count))
+    with localcontext(Context(prec=40)):
+        exact = Decimal(1 - p) ** (count - x)
+        for i in range(x):
+            exact *= Decimal(count - i) * Decimal(p) / (i + 1)
+        found = Decimal(float(log_binomial(np.array(float(x)), np.array(float(count)), p))).exp()
+        assert abs(found / exact - 1) < Decimal("1e-12")
 
 
 def test_the_groups_hold_the_sizes_of_balanced_sizes() -> None:
