@@ -61,8 +61,8 @@ def squared_distances(means: Tensor) -> Tensor:
     """Return the squared distances (cells, m, m) float64 of the rows of each cell of (cells, m, d) floats.
 
     Guarantees:
-        Each is within a factor 1 + 2^-10 of the exact one, for float64 and for small inputs within 1 + 2^-27; zero
-        between equal rows, and between rows nearer than 2^-500.
+        Each is within a factor 1 + 2^-10 of the exact one, for float64 and for small inputs within 1 + 2^-27; but for
+        rows nearer than 2^-500, whose squares lose digits, and zero between equal rows.
         Memory stays within the rows and a few (m, m) matrices a cell.
     """
     return torch.stack([_distances(rows) for rows in means])

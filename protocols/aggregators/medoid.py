@@ -20,7 +20,7 @@ class Medoid:
     """The one cluster mean with the smallest sum of distances (not squared) to all others, each counted once.
 
     Guarantees:
-        The result is one of the cluster means; ties go to the lowest cluster number.
+        The result is one of the cluster means, and of equal ones that with the lowest cluster number.
     """
 
     def __call__(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:  # noqa: ARG002

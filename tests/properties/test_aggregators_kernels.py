@@ -1,12 +1,14 @@
 """What the rules compute with: distances, orders and sums in float32 and float64, against exact arithmetic."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from protocols.aggregators import NotFiniteError, aggregators, hostile_rows
 from protocols.aggregators import _distances as distances
@@ -70,6 +72,19 @@ def assert_distances(rows: torch.Tensor, tolerance: float) -> None:
     assert relative.max() <= tolerance, f"a distance is off by {float(relative.max()):.2g} of itself"
 
 
+class Largest(TorchDispatchMode):
+    """How many numbers the largest tensor has that torch makes meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        self.numbers = max(self.numbers, made.numel() if isinstance(made, torch.Tensor) else 0)
+        return made
+
+
 class TestDistances:
     @pytest.mark.parametrize("kind", KINDS)
     def test_each_is_within_its_bound_in_float32(self, single: None, kind: str) -> None:
@@ -79,6 +94,25 @@ class TestDistances:
     def test_each_is_within_its_bound_in_float64(self, kind: str) -> None:
         assert_distances(rows_of(kind).double(), 2.0**-27)
         assert_distances(rows_of(kind), 2.0**-27)  # small: converted
+
+    @pytest.mark.parametrize("apart", [-500, -499, -300, 0, 300])
+    def test_rows_of_any_nearness_down_to_2_to_the_minus_500_have_their_distance(self, apart: int) -> None:
+        rows = torch.zeros(4, 3, dtype=torch.float64)
+        rows[1, 2], rows[2, 0] = 2.0**apart, 3 * 2.0**apart
+        found = distances.squared_distances(rows[None])[0] / 2.0 ** (2 * apart)
+        assert found[0].tolist() == pytest.approx([0.0, 1.0, 9.0, 0.0], rel=2.0**-27, abs=0)
+
+    @pytest.mark.parametrize("kind", ["plain", "outliers near each other", "each ten times as long"])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_nothing_is_larger_than_the_rows_or_their_matrix(self, single: None, kind: str, dtype: torch.dtype) -> None:
+        """A counting allocator; all differences together would be 40 times the rows."""
+        rows = rows_of(kind, 40, 90).to(dtype)
+        with Largest() as seen:
+            distances.squared_distances(rows[None])
+        assert 0 < seen.numbers <= max(rows.numel(), len(rows) ** 2)
+        with Largest() as seen:
+            (rows[:, None] - rows).square().sum(dim=2)
+        assert seen.numbers == 40 * rows.numel()
 
     @pytest.mark.parametrize("kind", ["outliers near each other", "each ten times as long"])
     def test_a_kernel_without_doubts_is_seen(self, single: None, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ def assert_stays_balanced(history: list[bool], cluster_size: int, swaps: int) ->
         clustering = join(clustering, **given) if joins else leave(clustering, event * 7 % clustering.n, **given)
         sizes, most = (
             clustering.sizes,
-            (5 * cluster_size - 1) // 2 if len(clustering.clusters) == 1 else 2 * cluster_size,
+            (5 * cluster_size - 1) // 2 if len(clustering.clusters) == 1 else 2 * cluster_size - 1,
         )
         assert sum(sizes) == n
         assert max(sizes) - min(sizes) <= 1, f"sizes {sizes} after event {event}"

@@ -1,6 +1,7 @@
 """What each clustering policy promises beyond the kit: one test a sentence of its docstring, each with a twin."""
 
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from protocols.check import CloisterError
 from protocols.clustering import clusterings
@@ -452,6 +454,19 @@ class TestHierarchical:
         assert tree.leaves == policy(population=Population(n=n), cluster_size=cluster_size, seed=seed, round_index=0)
         for level in range(len(tree.levels)):
             assert tree.processes(level).n == n
+
+    def test_every_assignment_of_processes_to_leaves_and_groups_is_equally_likely(self) -> None:
+        """Chi-square over the 24 orders of 4 processes in two groups of two leaves of one, 4800 draws, as for `random`.
+
+        Its critical value at 1e-6 is 71; a group whose two leaves are drawn in one order only has 4800, never missed.
+        """
+        policy, counts = Hierarchical(groups=(2,)), Counter[tuple[int, ...]]()
+        for seed in range(4800):
+            tree = policy.hierarchy(n=4, cluster_size=1, seed=seed, round_index=0)
+            (pairs,) = tree.levels[1:]
+            assert pairs.sizes == (2, 2)
+            counts[tuple(process for group in tree.processes(1).clusters for process in group)] += 1
+        assert stats.chisquare([counts[order] for order in itertools.permutations(range(4))]).pvalue > 1e-6
 
     @pytest.mark.parametrize("groups", [((0, 1, 2), (3,)), ((0,), (1,), (2, 3))])
     def test_a_small_last_group_is_seen(self, groups: tuple[tuple[int, ...], ...]) -> None:

@@ -150,6 +150,27 @@ def test_a_pre_aggregator_is_its_definition_written_out(definition: Callable[[np
             assert np.abs(found - definition(means.numpy(), tolerate)).max() <= CLOSE
 
 
+def test_without_a_pre_aggregator_rows_come_out_as_they_went_in() -> None:
+    means, sizes = kit.make_points(7, 3)
+    for rows in (means, means.float(), torch.stack([means, -means])):
+        found, counts, left = pre_of("none")(rows, sizes, 2)
+        assert torch.equal(found, rows)
+        assert found.dtype == rows.dtype
+        assert (counts.tolist(), left) == (sizes.tolist(), 2)
+
+
+@pytest.mark.parametrize("name", ["clip", "arc"])
+def test_what_is_not_longer_than_the_limit_stays_as_it_is_to_the_bit(name: str) -> None:
+    means, sizes = kit.make_points(10, 5)
+    lengths = means.norm(dim=1)
+    limit = 2.0 if name == "clip" else float(lengths.sort(descending=True).values[math.floor(2 * 3 * 7 / 10)])
+    found = pre_of(name, **({"radius": limit} if name == "clip" else {}))(means, sizes, 3)[0]
+    stays = lengths <= limit
+    assert 0 < int(stays.sum()) < 10
+    assert torch.equal(found[stays], means[stays])
+    assert float(found.norm(dim=1).max()) <= limit * (1 + CLOSE)
+
+
 def test_arc_cuts_as_many_as_the_source_says() -> None:
     """k = floor(2 (F / m) (m - F)): 10 rows with F = 1 cut floor(1.8) = 1, with F = 5 - 1 floor(4.8) = 4."""
     means = torch.diag(torch.arange(1.0, 11.0, dtype=torch.float64))

@@ -423,6 +423,18 @@ class TestByDomain:
         masks = counts_of("by_domain", 12, 3, 2000, population=population)
         assert stats.chisquare(masks[:, ::3].sum(axis=0)).pvalue > ALPHA
 
+    def test_a_domain_fails_with_probability_f_over_n_where_no_number_of_domains_makes_up_f(self) -> None:
+        """4 of 14 processes are 1.14 of 4 domains: one fails, and a second one in a seventh of 3000 draws.
+
+        Exact binomial at ALPHA; a share that is off by 4 points is missed with probability below 0.1, by 6 below 1e-4.
+        """
+        population = Population(n=14, domains=np.arange(14) % 4)
+        masks = counts_of("by_domain", 14, 4, 3000, population=population)
+        failed = masks[:, :4].sum(axis=1)
+        assert set(failed.tolist()) == {1, 2}
+        assert stats.binomtest(int((failed == 2).sum()), 3000, 1 / 7).pvalue > ALPHA
+        assert stats.chisquare(masks[:, :4].sum(axis=0)).pvalue > ALPHA
+
 
 def assert_whole_domains(placement: FaultPlacement, view: PlacementView) -> None:
     mask, domains = placement(view), view.population.fact("domains", reader="test")

@@ -15,6 +15,8 @@ from sklearn.cluster import HDBSCAN, MeanShift, estimate_bandwidth
 
 from bench.peers._byzfl import byzfl
 from protocols.aggregators import LIMIT, NOTHING, Aggregator, Bounded, Given, Selecting, aggregators, screen
+from protocols.aggregators import dnc as dnc_module
+from protocols.aggregators import no_regret as no_regret_module
 from protocols.aggregators._filtering import filtered_weights
 from protocols.aggregators._mean_shift import bandwidth_of, largest_cluster
 from protocols.aggregators._pruning import FAR, near_rows
@@ -546,6 +548,59 @@ class TestOneByOne:
         assert bool((every | ~first).all())
         assert 2 <= int(every.sum()) <= 6
 
+    def test_dnc_draws_no_coordinate_twice_in_an_iteration_and_no_more_than_it_says(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Spy:
+            """Notes what is asked of the stream, and what it gives."""
+
+            def __init__(self, rng: np.random.Generator) -> None:
+                self.rng, self.drawn = rng, list[np.ndarray]()
+
+            def choice(self, *given: Any, **how: Any) -> np.ndarray:
+                self.drawn.append(self.rng.choice(*given, **how))
+                return self.drawn[-1]
+
+        original, spies = dnc_module.stream_of, list[Spy]()
+        monkeypatch.setattr(dnc_module, "stream_of", lambda given: spies.append(Spy(original(given))) or spies[-1])
+        means, sizes = kit.make_points(9, 20)
+        for coordinates in (1, 5, 20, 99):
+            spies.clear()
+            for _ in range(2):
+                facts = Given(rng=public_stream(3, "dnc"))
+                rule_of("dnc", coordinates=coordinates, iterations=4)(means, sizes, 2, facts)
+            one, other = ([each.tolist() for each in spy.drawn] for spy in spies)
+            assert [len(set(each)) for each in one] == [len(each) for each in one] == [min(coordinates, 20)] * 4
+            assert one == other, "the same stream gives other coordinates"
+
+    def test_no_regret_takes_at_most_so_many_steps(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        taken: list[int] = []
+        monkeypatch.setattr(
+            no_regret_module, "project_capped", lambda *given: taken.append(1) or project_capped(*given)
+        )
+        means, sizes = kit.make_points(9, 4)
+        means[:3] += 3.0
+        for iterations in (1, 2, 7):
+            taken.clear()
+            rule_of("no_regret", iterations=iterations)(means, sizes, 3, NOTHING)
+            assert len(taken) == iterations
+
+    def test_of_equal_scores_krum_takes_the_lowest_number(self) -> None:
+        """Corners of a square, and copies of them: all scores are alike."""
+        corners = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64)
+        for turn in range(4):
+            rows = corners.roll(turn, dims=0).repeat(2, 1)
+            assert torch.equal(rule_of("krum")(rows, torch.ones(8, dtype=torch.int64), 0), rows[0])
+
+    def test_of_copies_of_a_mean_the_medoid_is_that_with_the_lowest_number(self) -> None:
+        rule, ones = rule_of("medoid"), torch.ones(12, dtype=torch.int64)
+        assert isinstance(rule, Selecting)
+        for seed in range(20):
+            means = kit.make_points(4, 3, seed=seed)[0].repeat(3, 1)[public_stream(seed, "copies").permutation(12)]
+            kept = int((~rule.excluded(means, ones, 0)).nonzero())
+            assert torch.equal(rule(means, ones, 0), means[kept])
+            assert kept == int((means == means[kept]).all(dim=1).nonzero()[0])
+
     def test_dnc_refuses_to_put_away_fewer_than_it_tolerates(self) -> None:
         with pytest.raises(CloisterError, match=r"share = 0\.5 is not allowed; allowed: at least 1"):
             rule_of("dnc", share=0.5)
@@ -599,6 +654,18 @@ class TestOneByOne:
         others = rule_of("foolsgold")(means[2:], sizes[2:], 0, Given(history=history[2:]))
         assert float((result - others).abs().max()) <= 0.2
         assert float(result.mean()) < 0.3  # with all weights alike, the two would pull the mean to a third and more
+
+    def test_foolsgold_lets_what_those_send_who_have_long_agreed_have_no_part(self) -> None:
+        results = []
+        for length in (0.0, 1.0, 1e6):
+            means, sizes = kit.make_points(6, 40)
+            history = 10 * means.clone()
+            history[:2] = 10 * torch.ones(40)
+            means[:2] = length * torch.ones(40)
+            results.append(rule_of("foolsgold")(means, sizes, 0, Given(history=history)))
+        assert torch.equal(results[0], results[1])
+        assert torch.equal(results[0], results[2])
+        assert bool(results[0].any())
 
     def test_foolsgold_lets_a_lone_attacker_pass_and_says_so(self) -> None:
         means, sizes = kit.make_points(6, 40)
