@@ -14,7 +14,7 @@ from torch import Tensor
 
 from protocols.aggregators import aggregators
 from protocols.check import CloisterError
-from protocols.compression import Code, compressors, corrected
+from protocols.compression import Code, Plain, compressors, corrected
 from protocols.compression.count_sketch import CountSketch, _Sketch
 from protocols.compression.rand_k import RandK, _Kept
 from protocols.compression.top_k import TopK, _Largest
@@ -207,6 +207,13 @@ def test_top_k_sends_the_nearest_of_all_sets_of_as_many_coordinates() -> None:
     )
     assert len(masks) == math.comb(5, 2)
     assert torch.equal(ours, best)
+
+
+def test_without_a_compressor_what_comes_out_is_what_went_in() -> None:
+    rows = torch.tensor([[math.nan, -0.0, 1e-300], [math.inf, 1.5, -2.0]], dtype=torch.float64)
+    code = code_of(spec_of("none"), 3)
+    assert torch.equal(code.decompress(code.compress(rows)).view(torch.int64), rows.view(torch.int64))
+    assert isinstance(code, Plain)
 
 
 def test_numbers_of_coordinates_that_float32_does_not_have_are_refused() -> None:

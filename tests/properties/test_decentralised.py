@@ -19,7 +19,7 @@ from protocols.check import CloisterError
 from protocols.decentralised.graph import Graph, contraction, metropolis_weights
 from protocols.decentralised.graphs import topologies
 from protocols.decentralised.heard import LARGEST, Heard
-from protocols.decentralised.rules import Exchanged, exchanges
+from protocols.decentralised.rules import Exchanged, ExchangeRule, exchanges
 from protocols.decentralised.rules.clipped_gossip import ClippedGossip
 from protocols.decentralised.rules.gossip import Gossip
 from protocols.decentralised.rules.nna import NearestNeighbourAveraging
@@ -304,6 +304,24 @@ def test_what_a_liar_holds_itself_is_not_what_it_tells(spec: Spec) -> None:
     broken = rule(Heard(values=holds, graph=graph, liars=torch.tensor([0]), told=told), 1, stream()).values
     assert float((broken[1:] - rule(heard, 1, stream()).values[1:]).abs().max()) <= 1e-15
     assert bool(broken[0].isnan().all())
+
+
+@pytest.mark.parametrize("poison", [math.nan, math.inf, -1e300])
+@pytest.mark.parametrize("rule", [Gossip(), ClippedGossip(), NearestNeighbourAveraging(), Rpel()], ids=str)
+def test_a_message_that_is_no_value_changes_nothing_or_is_as_far_as_any(rule: ExchangeRule, poison: float) -> None:
+    """As if the liar had told each its own value; among the nearest, as if it had told what is far from all."""
+    heard = kit.make_heard(graph_of("complete", 6))
+
+    def after(told: Tensor) -> Tensor:
+        lied = Heard(values=heard.values, graph=heard.graph, liars=torch.tensor([0]), told=told[None].contiguous())
+        return rule(lied, 1, stream()).values[1:]
+
+    bad = heard.values[0].expand(6, -1).clone()
+    bad[:, 2] = poison
+    own, far = after(heard.values.clone()), after(torch.full_like(heard.values, 1e9))
+    expected = far if isinstance(rule, NearestNeighbourAveraging) else own
+    assert float((after(bad) - expected).abs().max()) <= 1e-14
+    assert not torch.allclose(own, far)
 
 
 def test_the_largest_number_is_a_value_and_the_next_one_is_not() -> None:

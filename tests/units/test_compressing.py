@@ -296,6 +296,7 @@ class TestAttacks:
         # A product and a quotient of lengths, each rounded.
         assert torch.allclose(packed.norm(dim=1), 2.0 * world.own.norm(dim=1), rtol=1e-14, atol=0)
         assert torch.allclose(packed.norm(dim=1), sent.norm(dim=1), rtol=1e-14, atol=0)
+        assert bool((sent.norm(dim=1) <= 2.0 * world.own.norm(dim=1) * (1 + 1e-14)).all())
         cosines = (packed * honest).sum(dim=1) / packed.norm(dim=1) / honest.norm(dim=1)
         assert torch.allclose(cosines, torch.full((3,), -1.0, dtype=torch.float64), rtol=1e-14, atol=0)
 
@@ -338,6 +339,7 @@ class TestAttacks:
             else:
                 lengths = world.code.compress(sent).norm(dim=1)
                 assert torch.allclose(lengths, 3.0 * world.own.norm(dim=1), rtol=1e-14, atol=0)
+                assert bool((sent.norm(dim=1) <= 3.0 * world.own.norm(dim=1) * (1 + 1e-14)).all())
 
     def test_of_a_row_of_which_nothing_gets_through_it_sends_nothing(self) -> None:
         world = dataclasses.replace(make_world(d=40), own=torch.zeros(3, 40, dtype=torch.float64), code=mask(40))
