@@ -49,7 +49,7 @@ class Tally:
 
     def probability(self, event: Callable[[Counts, Mask, Counts], Mask]) -> float:
         """Return the probability of event(lost, exposed, failed), which is applied to arrays."""
-        lost, q, s, failed = np.indices(self.chances.shape)
+        lost, q, s, failed = (np.asarray(axis, dtype=np.int64) for axis in np.indices(self.chances.shape))
         happens = event(lost, self.exposing[q, s] & (lost <= self.spare), failed)
         return min(1.0, float(self.chances[happens].sum()))
 
