@@ -36,6 +36,12 @@ LeastHonest = Annotated[
         help="A sum is withheld unless so many of its inputs are from others than may collude; default: the protocol's."
     ),
 ]
+LeastPassing = Annotated[
+    int | None,
+    typer.Option(
+        help="Of norm_check and range_check: nothing opens unless so many members pass; default: the protocol's."
+    ),
+]
 Hidden = Annotated[bool, typer.Option("--hidden", help="Cluster sums stay shared.")]
 CheckedInputs = Annotated[
     bool, typer.Option("--checked-inputs", help="A Byzantine input cannot move a cluster arbitrarily.")
@@ -70,6 +76,7 @@ def tolerance(  # noqa: PLR0917 - the options of one command
     mode: Mode = None,
     threshold: Threshold = None,
     least_honest: LeastHonest = None,
+    least_passing: LeastPassing = None,
     hidden: Hidden = False,
     checked_inputs: CheckedInputs = False,
     policy: Policy = "random",
@@ -85,6 +92,9 @@ def tolerance(  # noqa: PLR0917 - the options of one command
     coordinates: Annotated[int, typer.Option(help="The length of an update, for the cost of designs.")] = 10_000,
     delegates: Annotated[
         int | None, typer.Option(help="Who hold the sums of protocol hidden, 3 unless told; --threshold is theirs.")
+    ] = None,
+    input_check: Annotated[
+        str | None, typer.Option(help="Of protocol hidden: range, where delegates look at every input; default: none.")
     ] = None,
     design: Annotated[
         bool, typer.Option("--design", help="Also: window, most faults, cheapest design, Pareto front.")
@@ -109,7 +119,10 @@ def tolerance(  # noqa: PLR0917 - the options of one command
         least_honest=least_honest,
         revealed=not hidden,
         checked=checked_inputs,
+        least_passing=least_passing,
         delegates=delegates,
+        input_check=input_check,
+        aggregator=aggregator,
     )
     asked = job.ask(
         n=n,
@@ -158,26 +171,47 @@ def _named(
     least_honest: int | None,
     revealed: bool,
     checked: bool,
+    least_passing: int | None,
     delegates: int | None,
+    input_check: str | None,
+    aggregator: str,
 ) -> "tuple[Conditions, Delegates | None]":
     """Return what the protocol tolerates in a cluster, and who holds the sums where these stay hidden."""
     from bench.tolerance.hidden import hidden_named
     from protocols.playable import cluster_protocols, conditions_named
 
     if not cluster_protocols.is_hidden(protocol):
-        if delegates is not None:
-            raise CloisterError(
-                f"delegates = {delegates} means nothing to protocol {protocol!r}; allowed: --protocol hidden"
-            )
+        for name, value in {"delegates": delegates, "input_check": input_check}.items():
+            if value is not None:
+                raise CloisterError(
+                    f"{name} = {value} means nothing to protocol {protocol!r}; allowed: --protocol hidden"
+                )
         found = conditions_named(
-            protocol, mode=mode, threshold=threshold, least_honest=least_honest, revealed=revealed, checked=checked
+            protocol,
+            mode=mode,
+            threshold=threshold,
+            least_honest=least_honest,
+            least_passing=least_passing,
+            revealed=revealed,
+            checked=checked,
         )
         return found, None
-    useless = {"hidden": not revealed, "checked_inputs": checked, "least_honest": least_honest is not None}
+    useless = {
+        "hidden": not revealed,
+        "checked_inputs": checked,
+        "least_honest": least_honest is not None,
+        "least_passing": least_passing is not None,
+    }
     for name, given in useless.items():
         if given:
             raise CloisterError(f"{name} means nothing to protocol {protocol!r}; allowed: leave the option out")
-    return hidden_named(mode=mode, threshold=threshold, delegates=3 if delegates is None else delegates)
+    return hidden_named(
+        mode=mode,
+        threshold=threshold,
+        delegates=3 if delegates is None else delegates,
+        aggregator=aggregator,
+        input_check=input_check or "none",
+    )
 
 
 def _page_at(out: Path | None) -> Path | None:
@@ -205,6 +239,7 @@ def simulate(  # noqa: PLR0917 - the options of one command
     mode: Mode = None,
     threshold: Threshold = None,
     least_honest: LeastHonest = None,
+    least_passing: LeastPassing = None,
     hidden: Hidden = False,
     checked_inputs: CheckedInputs = False,
     policy: Policy = "random",
@@ -243,6 +278,7 @@ def simulate(  # noqa: PLR0917 - the options of one command
             mode=mode,
             threshold=threshold,
             least_honest=least_honest,
+            least_passing=least_passing,
             revealed=not hidden,
             checked=checked_inputs,
         ),

@@ -171,6 +171,7 @@ def conditions_named(
     mode: str | None = None,
     threshold: str | None = None,
     least_honest: int | None = None,
+    least_passing: int | None = None,
     revealed: bool = True,
     checked: bool = False,
 ) -> Conditions:
@@ -188,6 +189,8 @@ def conditions_named(
     check.one_of((*SCHEMES, *statistics), protocol=name)
     if least_honest is not None:
         _refuse_unless_withheld(name, least_honest)
+    if least_passing is not None:
+        _refuse_unless_checking(name, least_passing)
     if name not in statistics:
         asked = conditions_of(name, mode=mode, threshold=threshold)  # refuses what makes no sense
         found = as_registered(asked, threshold=threshold, least_honest=least_honest).conditions
@@ -200,13 +203,15 @@ def conditions_named(
         )
     chosen = mode or next(iter(_MODES))
     check.one_of(_MODES, mode=chosen)
-    wanted = {"name": name} if threshold is None else {"name": name, "threshold": threshold}
+    given = {"threshold": threshold, "least_passing": least_passing}
+    wanted = {"name": name, **{word: value for word, value in given.items() if value is not None}}
     return _MODES[chosen](robust_statistics.make(robust_statistics.resolve(wanted)).conditions)
 
 
 def as_registered(conditions: Conditions, *, threshold: str | None, least_honest: int | None) -> Playable:
     """Return the registered protocol in the mode of the conditions, and with what else is given of what it has."""
     wanted = {"mode": conditions.mode, "threshold": threshold, "least_honest": least_honest}
+    wanted |= {"least_passing": conditions.least_passing or None}
     taken = cluster_protocols.entry(conditions.protocol).defaults
     config = {name: value for name, value in wanted.items() if name in taken and value is not None}
     return cluster_protocols.make(cluster_protocols.resolve({"name": conditions.protocol, **config}))
@@ -218,6 +223,16 @@ def _refuse_unless_withheld(name: str, least_honest: int) -> None:
         raise CloisterError(
             f"least_honest = {least_honest} means nothing to protocol {name!r}, which withholds no sum for it; "
             f"allowed: the protocols {', '.join(withholding)}"
+        )
+
+
+def _refuse_unless_checking(name: str, least_passing: int) -> None:
+    statistics = robust_statistics.entries()
+    checking = [each for each in statistics if "least_passing" in robust_statistics.entry(each).defaults]
+    if name not in checking:
+        raise CloisterError(
+            f"least_passing = {least_passing} means nothing to protocol {name!r}, which asks nobody to pass; "
+            f"allowed: the protocols {', '.join(checking)}"
         )
 
 

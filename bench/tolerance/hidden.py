@@ -8,6 +8,7 @@ from bench.tolerance.question import Question
 from protocols import check
 from protocols.check import CloisterError
 from protocols.hidden_sums.hidden import Hidden, group_conditions
+from protocols.hidden_sums.rules import outer_rules
 from protocols.tolerance.analysis import Analysis, Faults, correct_failure
 from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.design import Best, Window, distinct_sizes
@@ -34,21 +35,35 @@ __all__ = [
 ]
 
 _MODES = ("inputs", "passive", "detect")
+_INPUT_CHECKS = ("none", "range")
 _MOST_PROCESSES = 5000  # up to which every size is tried
 
 
-def hidden_named(*, mode: str | None, threshold: str | None, delegates: int) -> tuple[Conditions, Delegates]:
+def hidden_named(
+    *, mode: str | None, threshold: str | None, delegates: int, aggregator: str = "median", input_check: str = "none"
+) -> tuple[Conditions, Delegates]:
     """Return what one cluster tolerates, and who holds the sums; `threshold` is an expression in c, their number.
 
     Mode `inputs`: Byzantine members choose their inputs and follow the protocol; `passive`: they deviate as well;
-    `detect`: they do, and two committees of delegates compare their results.
-    Raises: CloisterError for a mode, a number or a threshold that does not fit.
+    `detect`: they do, and two committees of delegates compare their results. With `input_check` "range" every member's
+    input is shown to be in range, one by one, before the rule `aggregator` combines the sums of who passes.
+    Raises: CloisterError for a mode, a number, a threshold or a check that does not fit.
     """
     chosen = mode or _MODES[0]
     check.one_of(_MODES, mode=chosen)
+    check.one_of(_INPUT_CHECKS, input_check=input_check)
+    rules = outer_rules.entries()  # one that is not among them is refused by the question
+    by_members = aggregator in rules and outer_rules.make(outer_rules.resolve(aggregator)).by_members
     held = parse_threshold(threshold or "c/2")(delegates)
     committees = 2 if chosen == "detect" else 1
-    found = Delegates(count=delegates, threshold=held, deviating=chosen != "inputs", committees=committees)
+    found = Delegates(
+        count=delegates,
+        threshold=held,
+        deviating=chosen != "inputs",
+        committees=committees,
+        checked=input_check != "none",
+        shows_total=by_members,
+    )
     return replace(group_conditions(), mode=chosen), found
 
 
@@ -170,6 +185,7 @@ def price_of(question: Question, groups: Groups) -> Price:
         delegates=delegates.count,
         delegate_threshold=str(delegates.threshold),
         committees=delegates.committees,
+        input_check="range" if delegates.checked else "none",
     )
     protocol.check_size(parties=n)
     traffic = protocol.cost(parties=n, clusters=1, coordinates=question.coordinates)

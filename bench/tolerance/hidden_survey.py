@@ -48,8 +48,9 @@ def committee_curves(question: Question) -> list[Curve]:
     serving = {
         "all follow the protocol": replace(asked, deviating=False),
         "some deviate, one committee": replace(asked, deviating=True),
-        "some deviate, two committees": replace(asked, deviating=True, committees=2),
     }
+    if not asked.checked:  # two of them check no inputs
+        serving["some deviate, two committees"] = replace(asked, deviating=True, committees=2)
     return _panels(question, ("private", "correct"), serving.items())
 
 

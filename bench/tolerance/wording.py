@@ -23,9 +23,10 @@ def shown(probability: float) -> str:
 
 
 def threshold_words(conditions: Conditions) -> str:
-    """Return the threshold, and how many honest inputs a sum must have, where the protocol has such parameters."""
+    """Return the threshold, and how many must pass or be honest for a sum, where the protocol has such parameters."""
     threshold = f", threshold {conditions.threshold}" if conditions.threshold else ""
-    return threshold + (f", least honest {conditions.least_honest}" if conditions.least_honest else "")
+    threshold += f", least honest {conditions.least_honest}" if conditions.least_honest else ""
+    return threshold + (f", least passing {conditions.least_passing}" if conditions.least_passing else "")
 
 
 def _sizes_words(groups: Groups) -> str:
@@ -43,6 +44,7 @@ def describe(answer: Answer) -> list[str]:
     threshold = threshold_words(scheme)
     if asked.delegates is not None:
         threshold = f", {asked.delegates.count} delegates with threshold {asked.delegates.threshold}"
+        threshold += ", inputs checked" if asked.delegates.checked else ""
     lines = [
         f"{faults.n} processes, {who}{_placement_words(answer)}; {_sizes_words(answer.groups)}, {asked.policy}; "
         f"{scheme.protocol} ({scheme.mode}{threshold}); {asked.rule_name}",
@@ -140,8 +142,14 @@ def _why_shared(answer: Answer) -> str:
 
 def _why_hidden(answer: Answer, delegates: Delegates) -> str:
     chance = shown(sums_shown(answer.question.faults, delegates))
-    alone = "an update is a sum" if answer.groups[0][0] == 1 else "a cluster has one other member"
     serving = f"{delegates.count}" if delegates.committees == 1 else f"{delegates.committees} x {delegates.count}"
+    if delegates.checked:
+        left = "; members whose inputs do not pass may leave one alone in the mean" if delegates.chooses else ""
+        return (
+            f"{delegates.withstood + 1} or more colluding delegates of {serving} know all inputs "
+            f"(with probability {chance}), which are checked one by one{left}"
+        )
+    alone = "an update is a sum" if answer.groups[0][0] == 1 else "a cluster has one other member"
     return (
         f"{delegates.withstood + 1} or more colluding delegates of {serving} know all sums "
         f"(with probability {chance}), and {alone}"
@@ -185,12 +193,20 @@ def _why_live(answer: Answer) -> str:
         if answer.question.delegates.deviating and answer.question.faults.byzantine:
             return "a member who departs from the protocol stops it"
         most = min(most, answer.question.delegates.spare(answer.groups))
+        if answer.question.delegates.checked:
+            least = answer.question.delegates.least(answer.groups)
+            return (
+                f"fewer than {m - max(most, 0)} of {m} clusters deliver, or Byzantine members, whose inputs need not "
+                f"pass, leave fewer than {least}"
+            )
     return f"fewer than {m - max(most, 0)} of {m} clusters deliver{_withheld_words(answer)}"
 
 
 def _withheld_words(answer: Answer) -> str:
     """How many inputs a sum must have, where the protocol withholds those of fewer."""
     conditions, size = answer.question.conditions, answer.groups[0][0]
+    if conditions.least_passing > 1:
+        return f", each with at least {conditions.least_passing} of {size} members whose inputs pass"
     if not conditions.least_honest or conditions.scheme.threshold is None:
         return ""
     needed = conditions.scheme.colluding(size, conditions.threshold_at(size)) + conditions.least_honest

@@ -16,7 +16,7 @@ from protocols.secure_robust._planes import from_planes, words_for
 from protocols.secure_robust._scan import scan_ranges, scan_ranges_cost
 from protocols.types import Cost
 
-__all__ = ["check_least", "counted", "open_in_range", "open_in_range_cost", "opened_flags", "widest_limit"]
+__all__ = ["counted", "open_in_range", "open_in_range_cost", "opened_flags", "widest_limit"]
 
 _ROOM = 62
 """Sums of checked words stay within +-2^62; the noise on them has as much."""
@@ -48,14 +48,6 @@ def open_in_range_cost(access: Access, shape: tuple[int, int, int], limit: int) 
     clusters, members, _ = shape
     offline, online = scan_ranges_cost(access, shape, limit)
     return offline, online.then(opening_cost(parties=access.parties, words=clusters * words_for(members)))
-
-
-def check_least(least: int, parties: int) -> None:
-    """Raise CloisterError where more members would have to pass than there are."""
-    if least > parties:
-        raise CloisterError(
-            f"least_passing = {least} of {parties} members opens nothing; allowed: 1 to {parties}, or larger clusters"
-        )
 
 
 def counted(passing: Tensor, least: int) -> Tensor:

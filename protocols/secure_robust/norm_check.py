@@ -1,7 +1,7 @@
 """The sum of the updates that are no longer than allowed; a member whose update is longer is excluded and named."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -24,13 +24,13 @@ from protocols.secure_robust._circuits import greater_than_public, greater_than_
 from protocols.secure_robust._norms import lengths_cost, squared_lengths
 from protocols.secure_robust._opening import openings_cost
 from protocols.secure_robust._pads import agreement_cost
-from protocols.secure_robust._passing import check_least, counted, opened_flags
+from protocols.secure_robust._passing import counted, opened_flags
 from protocols.secure_robust._planes import WORD_BITS, words_for
 from protocols.secure_robust._promises import OpensSelected, inputs_conditions
 from protocols.secure_robust._results import collect_kept, kept_cost, publish_kept
 from protocols.secure_robust._weighted import open_sum, open_sum_cost
 from protocols.secure_sum import Board, Opened, Party
-from protocols.tolerance.conditions import Conditions
+from protocols.tolerance.conditions import Conditions, check_least_passing
 from protocols.types import Traffic
 
 
@@ -77,7 +77,9 @@ class NormCheck:
     @property
     def conditions(self) -> Conditions:
         """See RobustStatistic.conditions."""
-        return inputs_conditions("norm_check", self.threshold, self, private=OpensSelected(selected=self.least_passing))
+        private = OpensSelected(selected=self.least_passing)
+        found = inputs_conditions("norm_check", self.threshold, self, private=private)
+        return replace(found, least_passing=self.least_passing)
 
     def breakdown(self, parties: int) -> int:  # noqa: ARG002
         """Even one Byzantine update moves the mean, if by no more than the norm allows."""
@@ -86,7 +88,7 @@ class NormCheck:
     def check_size(self, *, parties: int) -> None:
         """See RobustStatistic.check_size; 3 members or more, and as many as have to pass."""
         access_for(self.threshold, parties)
-        check_least(self.least_passing, parties)
+        check_least_passing(self.least_passing, parties)
 
     def longest(self, coordinates: int) -> int:
         """Return the longest allowed norm in units: rounding to words lengthens an update by at most sqrt(d) / 2."""

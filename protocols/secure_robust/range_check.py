@@ -1,6 +1,6 @@
 """The sum of the updates whose every coordinate is in range, so that it cannot wrap around; others are excluded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,12 +13,12 @@ from protocols.secure_robust._access import MOST
 from protocols.secure_robust._batch import access_for
 from protocols.secure_robust._checked import draw_of, engines_of, in_range_in_the_clear, share_words_cost
 from protocols.secure_robust._pads import agreement_cost
-from protocols.secure_robust._passing import check_least, counted, open_in_range, open_in_range_cost, widest_limit
+from protocols.secure_robust._passing import counted, open_in_range, open_in_range_cost, widest_limit
 from protocols.secure_robust._promises import inputs_conditions
 from protocols.secure_robust._results import collect_kept, kept_cost, publish_kept
 from protocols.secure_robust._weighted import open_sum, open_sum_cost
 from protocols.secure_sum import Board, Opened, Party
-from protocols.tolerance.conditions import Conditions
+from protocols.tolerance.conditions import Conditions, check_least_passing
 from protocols.types import Traffic
 
 
@@ -65,7 +65,7 @@ class RangeCheck:
     @property
     def conditions(self) -> Conditions:
         """See RobustStatistic.conditions."""
-        return inputs_conditions("range_check", self.threshold, self)
+        return replace(inputs_conditions("range_check", self.threshold, self), least_passing=self.least_passing)
 
     def breakdown(self, parties: int) -> int:  # noqa: ARG002
         """Even one Byzantine update moves the mean, if by no more than the range allows."""
@@ -89,7 +89,7 @@ class RangeCheck:
     def check_size(self, *, parties: int) -> None:
         """See RobustStatistic.check_size; 3 members or more, as many as have to pass, no more than leave a range."""
         access_for(self.threshold, parties)
-        check_least(self.least_passing, parties)
+        check_least_passing(self.least_passing, parties)
         self.limit(parties=parties)
 
     def check_coordinates(self, *, coordinates: int) -> None:

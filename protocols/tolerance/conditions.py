@@ -15,7 +15,7 @@ from protocols.tolerance.expressions import parse_threshold
 from protocols.tolerance.parts import Mask
 from protocols.tolerance.schemes import SCHEMES, Scheme
 
-__all__ = ["Conditions", "conditions_of"]
+__all__ = ["Conditions", "check_least_passing", "conditions_of"]
 
 Counts = NDArray[np.int64]
 
@@ -27,6 +27,8 @@ class Conditions:
     `revealed`: the cluster's sum is opened to the aggregator (else it stays shared). `checked_inputs`: Byzantine
     members cannot move the cluster's mean arbitrarily, so that it is wrong only where its sharing breaks.
     `least_honest`: a sum is withheld unless it has the inputs of that many members beyond those who may collude.
+    `least_passing`: inputs are checked one by one, and nothing opens unless so many pass, which Byzantine ones need
+    not.
 
     Guarantees:
         Each predicate holds exactly at the bad occupancies of table 2.1 of the design notes; secrecy also breaks
@@ -40,6 +42,7 @@ class Conditions:
     revealed: bool = True
     checked_inputs: bool = False
     least_honest: int = 0
+    least_passing: int = 0
 
     @property
     def opens_inputs(self) -> bool:
@@ -48,6 +51,7 @@ class Conditions:
 
     def threshold_at(self, c: int) -> int:
         """Return the threshold of a cluster of c; CloisterError where no sharing has such a threshold."""
+        check_least_passing(self.least_passing, c)
         if self.threshold is None:
             return 0
         t = self.scheme.threshold_of(self.threshold)(c)
@@ -85,7 +89,8 @@ class Conditions:
     def lost(self, c: int, b: Counts, k: Counts) -> Mask:
         """Return where b Byzantine and k crashed members keep a cluster of c from delivering, elementwise."""
         t = self.threshold_at(c)
-        return self.scheme.stopped(b, k, c, t) | (b + k > c - self.scheme.colluding(c, t) - self.least_honest)
+        few = b + k > c - self.scheme.colluding(c, t) - self.least_honest
+        return self.scheme.stopped(b, k, c, t) | few | (b + 0 * k > c - self.least_passing)
 
     def tainted(self, c: int, b: Counts, k: Counts) -> Mask:
         """Return where what it delivers is wrong: broken sharing, or a Byzantine input that is not checked."""
@@ -95,6 +100,14 @@ class Conditions:
     def failed(self, c: int, b: Counts, k: Counts) -> Mask:
         """Return where the cluster counts against the outer rule: tainted or lost."""
         return self.tainted(c, b, k) | self.lost(c, b, k)
+
+
+def check_least_passing(least: int, members: int) -> None:
+    """Raise CloisterError where more members would have to pass a check of their inputs than there are."""
+    if least > members:
+        raise CloisterError(
+            f"least_passing = {least} of {members} members opens nothing; allowed: 1 to {members}, or larger clusters"
+        )
 
 
 def conditions_of(

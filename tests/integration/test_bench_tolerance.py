@@ -102,7 +102,7 @@ def assert_predicted_is_run(monkeypatch: pytest.MonkeyPatch, command: str, proto
 
 
 @pytest.mark.parametrize("command", ["tolerance", "simulate"])
-@pytest.mark.parametrize("protocol", [*SCHEMES, "median"])
+@pytest.mark.parametrize("protocol", [*SCHEMES, "median", "norm_check", "range_check"])
 def test_what_is_predicted_by_default_is_what_is_run(
     command: str, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

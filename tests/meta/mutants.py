@@ -773,6 +773,27 @@ OWN: tuple[Mutant, ...] = (
         killers=("tests/units/test_tolerance_engines.py", "-k", "sandwich"),
     ),
     Mutant(
+        name="members who leave clusters out need one more that all collude than a result takes",
+        module="protocols/tolerance/tallies.py",
+        old="full + 1 >= delegates.count",
+        new="full >= delegates.count",
+        killers=("tests/properties/test_tolerance_checked.py", "-k", "sides"),
+    ),
+    Mutant(
+        name="lost clusters do not change among how many delegates are drawn",
+        module="protocols/tolerance/tallies.py",
+        old="math.comb(m - lost, delegates.count) if drawn",
+        new="math.comb(m, delegates.count) if drawn",
+        killers=("tests/properties/test_tolerance_checked.py", "-k", "sides"),
+    ),
+    Mutant(
+        name="a cluster opens although too few of its members pass",
+        module="protocols/tolerance/conditions.py",
+        old="> c - self.least_passing)",
+        new="> c - self.least_passing + 1)",
+        killers=("tests/properties/test_robust_norms.py", "-k", "nothing_opens_exactly"),
+    ),
+    Mutant(
         name="bench tolerance asks about another number of honest inputs than bench run",
         module="protocols/playable.py",
         old='"least_honest": least_honest}\n',

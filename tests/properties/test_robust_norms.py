@@ -140,6 +140,22 @@ class TestNormCheck:
                 # With nobody else there is nothing to learn; "more than t" is said of shares all the same.
                 assert exposed == (alone or shared or a == members > conditions.threshold_at(members))
 
+    @pytest.mark.parametrize("check", [NormCheck, RangeCheck])
+    def test_nothing_opens_exactly_where_its_conditions_call_a_cluster_lost(
+        self, check: type[NormCheck] | type[RangeCheck]
+    ) -> None:
+        """Of five who share with threshold 1: b Byzantine ones enter what does not pass."""
+        words = torch.ones(1, 5, 2, dtype=torch.int64)
+        for least in range(1, 6):
+            statistic = check(threshold="1", least_passing=least)
+            for b in range(5):
+                entered = words.clone()
+                entered[:, :b] = -(2**63)
+                opened = statistic.reference(entered)
+                assert opened.kept is not None
+                lost = bool(statistic.conditions.lost(5, np.array([b]), np.array([0]))[0])
+                assert lost is not bool(opened.kept.any())
+
     @pytest.mark.parametrize("least", [0, -1])
     def test_at_least_one_has_to_pass(self, least: int) -> None:
         with pytest.raises(CloisterError, match="least_passing"):

@@ -12,7 +12,7 @@ from scipy import stats
 from protocols.check import CloisterError
 from protocols.hidden_sums.hidden import Hidden, group_conditions
 from protocols.network import TooFewPartiesError
-from protocols.tolerance import hidden as hidden_module
+from protocols.tolerance import hidden_states
 from protocols.tolerance.analysis import Faults
 from protocols.tolerance.hidden import (
     Delegates,
@@ -100,7 +100,7 @@ def test_a_recursion_that_seats_delegates_in_small_clusters_only_is_found(monkey
     """The negative twin: which clusters send one is drawn as well."""
     faults, groups, expected = Faults(n=9, byzantine=3), size_groups(9, 2), shares((9, 2, 3), 1, 3, 0)[0]
     assert private_hidden(faults, groups, THREE).value == pytest.approx(expected, rel=1e-9)
-    monkeypatch.setattr(hidden_module, "_draws", lambda groups, count: iter([(1.0, (count, 0))]))
+    monkeypatch.setattr(hidden_states, "_draws", lambda groups, count: iter([(1.0, (count, 0))]))
     assert private_hidden(faults, groups, THREE).value != pytest.approx(expected, rel=1e-3)
 
 
@@ -115,8 +115,7 @@ def test_curious_processes_count_for_secrecy_and_not_for_correctness() -> None:
         whole += weight
     assert found.private.value == pytest.approx(exposed / whole, rel=1e-9)
     assert found.correct.value == pytest.approx(wrong / whole, rel=1e-9)
-    assert found.fail.engine == "bounds"
-    assert found.fail.lower <= either / whole <= found.fail.upper
+    assert found.fail.value == pytest.approx(either / whole, rel=1e-9)
 
 
 @pytest.mark.parametrize("shape", [(6, 2, 3), (7, 2, 3), (9, 3, 3), (5, 1, 5)], ids=str)
@@ -238,18 +237,17 @@ def test_committees_of_members_who_follow_the_protocol_compare_nothing() -> None
         Delegates(deviating=True, committees=2).check(size_groups(5, 1))
 
 
-def test_crashes_lose_clusters_and_bound_what_is_learned() -> None:
-    """Who serves is drawn among complete clusters; with two of four left there are too few to serve."""
+def test_crashes_lose_clusters_of_which_too_few_may_be_left_to_serve() -> None:
+    """Who serves is drawn among complete clusters; what is learned then is in test_tolerance_checked.py."""
     protocol, n = Hidden(group_size=2), 8
     faults = Faults(n=n, byzantine=2, crashed=2)
     found = hidden_sides(faults, size_groups(n, 2), CONDITIONS, THREE, 2)
-    private = live = total = 0
+    live = total = 0
     for crashed in combinations(range(n), 2):
         for liars in combinations(sorted(set(range(n)) - set(crashed)), 2):
             said = protocol.outcome(n, frozenset(liars), frozenset(crashed), frozenset(), use=total % 50)
-            private, live, total = private + said.private, live + said.live, total + 1
+            live, total = live + said.live, total + 1
     assert found.live.value == pytest.approx(1 - live / total, rel=1e-9)
-    assert found.private.lower <= 1 - private / total <= found.private.upper
     assert hidden_worst(Faults(n=n, byzantine=0, crashed=2), size_groups(n, 2), CONDITIONS, THREE, 2).live < 0
 
 

@@ -18,7 +18,9 @@ from protocols.playable import cluster_protocols, conditions_named
 from protocols.secure_robust import robust_statistics
 from protocols.tolerance.analysis import Faults, analyse
 from protocols.tolerance.conditions import conditions_of
+from protocols.tolerance.delegates import Delegates
 from protocols.tolerance.design import window
+from protocols.tolerance.hidden import hidden_sides
 from protocols.tolerance.parts import clusters_of, size_groups
 from protocols.tolerance.schemes import SCHEMES
 from protocols.tolerance.worst import worst_case
@@ -145,6 +147,24 @@ def test_without_further_words_the_conditions_are_those_of_the_plug_in_that_runs
         (("--protocol", "hidden", "--threshold", "c", "--delegates", "5"), "threshold = 5 of 5 delegates"),
         (("--protocol", "hidden", "--aggregator", "phocas"), "aggregator = 'phocas' has no form under encryption"),
         (("--protocol", "median", "--delegates", "5"), "delegates = 5 means nothing to protocol 'median'"),
+        (("--protocol", "median", "--input-check", "range"), "input_check = range means nothing to protocol 'median'"),
+        (("--protocol", "hidden", "--input-check", "norm"), "input_check = 'norm' is unknown; allowed: none, range"),
+        (
+            ("--protocol", "hidden", "--input-check", "range", "--mode", "detect"),
+            "committees = 2 do not check inputs; allowed: 1, which mode 'detect' is not",
+        ),
+        (
+            ("--protocol", "median", "--least-passing", "3"),
+            "least_passing = 3 means nothing to protocol 'median', which asks nobody to pass; "
+            "allowed: the protocols norm_check, range_check",
+        ),
+        (("--protocol", "shamir", "--least-passing", "3"), "least_passing = 3 means nothing to protocol 'shamir'"),
+        (("--protocol", "hidden", "--least-passing", "3"), "least_passing means nothing to protocol 'hidden'"),
+        (
+            ("--protocol", "norm_check", "--cluster-size", "5", "--least-passing", "6"),
+            "least_passing = 6 of 5 members opens nothing; allowed: 1 to 5, or larger clusters",
+        ),
+        (("--protocol", "norm_check", "--least-passing", "0"), "least_passing = 0"),
         (("--protocol", "hidden", "--mode", "vss"), "mode = 'vss' is unknown"),
         (("--protocol", "hidden", "--placement", "worst"), "is not known of hidden sums"),
         (("--protocol", "hidden", "--cluster-size", "10"), "delegates = 3 of 2 clusters"),
@@ -175,6 +195,18 @@ def test_a_mistake_is_one_line(
         ),
         (("hidden",), "median withstands 1 of 4 clusters with a Byzantine member or lost"),
         (("hidden", "--mode", "passive"), "a member who departs from the protocol changes or stops the result"),
+        (("hidden", "--input-check", "range"), "hidden (inputs, 3 delegates with threshold 1, inputs checked)"),
+        (
+            ("hidden", "--input-check", "range"),
+            "private  fails with probability 0.0877193: 2 or more colluding delegates of 3 know all inputs",
+        ),
+        (("hidden", "--input-check", "range"), "Byzantine members, whose inputs need not pass, leave fewer than 3"),
+        (
+            ("hidden", "--input-check", "range", "--aggregator", "mean"),
+            "members whose inputs do not pass may leave one alone in the mean",
+        ),
+        (("norm_check", "--least-passing", "4"), "norm_check (inputs, threshold most, least passing 4)"),
+        (("norm_check", "--least-passing", "4"), "each with at least 4 of 5 members whose inputs pass"),
     ],
 )
 def test_the_reasons_are_words(
@@ -291,3 +323,58 @@ def test_delegates_are_drawn_in_every_round_even_where_clusters_are_kept() -> No
 def test_no_simulation_takes_hidden_sums_for_sums_that_nobody_can_open() -> None:
     with pytest.raises(CloisterError, match="protocol = 'hidden' is unknown"):
         conditions_named("hidden")
+
+
+@pytest.mark.parametrize("outer", ["median", "mean"])
+def test_a_check_of_hidden_inputs_is_asked_for_as_bench_run_has_it(
+    outer: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command's probabilities are those of the protocol's delegates; without the check they are others."""
+    words = (
+        "--n",
+        "14",
+        "--faulty",
+        "3",
+        "--curious",
+        "3",
+        "--crash",
+        "1",
+        "--cluster-size",
+        "2",
+        "--aggregator",
+        outer,
+    )
+    protocol = Hidden(group_size=2, outer=outer, input_check="range")
+    serving = Delegates(
+        threshold=protocol.access.threshold, checked=protocol.checks_inputs, shows_total=protocol.rule.by_members
+    )
+    faults, groups = Faults(n=14, byzantine=3, crashed=1, curious=3), size_groups(14, 2)
+    expected = hidden_sides(faults, groups, protocol.group_conditions, serving, protocol.breakdown(14))
+    checked, plain = (
+        json.loads(run(capsys, monkeypatch, *words, "--protocol", "hidden", *more, "--json")[1])
+        for more in (("--input-check", "range"), ())
+    )
+    assert (checked["input_check"], plain["input_check"]) == ("range", "none")
+    assert checked["p_private_fail"] == expected.private.value > plain["p_private_fail"]
+    assert (checked["p_live_fail"], checked["p_fail"]) == (expected.live.value, expected.fail.value)
+
+
+@pytest.mark.parametrize("name", ["norm_check", "range_check"])
+def test_how_many_must_pass_is_asked_for_as_bench_run_has_it(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of five members with threshold 1, four must pass: two Byzantine ones keep their cluster from opening."""
+    spec = {"name": name, "threshold": "1", "least_passing": 4}
+    conditions = robust_statistics.make(robust_statistics.resolve(spec)).conditions
+    assert conditions_named(name, threshold="1", least_passing=4) == conditions
+    assert conditions_named(name) == robust_statistics.make(robust_statistics.resolve(name)).conditions
+    words = ("--n", "10", "--faulty", "3", "--cluster-size", "5", "--threshold", "1", "--aggregator", "mean")
+    few, many = (
+        json.loads(run(capsys, monkeypatch, *words, "--protocol", name, "--least-passing", least, "--json")[1])
+        for least in ("4", "2")
+    )
+    placed = occupancies(10, 5, 3)
+    expected = sum(any(x > 1 for x, _ in clusters) for clusters in placed) / len(placed)
+    assert (few["least_passing"], many["least_passing"]) == (4, 2)
+    assert few["p_live_fail"] == pytest.approx(expected, rel=1e-12)
+    assert many["p_live_fail"] == 0.0
