@@ -9,7 +9,7 @@ from protocols.check import CloisterError
 from protocols.hidden_sums._combining import check_committees
 from protocols.hidden_sums._groups import GroupSharing
 from protocols.hidden_sums._noise import JointNoise
-from protocols.hidden_sums._range import InputCheck, check_inputs
+from protocols.hidden_sums._range import INPUT_CHECKS, InputCheck
 from protocols.hidden_sums._seating import Formation
 from protocols.hidden_sums.rules import OuterRule
 from protocols.secure_robust._access import Access
@@ -74,7 +74,17 @@ def check_parameters(asked: _Asked) -> None:
     for size in asked.levels:
         check.integer_at_least(2, levels=size)
     check_committees(asked.committees, asked.noise_std)
-    check_inputs(asked)
+    _check_inputs(asked)
+
+
+def _check_inputs(asked: _Asked) -> None:
+    """Raise CloisterError for an unknown check of inputs, and for one of members who share in groups."""
+    check.one_of(INPUT_CHECKS, input_check=asked.input_check)
+    if asked.input_check != "none" and (asked.levels or asked.sharing != "additive"):
+        raise CloisterError(
+            f"input_check = {asked.input_check!r} has members share with the delegates, and not in groups; allowed: "
+            f"no levels, and sharing = 'additive'"
+        )
 
 
 def access_of(delegates: int, expression: str) -> Access:

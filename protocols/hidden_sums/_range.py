@@ -7,7 +7,9 @@ of the tainted groups that the rule is told to withstand.
 
 All of that is while the delegates follow the protocol. One that does not may add any number, 2^62 say, to a rest of
 somebody's words that it alone holds: then an honest member fails and is named, and its group is lost without a
-Byzantine member in it, so that more tainted groups may be left than the rule is then told.
+Byzantine member in it, so that more tainted groups may be left than the rule is then told. Two committees, to both of
+which every member shares its words, open who passes as well as the result: where they differ the batch stops, and
+nobody is named. So naming an honest member takes a delegate of each.
 
 What it buys: a change of one member's word by r changes its group's sum by r, and the result by the group's weight
 times r at most, whatever the others entered; without the check a member may bring a sum to where the least change
@@ -18,14 +20,12 @@ out, by words that do not pass, choose of which groups a mean opens.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from protocols import check
-from protocols.check import CloisterError
 from protocols.hidden_sums._combining import Combining, among_delegates, delegates_cost, open_result, read_result
 from protocols.hidden_sums._resharing import Seats, reshare, resharing_cost
 from protocols.hidden_sums._seating import common_multiple
@@ -38,8 +38,8 @@ from protocols.secure_sum._publish import publish, publishing_cost
 from protocols.types import Traffic
 
 __all__ = [
+    "INPUT_CHECKS",
     "InputCheck",
-    "check_inputs",
     "checked_cost",
     "checked_reference",
     "collect_checked",
@@ -49,31 +49,7 @@ __all__ = [
 ]
 
 InputCheck = Literal["none", "range"]
-_INPUT_CHECKS: tuple[InputCheck, ...] = ("none", "range")
-
-
-class _Asked(Protocol):
-    @property
-    def input_check(self) -> InputCheck: ...
-
-    @property
-    def levels(self) -> tuple[int, ...]: ...
-
-    @property
-    def sharing(self) -> str: ...
-
-    @property
-    def committees(self) -> int: ...
-
-
-def check_inputs(asked: _Asked) -> None:
-    """Raise CloisterError for an unknown check of inputs, and for one of members who share in groups."""
-    check.one_of(_INPUT_CHECKS, input_check=asked.input_check)
-    if asked.input_check != "none" and (asked.levels or asked.sharing != "additive" or asked.committees > 1):
-        raise CloisterError(
-            f"input_check = {asked.input_check!r} has members share with the delegates, and not in groups; allowed: "
-            f"no levels, sharing = 'additive', and committees = 1"
-        )
+INPUT_CHECKS: tuple[InputCheck, ...] = ("none", "range")
 
 
 def limit_of(combining: Combining) -> int:
@@ -134,10 +110,11 @@ def _kept(combining: Combining, passing: Tensor) -> Tensor:
 
 def play_checked(party: Party, seats: Seats, combining: Combining, words: Tensor) -> None:
     """Play one member, and a delegate where it is one: from its words to what the board reads."""
-    if party.rank not in seats.delegates:
+    mine = seats.committee_of(party.rank)
+    if mine is None:
         reshare(party, seats.one_by_one, words)
         return
-    served = among_delegates(party, seats)
+    served = among_delegates(party, mine)
     bits, engine = engines_of(served, seats.access)
     draw, values = draw_of(served), reshare(party, seats.one_by_one, words)
     assert values is not None
@@ -159,8 +136,10 @@ def _group_sums(engine: Engine, values: Shared, places: Sequence[Sequence[int]])
 def collect_checked(board: Board, seats: Seats, combining: Combining) -> Opened:
     """Read what the delegates publish to the board; `suspects` are the members who did not pass.
 
-    They entered words out of range while the delegates follow the protocol; one that does not may have honest members
-    fail, and so be named.
+    They entered words out of range while the delegates follow the protocol, or those of one of two committees do; else
+    one that does not may have honest members fail, and so be named.
+
+    Raises: see `read_result`.
     """
     members, coordinates = seats.contributors, board.coordinates
     words = read_result(replace(board, coordinates=coordinates + len(members)), seats)
@@ -194,7 +173,7 @@ def decode_checked(combining: Combining, opened: Opened) -> Tensor:
 
 def checked_cost(combining: Combining, seats: Seats, entering: Traffic, *, clusters: int, coordinates: int) -> Traffic:
     """Return what a batch sends, as `play_cost` does: each member is a group of its own, whose words are looked at."""
-    members = len(seats.contributors)
+    members, beside = len(seats.contributors), len(seats.committees)
     shape = (clusters, members, coordinates)
     numbers, looked = open_in_range_cost(seats.access, shape, limit_of(combining))
     dealt, combined = delegates_cost(combining, clusters=clusters, coordinates=coordinates)
@@ -202,8 +181,9 @@ def checked_cost(combining: Combining, seats: Seats, entering: Traffic, *, clust
     publishing = publishing_cost(
         parties=seats.access.parties, clusters=clusters, coordinates=coordinates + members, vouching=True
     )
+    dealing = agreement_cost(seats.access).times(beside).then(seeds).then(numbers.then(dealt).times(beside))
     return Traffic(
-        offline=agreement_cost(seats.access).then(seeds).then(numbers).then(dealt),
-        mpc=entering.mpc.then(handed).then(looked).then(combined),
-        upload=entering.upload.then(publishing),
+        offline=dealing,
+        mpc=entering.mpc.then(handed).then(looked.then(combined).times(beside)),
+        upload=entering.upload.then(publishing.times(beside)),
     )

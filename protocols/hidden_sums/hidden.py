@@ -99,7 +99,7 @@ class Hidden:
         Seeds that differ between delegates are detected before any of them hands on what it got of an input.
         With a check of inputs, a change of one passing member's word by r moves the result by no more than the largest
         weight of a group times r, whatever the others enter.
-        With two committees, whatever delegates of one of them do, the result is right or the batch stops.
+        With two committees, whatever delegates of one do, the result, and who passes, is right or the batch stops.
         The cost formula equals what the meter counts.
     """
 

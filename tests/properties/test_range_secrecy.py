@@ -20,8 +20,7 @@ from protocols.secure_robust._engine import BITS, WORDS, Engine, Shared
 from protocols.secure_robust._lanes import all_lanes
 from protocols.secure_robust._passing import counted, open_in_range
 from protocols.secure_robust._weighted import open_sum
-from protocols.secure_sum import Party
-from tests.properties._hidden_views import equal_where, views_of
+from tests.properties._hidden_views import equal_where, own_words, views_of
 from tests.robust import Program, TapedPads, leaking, own_draw
 
 THREE = Access(parties=3, threshold=1)
@@ -234,9 +233,3 @@ class TestHiddenSums:
     def test_more_learn_every_word_as_documented(self, coalition: tuple[int, ...]) -> None:
         assert not self.shows(coalition, coalition)
         assert self.shows(coalition, (0, 1, 2, 3))
-
-
-def own_words(party: Party, seats: Seats, words: Tensor) -> Tensor:
-    """Each member's words are its own share."""
-    del party, seats
-    return words
