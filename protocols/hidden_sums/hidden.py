@@ -9,8 +9,8 @@ from torch import Tensor
 from protocols.check import CloisterError
 from protocols.hidden_sums import hidden_sums
 from protocols.hidden_sums._combining import Combining
-from protocols.hidden_sums._fitting import access_of, check_groups, check_parameters, check_size
-from protocols.hidden_sums._groups import Attendance, GroupSharing, group_sharing
+from protocols.hidden_sums._fitting import access_of, check_groups, check_parameters, check_size, group_sharing
+from protocols.hidden_sums._groups import Attendance, GroupSharing
 from protocols.hidden_sums._noise import JointNoise, part_unknown
 from protocols.hidden_sums._playing import collect, contribute, cost_of, decode, reference
 from protocols.hidden_sums._promises import (

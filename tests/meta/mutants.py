@@ -731,7 +731,7 @@ OWN: tuple[Mutant, ...] = (
     Mutant(
         name="groups that a coalition can have left out of a mean count as if they stayed",
         private=True,
-        module="protocols/hidden_sums/_seating.py",
+        module="protocols/hidden_sums/_exposure.py",
         old="stays = [choosing.isdisjoint(group) or",
         new="stays = [True or",
         killers=("tests/properties/test_hidden_range.py", "-k", "leaves_in_tells"),

@@ -14,8 +14,8 @@ from torch import Tensor
 from protocols.check import CloisterError
 from protocols.faults import Crash
 from protocols.hidden_sums import _noise, _resharing
+from protocols.hidden_sums._exposure import exposes_whoever_serves
 from protocols.hidden_sums._resharing import Seats
-from protocols.hidden_sums._seating import exposes_whoever_serves
 from protocols.hidden_sums.hidden import Hidden
 from protocols.playable import cluster_protocols
 from protocols.registry import Spec
