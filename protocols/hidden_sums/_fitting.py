@@ -82,12 +82,12 @@ def check_parameters(asked: _Asked) -> None:
 
 
 def _check_inputs(asked: _Asked) -> None:
-    """Raise CloisterError for an unknown check of inputs, and for one of members who share in groups."""
+    """Raise CloisterError for an unknown check of inputs, and for one under levels."""
     check.one_of(INPUT_CHECKS, input_check=asked.input_check)
-    if asked.input_check != "none" and (asked.levels or asked.sharing != "additive"):
+    if asked.input_check != "none" and asked.levels:
         raise CloisterError(
-            f"input_check = {asked.input_check!r} has members share with the delegates, and not in groups; allowed: "
-            f"no levels, and sharing = 'additive'"
+            f"levels = {list(asked.levels)!r} add up sums within a group, and input_check = {asked.input_check!r} has "
+            f"the delegates look at every member's words; allowed: no levels, in groups as large"
         )
 
 

@@ -15,7 +15,9 @@ from typing import Protocol
 
 from torch import Tensor
 
+from protocols.hidden_sums._one_by_one import OneByOne
 from protocols.hidden_sums._presence import call_the_roll, presence_cost, say_who_is_there, who_is_there
+from protocols.hidden_sums._resharing import Seats
 from protocols.secure_sum import Board, Party
 from protocols.types import Cost, Traffic
 
@@ -39,10 +41,14 @@ class Attendance:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Entered:
-    """What a member has once its group has entered: who is there, and what it has of its group's sum."""
+    """What a member has once its group has entered: who is there, and what it has of its group's sum.
+
+    Where words stay `apart` it is what it has of each member's words.
+    """
 
     attendance: Attendance
     held: Tensor = field(repr=False)
+    apart: bool = False
 
 
 class GroupSharing(Protocol):
@@ -61,12 +67,19 @@ class GroupSharing(Protocol):
         """Raise CloisterError for a group that cannot share."""
         ...
 
-    def enter(self, party: Party, groups: Groups, words: Tensor) -> Entered:
-        """Play one member until the board has said who is there."""
+    def enter(self, party: Party, groups: Groups, words: Tensor, *, apart: bool = False) -> Entered:
+        """Play one member until the board has said who is there; do members' words stay apart?"""
         ...
 
     def additive(self, party: Party, group: Sequence[int], holders: Sequence[int], entered: Entered) -> Tensor:
-        """Return a holder's additive share (clusters, coordinates) of the sum of its group."""
+        """Return a holder's additive share (clusters, coordinates) of the sum of its group.
+
+        Where words stay apart it is of what its group re-shares by `one_by_one`: (clusters x members, coordinates).
+        """
+        ...
+
+    def one_by_one(self, seats: Seats) -> OneByOne:
+        """Return who re-shares members' words that stay apart, and how many each."""
         ...
 
     def gather(self, board: Board, groups: Groups) -> Attendance:
@@ -98,16 +111,22 @@ class AdditiveGroups:
     def check(self, *, size: int) -> None:
         """Any size will do."""
 
-    def enter(self, party: Party, groups: Groups, words: Tensor) -> Entered:  # noqa: ARG002
+    def enter(self, party: Party, groups: Groups, words: Tensor, *, apart: bool = False) -> Entered:  # noqa: ARG002
         """See GroupSharing.enter."""
-        return Entered(attendance=Attendance.of(who_is_there(party)), held=words)
+        return Entered(attendance=Attendance.of(who_is_there(party)), held=words, apart=apart)
 
     def additive(self, party: Party, group: Sequence[int], holders: Sequence[int], entered: Entered) -> Tensor:  # noqa: ARG002
-        """See GroupSharing.additive."""
+        """See GroupSharing.additive; its own words are all that it re-shares one by one."""
+        if entered.apart:
+            return entered.held
         clusters, coordinates = entered.held.shape
         return party.keys.zero_shares.draw_among(
             group, use=party.use, clusters=clusters, coordinates=coordinates, onto=entered.held, model=party.model
         )
+
+    def one_by_one(self, seats: Seats) -> OneByOne:
+        """Each member is a group of its own."""
+        return OneByOne(seats=seats.one_by_one)
 
     def gather(self, board: Board, groups: Groups) -> Attendance:  # noqa: ARG002
         """See GroupSharing.gather."""

@@ -58,7 +58,7 @@ def common_multiple(groups: Sequence[Sequence[int]]) -> int:
 class Formation:
     """Groups and groups of groups, how the lowest ones share, and how the delegates above the top level do.
 
-    With `one_by_one` groups share nothing: each member's own words are shared among the delegates.
+    With `one_by_one` groups add up nothing: each member's own words are shared among the delegates.
     """
 
     hierarchy: Hierarchy
@@ -116,30 +116,31 @@ class Formation:
     @property
     def rungs(self) -> tuple[Rung, ...]:
         """The thresholds from the members up to the delegates: t1, all of a node's holders but one, then t2."""
-        if self.one_by_one:
-            return (Rung(holders="delegates", threshold=self.access.threshold),)
         within = {size: self.sharing.threshold(size) for size in self.hierarchy.leaves.sizes}
         members = Rung(
             holders="members of a group",
             threshold=min(within.values()),
             spare=min(size - 1 - t for size, t in within.items()) if self.sharing.spares else 0,
         )
+        delegates = Rung(holders="delegates", threshold=self.access.threshold)
+        if self.one_by_one:  # members who share n of n hand their own words on, and nobody else's
+            return (members, delegates) if self.sharing.spares else (delegates,)
         between = [
             Rung(holders=f"holders of a sum of level {number}", threshold=min(level.sizes) - 1)
             for number, level in enumerate(self.hierarchy.levels[1:], start=1)
         ]
-        return (members, *between, Rung(holders="delegates", threshold=self.access.threshold))
+        return (members, *between, delegates)
 
     @property
     def smallest_exposing(self) -> int:
         """How many members, at the best places, learn an input: the weaker of two thresholds counts.
 
         They are t1 + 1 members of a group that has more, or all but one of the members of a node, and all holders of
-        the node above it or, at the top, t2 + 1 delegates; one of these may be in the node.
+        the node above it or, at the top, t2 + 1 delegates; one of these may be in the node. Where members' words are
+        shared one by one t2 + 1 delegates are enough.
         """
-        if self.one_by_one:
-            return self.access.threshold + 1
-        found = [max(min(self.top.sizes) - 1, 1) + self.access.threshold]
+        alone = 1 if self.one_by_one else max(min(self.top.sizes) - 1, 1)
+        found = [alone + self.access.threshold]
         within = {size: self.sharing.threshold(size) for size in self.hierarchy.leaves.sizes}
         found += [t + 1 for size, t in within.items() if t + 1 < size]
         for level, above in enumerate(self.hierarchy.levels[1:]):

@@ -5,7 +5,8 @@
 2. Each says whose shares it has; the board announces who said so, and whose shares all of their group have that did. A
    group goes on if all its members have dealt and t + 1 are there, whoever they are: up to n - t - 1 may be gone.
 3. Any t + 1 holders add the shares that they have, and take the constant word of their Lagrange weight times the sum:
-   these words add up to the constant word of the sum of all secrets, which is the group's sum.
+   these words add up to the constant word of the sum of all secrets, which is the group's sum. Where each member's
+   words are looked at, they do so with each one's shares apart, and nobody adds any.
 
 Any t members of a group see shares that are uniform and independent of the others' words: the differences of points,
 and points themselves, are invertible, so their t shares are a bijection of the t random coefficients. In step 3 the
@@ -26,6 +27,8 @@ from torch import Tensor
 from protocols.check import CloisterError
 from protocols.galois import GaloisRing
 from protocols.hidden_sums._groups import Attendance, Entered, Groups
+from protocols.hidden_sums._one_by_one import OneByOne
+from protocols.hidden_sums._resharing import Seats
 from protocols.model_digest import DIGEST_BYTES
 from protocols.network import cost_of
 from protocols.secure_sum import Board, Party
@@ -93,7 +96,7 @@ class ShamirGroups:
         weight = ring.lagrange_weights([each + 1 for each in places])[list(places).index(place)]
         return (ring.matrix(weight)[0][:, None] * share).sum(dim=1)
 
-    def enter(self, party: Party, groups: Groups, words: Tensor) -> Entered:
+    def enter(self, party: Party, groups: Groups, words: Tensor, *, apart: bool = False) -> Entered:
         """See GroupSharing.enter: steps 1 and 2."""
         group = next(group for group in groups if party.rank in group)
         count = GaloisRing.with_points(len(group)).degree * self.threshold(len(group))
@@ -110,12 +113,20 @@ class ShamirGroups:
         party.link.skip(1)  # the board waits for all of these
         said = hear(party.link, torch.empty(2 * party.parties, dtype=torch.uint8)).view(2, -1)
         attendance = Attendance(present=frozenset(marked(said[0])), dealt=frozenset(marked(said[1])))
-        return Entered(attendance=attendance, held=reduce(torch.add, received.values(), shares[party.rank]))
+        received[party.rank] = shares[party.rank]
+        if apart:
+            return Entered(attendance=attendance, held=torch.stack([received[rank] for rank in group], 1), apart=True)
+        return Entered(attendance=attendance, held=reduce(torch.add, received.values()))
 
     def additive(self, party: Party, group: Sequence[int], holders: Sequence[int], entered: Entered) -> Tensor:
-        """See GroupSharing.additive: step 3."""
+        """See GroupSharing.additive: step 3, of each member's shares by themselves where they stay apart."""
         places = [group.index(rank) for rank in holders]
-        return self.convert(len(group), places, group.index(party.rank), entered.held)
+        held = entered.held.flatten(0, 1) if entered.apart else entered.held
+        return self.convert(len(group), places, group.index(party.rank), held)
+
+    def one_by_one(self, seats: Seats) -> OneByOne:
+        """Whoever holds a group's shares re-shares every member's."""
+        return OneByOne(seats=seats, width=max(map(len, seats.sums)))
 
     def gather(self, board: Board, groups: Groups) -> Attendance:
         """See GroupSharing.gather."""

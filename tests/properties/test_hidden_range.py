@@ -301,8 +301,7 @@ class TestExposure:
     ("parameters", "message"),
     [
         ({"input_check": "squares"}, "input_check"),
-        ({"levels": [2]}, "no levels"),
-        ({"sharing": "shamir", "group_size": 3}, "sharing = 'additive'"),
+        ({"levels": [2]}, r"levels = \[2\] add up sums within a group.* allowed: no levels"),
     ],
 )
 def test_what_does_not_go_together_is_refused(parameters: dict[str, Any], message: str) -> None:
