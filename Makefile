@@ -40,6 +40,7 @@ verification: .venv/installed
 		$(addprefix tests/properties/test_,invariants.py statistic_invariants.py) \
 		$(addprefix tests/properties/test_,clustering.py clustering_policies.py churn.py disclosure.py) \
 		$(addprefix tests/properties/test_,aggregators.py beacons.py privacy.py robust_norms.py) \
+		$(addprefix tests/properties/test_,robust_secrecy.py range_secrecy.py) \
 		tests/units/test_round.py tests/units/test_tolerance_engines.py \
 		--verification-report reports/verification
 

@@ -1,5 +1,6 @@
 """The commands `bench peers ...`: ours against other people's code."""
 
+import contextlib
 import json
 import os
 import sys
@@ -11,7 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bench.folders import make_folder
+from bench.folders import held, make_folder
+from protocols.check import CloisterError
 
 __all__ = ["peers_app"]
 
@@ -98,33 +100,77 @@ def peers_hostile(
 
 
 @peers_app.command("robust")
-def peers_robust(
-    out: Annotated[Path | None, typer.Option(help="Folder for prices.json, prices.md and prices.png.")] = None,
+def peers_robust(  # noqa: PLR0917 - its options
+    out: Annotated[Path | None, typer.Option(help="Folder for prices.json, .csv, .md and .png.")] = None,
+    statistics: Annotated[str | None, typer.Option(help="Only these, such as median,krum.")] = None,
+    parties: Annotated[str, typer.Option(help="Sizes of clusters.")] = "3,5,8",
+    resume: Annotated[bool, typer.Option("--resume", help="Keep what prices.json in the folder has already.")] = False,
     turns: Turns = 3,
     as_json: JsonFlag = False,
 ) -> None:
-    """Every robust statistic of 3, 5 and 8 parties, d = 1,000 to 1,000,000; the median against stock CrypTen's."""
-    from bench.environment import describe_environment
-    from bench.peers.robust import compare_robust_median
-    from bench.peers.robust_prices import price_list
-    from bench.report.price_page import HEAD, price_rows, write_prices
+    """Every robust statistic of 3, 5 and 8 parties, d = 1,000 to 1,000,000; the median against stock CrypTen's.
+
+    With --out each finished statistic is kept in prices.json at once; --resume goes on from there, with more parties or
+    statistics if asked.
+    """
+    from bench.peers.robust_kept import Kept, code_of_prices, kept_in, measure, write_kept
+    from bench.report.price_page import HEAD, median_line, price_rows, write_prices
 
     _check_turns(turns)
-    if out is not None:
-        make_folder(out)
-    environment = {**describe_environment(["bench", *sys.argv[1:]]), "load": os.getloadavg()}
-    compared, prices = compare_robust_median(turns=turns), price_list(turns=turns)
-    written = [] if out is None else write_prices(out, prices, compared, environment)
+    names, sizes = _statistics_of(statistics), _sizes_of(parties)
+    environment = {**_price_environment(), "code": code_of_prices(), "turns": turns}
+    if resume and out is None:
+        raise CloisterError("--resume goes on from what a folder has; allowed: with --out FOLDER")
+    with contextlib.ExitStack() as stack:
+        if out is not None:
+            make_folder(out)
+            stack.enter_context(held(out))
+        before = kept_in(out, code=code_of_prices(), turns=turns) if resume and out is not None else Kept()
+
+        def keep(kept: Kept) -> None:
+            if out is not None:
+                write_kept(out, kept, environment)
+            print(f"{len(kept.prices)} prices so far", file=sys.stderr, flush=True)
+
+        kept = measure(before, names=names, parties=sizes, turns=turns, keep=keep)
+        written = [] if out is None else write_prices(out, kept, environment)
+    assert kept.median is not None
     if as_json:
-        print(json.dumps({"median": asdict(compared), "prices": [asdict(price) for price in prices]}, indent=1))
+        print(json.dumps({"median": asdict(kept.median), "prices": [asdict(price) for price in kept.prices]}, indent=1))
         return
-    _print_comparisons([compared.time], as_json=False)
-    print(f"{compared.ours_bytes:,} bytes against {compared.peer_bytes:,}: {compared.bytes_ratio:.1f}x fewer")
     table = Table(*HEAD)
-    for row in price_rows(prices):
+    for row in price_rows(kept.prices):
         table.add_row(*row)
     Console().print(table)
+    print(median_line(kept.median))
     print(*written, sep="\n")
+
+
+def _price_environment() -> dict[str, Any]:
+    from bench.environment import describe_environment
+
+    return {**describe_environment(["bench", *sys.argv[1:]]), "load": os.getloadavg()}
+
+
+def _statistics_of(text: str | None) -> list[str] | None:
+    """Return the names; None: all. Raises: CloisterError for one that is no statistic."""
+    from protocols.secure_robust import robust_statistics
+
+    if text is None:
+        return None
+    return [robust_statistics.resolve(name.strip()).name for name in text.split(",")]
+
+
+def _sizes_of(text: str) -> list[int]:
+    from protocols import check
+
+    try:
+        sizes = [int(each) for each in text.split(",")]
+    except ValueError:
+        raise CloisterError(f"parties = {text!r} are no numbers; allowed: such as 3,5,8") from None
+    for size in sizes:
+        check.integer_at_least(3, parties=size)
+    return sizes
 
 
 def _check_turns(turns: int) -> None:

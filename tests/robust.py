@@ -14,12 +14,13 @@ from torch import Tensor
 from protocols.in_process_link import InProcessLink, in_process_links
 from protocols.randomness import SecretStreams
 from protocols.secure_robust._access import Access
+from protocols.secure_robust._conversions import Draw
 from protocols.secure_robust._engine import Algebra, Engine
 from protocols.secure_robust._pads import KeyedPads, Pads
 
 Result = TypeVar("Result")
 Source = tuple[str, tuple[int, ...]]
-"""("set" or "pair", the members who draw from it)."""
+"""("set", "pair" or "own", the members who draw from it)."""
 
 
 def seeded_pads(access: Access, rank: int, seed: int) -> KeyedPads:
@@ -83,6 +84,13 @@ class TapedPads:
         return self.tape.take(("pair", (min(self.rank, peer), max(self.rank, peer))), use, shape)
 
 
+def own_draw(engine: Engine) -> Draw:
+    """A dealer's own secrets, from the tape."""
+    pads = engine._pads
+    assert isinstance(pads, TapedPads)
+    return lambda shape: pads.tape.take(("own", (pads.rank,)), 0, shape)
+
+
 Program = Callable[[Engine, Tensor], Tensor]
 """From this party's words (clusters, ...) to what is opened (clusters, ...)."""
 
@@ -96,12 +104,17 @@ def leaking(
     modulus: int = 2,
     seed: int = 0,
     bits: Collection[int] = (),
+    ranks: Collection[int] | None = None,
+    apart: Collection[Source] = (),
 ) -> list[int]:
     """Return which single parties learn more than their own input and what is opened; the program runs on all digits.
 
     `inputs` are the cases, each one nested list of numbers a party. What a party knows is held at random digits; all
     digits of the others are enumerated, so distributions are compared exactly. Digits are below `modulus`; those of the
-    uses `bits`, which mask single bits, are 0 or 1.
+    uses `bits`, which mask single bits, are 0 or 1. `ranks` are the parties asked about, all by default.
+
+    Digits of the sources `apart` are drawn anew for every row instead: where a view depended on one of them, two
+    distributions that are equal would seem to differ, and never the other way round.
     """
     words = torch.tensor(inputs, dtype=torch.int64)  # (cases, parties, ...)
     recorded = Tape(modulus=modulus)
@@ -114,8 +127,10 @@ def leaking(
         modulus=modulus,
         bits=frozenset(bits),
         drawn=recorded.drawn,
+        apart=frozenset(apart),
     )
-    return [rank for rank in range(access.parties) if _learns(game, rank, np.random.default_rng([seed, rank]))]
+    asked = range(access.parties) if ranks is None else ranks
+    return [rank for rank in asked if _learns(game, rank, np.random.default_rng([seed, rank]))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +142,7 @@ class _Game:
     modulus: int
     bits: frozenset[int]
     drawn: dict[tuple[Source, int], int]
+    apart: frozenset[Source]
 
     def base(self, draw: tuple[Source, int]) -> int:
         return 2 if draw[1] in self.bits else self.modulus
@@ -146,10 +162,13 @@ def _play(
 
 def _learns(game: _Game, rank: int, rng: np.random.Generator) -> bool:
     modulus, words = game.modulus, game.words
-    free = [draw for draw in sorted(game.drawn) if rank not in draw[0][1]]
+    free = [draw for draw in sorted(game.drawn) if rank not in draw[0][1] and draw[0] not in game.apart]
     tapes = prod(game.base(draw) ** game.drawn[draw] for draw in free)
     numbers, digits = np.arange(tapes), {}
     for draw, count in sorted(game.drawn.items()):
+        if draw[0] in game.apart and rank not in draw[0][1]:
+            digits[draw] = rng.integers(0, game.base(draw), (tapes * len(words), count))
+            continue
         if draw not in free:
             digits[draw] = np.tile(rng.integers(0, game.base(draw), count), (tapes * len(words), 1))
             continue

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -19,7 +19,17 @@ from protocols.registry import Spec
 from protocols.secure_robust import robust_statistics
 from protocols.types import Traffic
 
-__all__ = ["SIZES", "Price", "Size", "open_exactly", "price_list", "seconds_of", "specs_for", "words_of"]
+__all__ = [
+    "SIZES",
+    "Price",
+    "Size",
+    "check_exact",
+    "open_exactly",
+    "price_list",
+    "seconds_of",
+    "specs_for",
+    "words_of",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,42 +97,79 @@ class _Measured:
     traffic: Traffic
 
 
+def _ignore(prices: Sequence[Price]) -> None:
+    """Keep nothing of what is measured so far."""
+
+
 def price_list(
     *,
     names: Sequence[str] | None = None,
     parties: Sequence[int] = (3, 5, 8),
     sizes: Sequence[Size] = SIZES,
     turns: int = 3,
+    kept: Collection[Price] = (),
+    keep: Callable[[Sequence[Price]], None] = _ignore,
 ) -> list[Price]:
-    """Return the prices, one pool of party processes a size of cluster.
+    """Return the prices, those `kept` from before among them, which are not measured again, in a fixed order.
 
-    A statistic of so many coordinates is run once, whatever they are what is left of.
+    There is one pool of party processes a size of cluster. A statistic of so many coordinates is run `turns` times,
+    whatever they are what is left of, once the parties have warmed up. `keep` is told all prices so far after each
+    statistic in a cluster of a size.
+
     Raises: AssertionError where a statistic opens other words than its reference, or costs other than its formula.
     """
     keep_freed_memory()
-    prices: list[Price] = []
+    prices = _ordered(kept)
+    there = {(price.parties, price.label) for price in prices}
     for members in parties:
+        missing = [spec for spec in specs_for(members, names) if (members, _label(spec)) not in there]
+        if not missing:
+            continue
         with PartyPool(members, deadline_s=600.0) as pool:
-            for spec in specs_for(members, names):
-                runs = {size.sent for size in sizes if size.run}
-                measured = {sent: _measured(pool, spec, words_of(members, sent), turns) for sent in sorted(runs)}
-                prices += [price for size in sizes if (price := _price(spec, members, size, measured.get(size.sent)))]
+            for spec in missing:
+                prices = _ordered([*prices, *_measured_prices(pool, spec, members, sizes, turns)])
+                keep(prices)
     return prices
 
 
+def _measured_prices(pool: Parties, spec: Spec, members: int, sizes: Sequence[Size], turns: int) -> list[Price]:
+    runs = sorted({size.sent for size in sizes if size.run})
+    for smallest in runs[:1]:
+        open_exactly(pool, spec, words_of(members, smallest))
+    measured = {sent: _measured(pool, spec, words_of(members, sent), turns) for sent in runs}
+    found = (_price(spec, members, size, measured.get(size.sent)) for size in sizes)
+    return [price for price in found if price is not None]
+
+
+def _ordered(prices: Iterable[Price]) -> list[Price]:
+    """Return them by size of cluster, then by statistic; the sizes of each stay in the order in which they are."""
+    places = {name: place for place, name in enumerate(robust_statistics.entries())}
+    return sorted(prices, key=lambda price: (price.parties, places[price.statistic], price.label))
+
+
 def open_exactly(parties: Parties, spec: Spec, words: Tensor) -> OpenedSums:
-    """Return what parties open of words (1, members, coordinates).
+    """Return what parties open of words (1, members, coordinates). Raises: AssertionError, see `check_exact`."""
+    opened = parties.open_sums(spec, words)
+    check_exact(opened, spec, words)
+    return opened
+
+
+def check_exact(opened: OpenedSums, spec: Spec, words: Tensor) -> None:
+    """Check what is opened of words (1, members, coordinates).
 
     Raises: AssertionError where these are other words than the reference's, or cost other than the formula says.
     """
     _, members, coordinates = words.shape
     statistic = robust_statistics.make(spec)
-    opened = parties.open_sums(spec, words)
     expected = statistic.reference(words)
     assert torch.equal(opened.sums, expected.sums), f"{spec} opened other words than its reference"
     formula = statistic.cost(parties=members, clusters=1, coordinates=coordinates)
     assert opened.traffic == formula, f"{spec} sent {opened.traffic}, not {formula}"
-    return opened
+
+
+def _label(spec: Spec) -> str:
+    told = dict(spec.parameters).get("tolerate")
+    return spec.name if told is None else f"{spec.name}(tolerate={told})"
 
 
 def seconds_of(parties: Parties, spec: Spec, words: Tensor) -> float:
@@ -157,10 +204,13 @@ def _told(name: str, members: int) -> Spec:
 
 
 def _measured(pool: Parties, spec: Spec, words: Tensor, turns: int) -> _Measured:
-    opened = open_exactly(pool, spec, words)
-    return _Measured(
-        seconds=statistics.median(seconds_of(pool, spec, words) for _ in range(turns)), traffic=opened.traffic
-    )
+    """Return the median time of so many runs; the last one is checked when its clock has stopped."""
+    taken = [seconds_of(pool, spec, words) for _ in range(turns - 1)]
+    started = time.perf_counter()
+    opened = pool.open_sums(spec, words)
+    taken.append(time.perf_counter() - started)
+    check_exact(opened, spec, words)
+    return _Measured(seconds=statistics.median(taken), traffic=opened.traffic)
 
 
 def _price(spec: Spec, members: int, size: Size, found: _Measured | None) -> Price | None:
@@ -174,9 +224,7 @@ def _price(spec: Spec, members: int, size: Size, found: _Measured | None) -> Pri
     run = found if size.run else None
     return Price(
         statistic=spec.name,
-        label=f"{spec.name}(tolerate={told})"
-        if (told := dict(spec.parameters).get("tolerate")) is not None
-        else spec.name,
+        label=_label(spec),
         parties=members,
         d=size.d,
         k=size.k,

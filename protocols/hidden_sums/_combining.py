@@ -88,7 +88,7 @@ class Combining:
 
 def play(party: Party, seats: Seats, combining: Combining, share: Tensor) -> None:
     """Play one holder of a group's sum, and a delegate where it is one: from its share to what the board reads."""
-    mine = next((each for each in seats.committees if party.rank in each.delegates), None)
+    mine = seats.committee_of(party.rank)
     if mine is None:
         reshare(party, seats, share)
         return

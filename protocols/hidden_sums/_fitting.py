@@ -1,21 +1,25 @@
-"""Which parameters of hidden sums fit one another, and how many members and groups they need."""
+"""Which parameters of hidden sums fit one another, what they stand for, and how many members and groups they need."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 from protocols import check
 from protocols.check import CloisterError
 from protocols.hidden_sums._combining import check_committees
-from protocols.hidden_sums._groups import GroupSharing
+from protocols.hidden_sums._groups import AdditiveGroups, GroupSharing
 from protocols.hidden_sums._noise import JointNoise
-from protocols.hidden_sums._range import InputCheck, check_inputs
+from protocols.hidden_sums._range import INPUT_CHECKS, InputCheck
 from protocols.hidden_sums._seating import Formation
+from protocols.hidden_sums._shamir_groups import ShamirGroups
 from protocols.hidden_sums.rules import OuterRule
 from protocols.secure_robust._access import Access
 from protocols.secure_sum._thresholds import in_size_of, threshold_of
 
-__all__ = ["access_of", "check_groups", "check_parameters", "check_size"]
+__all__ = ["access_of", "check_groups", "check_parameters", "check_size", "group_sharing"]
+
+_DEFAULT_THRESHOLD = "n/2"
 
 
 class _Asked(Protocol):
@@ -74,7 +78,17 @@ def check_parameters(asked: _Asked) -> None:
     for size in asked.levels:
         check.integer_at_least(2, levels=size)
     check_committees(asked.committees, asked.noise_std)
-    check_inputs(asked)
+    _check_inputs(asked)
+
+
+def _check_inputs(asked: _Asked) -> None:
+    """Raise CloisterError for an unknown check of inputs, and for one under levels."""
+    check.one_of(INPUT_CHECKS, input_check=asked.input_check)
+    if asked.input_check != "none" and asked.levels:
+        raise CloisterError(
+            f"levels = {list(asked.levels)!r} add up sums within a group, and input_check = {asked.input_check!r} has "
+            f"the delegates look at every member's words; allowed: no levels, in groups as large"
+        )
 
 
 def access_of(delegates: int, expression: str) -> Access:
@@ -110,3 +124,28 @@ def check_groups(protocol: _Fits, *, groups: int) -> None:
 def _smallest_group(asked: _Asked) -> int:
     """Return how many members a group of the top level has at least."""
     return math.prod((asked.group_size, *asked.levels))
+
+
+def group_sharing(sharing: str, threshold: str) -> GroupSharing:
+    """Return how groups share, with t1 = `threshold`, an expression in n (none: n/2) where that is Shamir's.
+
+    Raises: CloisterError for a sharing or a threshold that means nothing.
+    """
+    check.one_of(_SHARINGS, sharing=sharing)
+    return _SHARINGS[sharing](threshold)
+
+
+def _additive(threshold: str) -> GroupSharing:
+    if threshold:
+        raise CloisterError(
+            f"threshold = {threshold!r} means nothing to additive sharing, which needs its whole group; "
+            f"allowed: none, or sharing = 'shamir'"
+        )
+    return AdditiveGroups()
+
+
+def _shamir(threshold: str) -> GroupSharing:
+    return ShamirGroups(expression=in_size_of("n", threshold=threshold or _DEFAULT_THRESHOLD))
+
+
+_SHARINGS: Mapping[str, Callable[[str], GroupSharing]] = MappingProxyType({"additive": _additive, "shamir": _shamir})

@@ -47,14 +47,17 @@ class _Batch(Protocol):
 def contribute(protocol: _Batch, party: Party, words: Tensor) -> None:
     """See RobustStatistic.contribute."""
     formation = protocol.formation(parties=party.parties)
-    entered = protocol.in_groups.enter(party, formation.lowest, words)
+    entered = protocol.in_groups.enter(party, formation.lowest, words, apart=protocol.checks_inputs)
     there = entered.attendance
     seats = protocol.seats(parties=party.parties, present=there.present, dealt=there.dealt, use=party.use)
+    if party.rank not in seats.holders:
+        return
+    combining, share = protocol.combining(seats.sums), formation.additive(party, seats, entered)
     if protocol.checks_inputs:
-        if party.rank in seats.contributors:
-            play_checked(party, seats, protocol.combining(seats.sums), entered.held)
-    elif party.rank in seats.holders:
-        play(party, seats, protocol.combining(seats.sums), formation.additive(party, seats, entered))
+        each = protocol.in_groups.one_by_one(seats)
+        play_checked(party, each, combining, each.rows(share, len(words)))
+    else:
+        play(party, seats, combining, share)
 
 
 def collect(protocol: _Batch, board: Board) -> Opened:
@@ -91,5 +94,8 @@ def cost_of(protocol: _Batch, *, parties: int, clusters: int, coordinates: int) 
     seats = protocol.seats(parties=parties, present=frozenset(range(parties)), use=1)
     sizes = [len(group) for group in protocol.formation(parties=parties).lowest]
     entering = protocol.in_groups.cost(sizes, clusters=clusters, coordinates=coordinates)
-    price = checked_cost if protocol.checks_inputs else play_cost
-    return price(protocol.combining(seats.sums), seats, entering, clusters=clusters, coordinates=coordinates)
+    combining = protocol.combining(seats.sums)
+    if protocol.checks_inputs:
+        each = protocol.in_groups.one_by_one(seats)
+        return checked_cost(combining, each, entering, clusters=clusters, coordinates=coordinates)
+    return play_cost(combining, seats, entering, clusters=clusters, coordinates=coordinates)

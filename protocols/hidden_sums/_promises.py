@@ -7,9 +7,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.hidden_sums._exposure import exposed_by, exposes_whoever_serves, left_alone
 from protocols.hidden_sums._groups import AdditiveGroups, GroupSharing
 from protocols.hidden_sums._resharing import Seats
-from protocols.hidden_sums._seating import Formation, exposed_by, exposes_whoever_serves, left_alone
+from protocols.hidden_sums._seating import Formation
 from protocols.hidden_sums.rules import OuterRule
 from protocols.network import TooFewPartiesError
 from protocols.secure_robust._access import Access

@@ -1,13 +1,17 @@
 """Inputs that are shown to be in range before they are added, so that no sum that is combined can wrap around.
 
-Each member shares its own words with the delegates, as groups do with their sums otherwise; the delegates look at every
-coordinate of every member under MPC, open who passes, and combine the sums of the groups all of whose members do. A
-member who does not pass has entered what no honest member enters: it costs its group, as an absent one does, and one
-of the tainted groups that the rule is told to withstand.
+Each member shares its own words with the delegates, as groups do with their sums otherwise; under Shamir's sharing any
+t1 + 1 members of its group do so for it, so that it may be gone by then. The delegates look at every coordinate of
+every member under MPC, open who passes, and combine the sums of the groups all of whose members do. A member who does
+not pass has entered what no honest member enters: it costs its group, as an absent one does, and one of the tainted
+groups that the rule is told to withstand.
 
 All of that is while the delegates follow the protocol. One that does not may add any number, 2^62 say, to a rest of
 somebody's words that it alone holds: then an honest member fails and is named, and its group is lost without a
-Byzantine member in it, so that more tainted groups may be left than the rule is then told.
+Byzantine member in it, so that more tainted groups may be left than the rule is then told. Two committees, to both of
+which every member shares its words, open who passes as well as the result: where they differ the batch stops, and
+nobody is named. So naming an honest member takes a delegate of each or, under Shamir's sharing, a holder of its own
+group's shares, who may tell both of them another word of any member of that group.
 
 What it buys: a change of one member's word by r changes its group's sum by r, and the result by the group's weight
 times r at most, whatever the others entered; without the check a member may bring a sum to where the least change
@@ -18,16 +22,15 @@ out, by words that do not pass, choose of which groups a mean opens.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from protocols import check
-from protocols.check import CloisterError
 from protocols.hidden_sums._combining import Combining, among_delegates, delegates_cost, open_result, read_result
-from protocols.hidden_sums._resharing import Seats, reshare, resharing_cost
+from protocols.hidden_sums._one_by_one import OneByOne
+from protocols.hidden_sums._resharing import Seats, reshare
 from protocols.hidden_sums._seating import common_multiple
 from protocols.secure_robust._checked import draw_of, engines_of, in_range_in_the_clear
 from protocols.secure_robust._engine import Engine, Shared
@@ -38,8 +41,8 @@ from protocols.secure_sum._publish import publish, publishing_cost
 from protocols.types import Traffic
 
 __all__ = [
+    "INPUT_CHECKS",
     "InputCheck",
-    "check_inputs",
     "checked_cost",
     "checked_reference",
     "collect_checked",
@@ -49,31 +52,7 @@ __all__ = [
 ]
 
 InputCheck = Literal["none", "range"]
-_INPUT_CHECKS: tuple[InputCheck, ...] = ("none", "range")
-
-
-class _Asked(Protocol):
-    @property
-    def input_check(self) -> InputCheck: ...
-
-    @property
-    def levels(self) -> tuple[int, ...]: ...
-
-    @property
-    def sharing(self) -> str: ...
-
-    @property
-    def committees(self) -> int: ...
-
-
-def check_inputs(asked: _Asked) -> None:
-    """Raise CloisterError for an unknown check of inputs, and for one of members who share in groups."""
-    check.one_of(_INPUT_CHECKS, input_check=asked.input_check)
-    if asked.input_check != "none" and (asked.levels or asked.sharing != "additive" or asked.committees > 1):
-        raise CloisterError(
-            f"input_check = {asked.input_check!r} has members share with the delegates, and not in groups; allowed: "
-            f"no levels, sharing = 'additive', and committees = 1"
-        )
+INPUT_CHECKS: tuple[InputCheck, ...] = ("none", "range")
 
 
 def limit_of(combining: Combining) -> int:
@@ -132,20 +111,25 @@ def _kept(combining: Combining, passing: Tensor) -> Tensor:
     return kept
 
 
-def play_checked(party: Party, seats: Seats, combining: Combining, words: Tensor) -> None:
-    """Play one member, and a delegate where it is one: from its words to what the board reads."""
-    if party.rank not in seats.delegates:
-        reshare(party, seats.one_by_one, words)
+def play_checked(party: Party, each: OneByOne, combining: Combining, rows: Tensor) -> None:
+    """Play one holder, and a delegate where it is one: from what it re-shares to what the board reads.
+
+    `rows` are its share of its group's words (clusters x width, coordinates).
+    """
+    mine = each.seats.committee_of(party.rank)
+    if mine is None:
+        reshare(party, each.seats, rows)
         return
-    served = among_delegates(party, seats)
-    bits, engine = engines_of(served, seats.access)
-    draw, values = draw_of(served), reshare(party, seats.one_by_one, words)
-    assert values is not None
+    served = among_delegates(party, mine)
+    bits, engine = engines_of(served, each.seats.access)
+    draw, shared = draw_of(served), reshare(party, each.seats, rows)
+    assert shared is not None
+    values = each.by_member(shared)
     passing = open_in_range(bits, draw, values, limit_of(combining))
-    places, sums = _places(combining.groups), torch.zeros_like(words)
+    places, sums = _places(combining.groups), torch.zeros(len(passing), rows.shape[1], dtype=torch.int64)
     for number, part in enumerate(_parts(combining, _whole(passing, places))):
-        shared = _group_sums(engine, values.take(0, part.rows), [places[group] for group in part.groups])
-        sums[part.rows] = open_result(party, bits, draw, part.combining, shared, part=number)
+        chosen = _group_sums(engine, values.take(0, part.rows), [places[group] for group in part.groups])
+        sums[part.rows] = open_result(party, bits, draw, part.combining, chosen, part=number)
     publish(served, torch.cat([sums, passing], dim=1), vouching=True)
 
 
@@ -159,8 +143,10 @@ def _group_sums(engine: Engine, values: Shared, places: Sequence[Sequence[int]])
 def collect_checked(board: Board, seats: Seats, combining: Combining) -> Opened:
     """Read what the delegates publish to the board; `suspects` are the members who did not pass.
 
-    They entered words out of range while the delegates follow the protocol; one that does not may have honest members
-    fail, and so be named.
+    They entered words out of range while who shares them and the delegates, or those of one of two committees, follow
+    the protocol; else honest members may fail, and so be named.
+
+    Raises: see `read_result`.
     """
     members, coordinates = seats.contributors, board.coordinates
     words = read_result(replace(board, coordinates=coordinates + len(members)), seats)
@@ -192,18 +178,20 @@ def decode_checked(combining: Combining, opened: Opened) -> Tensor:
     return found
 
 
-def checked_cost(combining: Combining, seats: Seats, entering: Traffic, *, clusters: int, coordinates: int) -> Traffic:
-    """Return what a batch sends, as `play_cost` does: each member is a group of its own, whose words are looked at."""
-    members = len(seats.contributors)
-    shape = (clusters, members, coordinates)
-    numbers, looked = open_in_range_cost(seats.access, shape, limit_of(combining))
+def checked_cost(
+    combining: Combining, each: OneByOne, entering: Traffic, *, clusters: int, coordinates: int
+) -> Traffic:
+    """Return what a batch sends, as `play_cost` does, where each member's words are looked at."""
+    access, beside, members = combining.access, len(each.seats.committees), len(each.seats.contributors)
+    numbers, looked = open_in_range_cost(access, (clusters, members, coordinates), limit_of(combining))
     dealt, combined = delegates_cost(combining, clusters=clusters, coordinates=coordinates)
-    seeds, handed = resharing_cost(seats.one_by_one, clusters=clusters, coordinates=coordinates)
+    seeds, handed = each.cost(clusters=clusters, coordinates=coordinates)
     publishing = publishing_cost(
-        parties=seats.access.parties, clusters=clusters, coordinates=coordinates + members, vouching=True
+        parties=access.parties, clusters=clusters, coordinates=coordinates + members, vouching=True
     )
+    dealing = agreement_cost(access).times(beside).then(seeds).then(numbers.then(dealt).times(beside))
     return Traffic(
-        offline=agreement_cost(seats.access).then(seeds).then(numbers).then(dealt),
-        mpc=entering.mpc.then(handed).then(looked).then(combined),
-        upload=entering.upload.then(publishing),
+        offline=entering.offline.then(dealing),
+        mpc=entering.mpc.then(handed).then(looked.then(combined).times(beside)),
+        upload=entering.upload.then(publishing.times(beside)),
     )

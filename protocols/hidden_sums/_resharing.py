@@ -81,6 +81,10 @@ class Seats:
         first = replace(self, second=())
         return (first, replace(first, delegates=self.second)) if self.second else (first,)
 
+    def committee_of(self, rank: int) -> "Seats | None":
+        """Return the seats of the committee that this member serves in, if any: nobody serves in two."""
+        return next((each for each in self.committees if rank in each.delegates), None)
+
     @property
     def contributors(self) -> tuple[int, ...]:
         """The members whose words are in the groups' sums, in order."""
@@ -134,7 +138,7 @@ def reshare(party: Party, seats: Seats, share: Tensor) -> Shared | None:
         share = _risen(party, rise, share, level)
         if party.rank not in rise.holders:
             return None
-    mine = next((each for each in seats.committees if party.rank in each.delegates), None)
+    mine = seats.committee_of(party.rank)
     with party.link.meter.offline():
         own, seeds = _deal_seeds(party, seats.committees, mine)
         if mine is not None:

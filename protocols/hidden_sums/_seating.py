@@ -1,7 +1,7 @@
-"""Who serves in a batch of hidden sums: groups of groups, their holders, the delegates; and what they can learn."""
+"""Who serves in a batch of hidden sums: groups of groups, their holders, and the delegates."""
 
 import math
-from collections.abc import Collection, Iterable, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,10 +20,7 @@ __all__ = [
     "Rung",
     "common_multiple",
     "draw_seats",
-    "exposed_by",
-    "exposes_whoever_serves",
     "hierarchy_of",
-    "left_alone",
 ]
 
 
@@ -61,7 +58,7 @@ def common_multiple(groups: Sequence[Sequence[int]]) -> int:
 class Formation:
     """Groups and groups of groups, how the lowest ones share, and how the delegates above the top level do.
 
-    With `one_by_one` groups share nothing: each member's own words are shared among the delegates.
+    With `one_by_one` groups add up nothing: each member's own words are shared among the delegates.
     """
 
     hierarchy: Hierarchy
@@ -119,30 +116,31 @@ class Formation:
     @property
     def rungs(self) -> tuple[Rung, ...]:
         """The thresholds from the members up to the delegates: t1, all of a node's holders but one, then t2."""
-        if self.one_by_one:
-            return (Rung(holders="delegates", threshold=self.access.threshold),)
         within = {size: self.sharing.threshold(size) for size in self.hierarchy.leaves.sizes}
         members = Rung(
             holders="members of a group",
             threshold=min(within.values()),
             spare=min(size - 1 - t for size, t in within.items()) if self.sharing.spares else 0,
         )
+        delegates = Rung(holders="delegates", threshold=self.access.threshold)
+        if self.one_by_one:  # members who share n of n hand their own words on, and nobody else's
+            return (members, delegates) if self.sharing.spares else (delegates,)
         between = [
             Rung(holders=f"holders of a sum of level {number}", threshold=min(level.sizes) - 1)
             for number, level in enumerate(self.hierarchy.levels[1:], start=1)
         ]
-        return (members, *between, Rung(holders="delegates", threshold=self.access.threshold))
+        return (members, *between, delegates)
 
     @property
     def smallest_exposing(self) -> int:
         """How many members, at the best places, learn an input: the weaker of two thresholds counts.
 
         They are t1 + 1 members of a group that has more, or all but one of the members of a node, and all holders of
-        the node above it or, at the top, t2 + 1 delegates; one of these may be in the node.
+        the node above it or, at the top, t2 + 1 delegates; one of these may be in the node. Where members' words are
+        shared one by one t2 + 1 delegates are enough.
         """
-        if self.one_by_one:
-            return self.access.threshold + 1
-        found = [max(min(self.top.sizes) - 1, 1) + self.access.threshold]
+        alone = 1 if self.one_by_one else max(min(self.top.sizes) - 1, 1)
+        found = [alone + self.access.threshold]
         within = {size: self.sharing.threshold(size) for size in self.hierarchy.leaves.sizes}
         found += [t + 1 for size, t in within.items() if t + 1 < size]
         for level, above in enumerate(self.hierarchy.levels[1:]):
@@ -233,67 +231,3 @@ def _top_of(hierarchy: Hierarchy, level: int, number: int) -> int:
     for above in hierarchy.levels[level + 1 :]:
         number = next(node for node, children in enumerate(above.clusters) if number in children)
     return number
-
-
-def exposed_by(seats: Seats, colluding: Set[int], *, shows_total: bool) -> frozenset[int]:
-    """Return the members of whom these learn the input, from all sums that their seats tell them.
-
-    All holders of a node's sum together know its children's sums, more than t2 delegates those of the top level.
-    """
-    known: list[Collection[int]] = [
-        sums for rises in seats.rises for rise in rises if colluding >= set(rise.holders) for sums in rise.sums
-    ]
-    if any(len(colluding & set(each.delegates)) > seats.access.threshold for each in seats.committees):
-        known += seats.sums
-    if shows_total:
-        known.append(seats.contributors)
-    return _alone(frozenset(sums) - colluding for sums in known)
-
-
-def left_alone(
-    groups: Sequence[Collection[int]], colluding: Set[int], *, choosing: Set[int], least: int
-) -> frozenset[int]:
-    """Return whose input some total of `least` groups or more tells these, where inputs are checked.
-
-    They have any group left out in which one of them is `choosing` its input, by a word that does not pass. The others
-    stay; a group that all collude in hides nobody, and is best kept.
-    """
-    rests = [frozenset(group) - colluding for group in groups]
-    stays = [choosing.isdisjoint(group) or not rest for group, rest in zip(groups, rests, strict=True)]
-    found = frozenset[int]()
-    for number, one in enumerate(rests):
-        kept = [rest for each, rest in enumerate(rests) if stays[each] or each == number]
-        if len(one) == 1 and len(kept) >= least and one == one.union(*kept):
-            found |= one
-    return found
-
-
-def _alone(known: Iterable[frozenset[int]]) -> frozenset[int]:
-    """Return whose input follows from sums over these sets, of which any two are nested or disjoint."""
-    sets = set(known)
-    rests = [one.difference(*(other for other in sets if other < one)) for one in sets]
-    return frozenset(process for rest in rests if len(rest) == 1 for process in rest)
-
-
-def exposes_whoever_serves(formation: Formation, colluding: Set[int], *, enough: int, shows_total: bool) -> bool:
-    """Return whether these may learn an input where all groups are complete, whoever serves.
-
-    More than `enough` delegates know the groups' sums. Whoever colludes may choose its input. In one draw, whoever
-    serves for a part colludes wherever anyone in it does: that coalition knows the most.
-    """
-    hierarchy = formation.hierarchy
-    known: list[Collection[int]] = []
-    for level, above in enumerate(hierarchy.levels[1:]):
-        parts = hierarchy.processes(level).clusters
-        for node in above.clusters:
-            if not any(colluding.isdisjoint(parts[child]) for child in node):
-                known += [parts[child] for child in node]
-    if sum(not colluding.isdisjoint(group) for group in formation.top.clusters) > enough:
-        members = range(hierarchy.leaves.n)
-        known += [(rank,) for rank in members] if formation.one_by_one else formation.top.clusters
-    if shows_total:
-        known.append(range(hierarchy.leaves.n))
-    alone = _alone(frozenset(sums) - colluding for sums in known)
-    if shows_total and formation.one_by_one:
-        alone |= left_alone(formation.top.clusters, colluding, choosing=colluding, least=formation.access.parties)
-    return bool(formation.opened(colluding) or alone)

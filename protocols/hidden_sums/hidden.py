@@ -9,8 +9,8 @@ from torch import Tensor
 from protocols.check import CloisterError
 from protocols.hidden_sums import hidden_sums
 from protocols.hidden_sums._combining import Combining
-from protocols.hidden_sums._fitting import access_of, check_groups, check_parameters, check_size
-from protocols.hidden_sums._groups import Attendance, GroupSharing, group_sharing
+from protocols.hidden_sums._fitting import access_of, check_groups, check_parameters, check_size, group_sharing
+from protocols.hidden_sums._groups import Attendance, GroupSharing
 from protocols.hidden_sums._noise import JointNoise, part_unknown
 from protocols.hidden_sums._playing import collect, contribute, cost_of, decode, reference
 from protocols.hidden_sums._promises import (
@@ -66,7 +66,8 @@ class Hidden:
     delegates' shares alone; with all g it is sqrt(g / (g - t2)) times that. Krum takes no noise.
     With `input_check` = "range" (`_range`) every coordinate of every member's words is shown to be so small that no
     sum can wrap around, before anything is added: so that "at most" holds whatever Byzantine members enter. Who passes
-    opens; who does not is named and costs its group; of fewer groups than delegates nothing opens.
+    opens; who does not is named and costs its group; of fewer groups than delegates nothing opens. It fits both
+    sharings and one committee or two, and no levels, which would add what the delegates are to look at.
 
     Threat model: members follow the protocol but may choose any input (a Byzantine *update*); some are curious and pool
     what they see with the board. Links between members are private; the board shows everybody the same and follows the
@@ -78,17 +79,18 @@ class Hidden:
     (without levels the smaller of t1, where it is below c_min - 1, and c_min - 2 + t2, or t2 where c_min = 1), and no
     more than c - 2, learn no input. The aggregate itself tells what it tells: a median *is* one group's mean, or that
     of two, in every coordinate. With a check of inputs these are shared among the delegates one by one, and groups hide
-    nothing: up to t2 of the delegates, with any other members, learn no more than who passes; t2 + 1 learn all inputs.
-    Their aggregate is of the groups that are left, and Byzantine members choose whether theirs is: a mean of g of these
-    with one member outside the coalition tells its input.
+    nothing: up to t2 of the delegates (and t1 members of every group) learn no more than who passes; t2 + 1 learn all
+    inputs. Their aggregate is of the groups that are left, and Byzantine members choose whether theirs is: a mean of g
+    of these with one member outside the coalition tells its input.
     A member that is gone before it has dealt, or says that it is there, costs its group, which is left out; so does one
     that has trained on another model than the board announces. Under Shamir's sharing up to n - t1 - 1 members of each
     group may crash once its words are dealt, and before re-sharing begins: they cost nothing, and more cost their
     group. A later crash of a holder stops the batch.
-    A member that is no delegate and departs from the protocol changes its own group's sum, or stops the batch: seeds
-    that differ between delegates are detected. A delegate that departs from it can make the result any one group's sum,
-    or another one unseen; with `committees` = 2 as many others compute the same again, in integers, and what opens is
-    taken over only if it is the same: a wrong result needs one such delegate in each.
+    A member that is no delegate and departs from the protocol changes its own group's sum or, under Shamir's sharing,
+    who of it passes, or stops the batch: seeds that differ between delegates are detected. A delegate that departs from
+    it can make the result any one group's sum, or another one unseen; with `committees` = 2 as many others compute the
+    same again, in integers, and what opens, who passes among it, is taken over only if it is the same: a wrong result
+    needs one such delegate in each.
 
     Guarantees:
         The opened words equal the reference's of the words of `contributors` plus the noise, bit for bit, modulo 2^64.

@@ -61,8 +61,8 @@ def write_report(
 
 
 def house_rows(outcomes: Mapping[str, str]) -> list[Row]:
-    """Return how the invariants that no protocol answers stand: by the tests of this session that hold them."""
-    return [_house_row(each, outcomes) for each in INVARIANTS if each.check is None]
+    """Return how the invariants of other parts than protocols stand: by the tests of this session that hold them."""
+    return [_house_row(each, outcomes) for each in INVARIANTS if each.check is None or each.tests]
 
 
 def _house_row(invariant: Invariant, outcomes: Mapping[str, str]) -> Row:

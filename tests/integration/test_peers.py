@@ -1,25 +1,32 @@
 """The benchmarks against peers measure what they say, at sizes that take no time."""
 
+import csv
 import dataclasses
+import io
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 
 from attacks import attacks as registry
 from attacks.api import World, look
-from bench.peers import Comparison, attacks, robust, robust_prices, sums
+from bench.cli import main
+from bench.peers import Comparison, attacks, robust, robust_kept, robust_prices, sums
 from bench.peers._byzfl import byzfl
 from bench.peers.robust import MedianComparison, compare_robust_median
-from bench.peers.robust_prices import Size, price_list, specs_for
+from bench.peers.robust_kept import Kept, kept_in, write_kept
+from bench.peers.robust_prices import Price, Size, price_list, specs_for
 from bench.peers.stock_median import StockRun
 from bench.peers.sums import compare_sums, move_bytes
-from bench.report.price_page import write_prices
+from bench.report.price_page import median_line, write_prices
 from protocols.check import CloisterError
 from protocols.in_process import InProcessParties
+from protocols.network import NetworkError
 from protocols.parties import OpenedSums
 from protocols.party_pool import PartyPool
 from protocols.registry import Spec
@@ -168,6 +175,8 @@ class Threads:
         pass
 
 
+KEYWORDS = dict(price_list.__kwdefaults__ or {})
+KINDS = ("csv", "json", "md", "png")
 SMALL = (Size(d=10), Size(d=40, k=0.25), Size(d=80, k=0.25), Size(d=10**6, k=0.1, run=False))
 
 
@@ -189,16 +198,103 @@ def test_the_price_list_has_every_statistic_at_every_size_measured_beside_its_fo
         assert measured in ((None, None, None), formula)
         assert price.formula_comparisons > 0
     assert [price.coordinates for price in prices[:4]] == [10, 10, 20, 10**5]
-    compared = MedianComparison(
-        time=Comparison(name="median", peer="stock", ours_s=1.0, peer_s=2.0, ratio=2.0),
-        ours_bytes=1,
-        peer_bytes=2,
-        bytes_ratio=2.0,
+    table, rows, text, figure = write_prices(
+        tmp_path, Kept(median=COMPARED, prices=tuple(prices)), {"command": "bench"}
     )
-    table, text, figure = write_prices(tmp_path / "robust", prices, compared, {"command": "bench"})
     assert len(json.loads(table.read_text())["prices"]) == len(prices)
+    first, *others = list(csv.DictReader(io.StringIO(rows.read_text())))
+    assert len(others) == len(prices) - 1
+    assert list(first) == [field.name for field in dataclasses.fields(Price)]
+    assert first["measured_comparisons"] == first["formula_comparisons"] == str(prices[0].formula_comparisons)
     assert len([line for line in text.read_text().splitlines() if line.startswith("|")]) == len(prices) + 2
+    assert "At least 2 times each is asked: both hold." in text.read_text()
     assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+COMPARED = MedianComparison(
+    time=Comparison(name="median", peer="stock", ours_s=1.0, peer_s=2.0, ratio=2.0),
+    ours_bytes=1,
+    peer_bytes=2,
+    bytes_ratio=2.0,
+)
+
+
+@pytest.mark.parametrize("worse", [{"bytes_ratio": 1.9}, {"time": dataclasses.replace(COMPARED.time, ratio=1.9)}])
+def test_a_median_that_is_slower_or_larger_than_asked_is_said_to_be(worse: dict[str, Any]) -> None:
+    assert "both hold" in median_line(COMPARED)
+    assert "MISSED" in median_line(dataclasses.replace(COMPARED, **worse))
+
+
+class TestPricesInPieces:
+    """What was measured before a run ended is not measured again, and all of it is in the files."""
+
+    @pytest.fixture(autouse=True)
+    def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(robust_prices, "PartyPool", Threads)
+        monkeypatch.setattr(robust_prices.price_list, "__kwdefaults__", {**KEYWORDS, "sizes": SMALL})
+        monkeypatch.setattr(robust_kept, "compare_robust_median", lambda **_: COMPARED)
+
+    def run(self, *arguments: str) -> int:
+        with mock.patch("sys.argv", ["bench", "peers", "robust", "--turns", "1", *arguments]):
+            try:
+                main()
+            except SystemExit as exit_:
+                return int(exit_.code or 0)
+        return 0
+
+    def test_a_run_that_fails_keeps_what_it_has_and_another_one_measures_the_rest_alone(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        out, asked = str(tmp_path), ("--statistics", "sign_majority,median", "--parties", "3,4")
+        original, calls = InProcessParties.open_sums, Counter[tuple[str, int]]()
+
+        def counted(self: InProcessParties, protocol: Spec, words: torch.Tensor) -> OpenedSums:
+            calls[protocol.name, words.shape[1]] += 1
+            if failing and words.shape[1] == 4:
+                raise NetworkError("a party is gone")
+            return original(self, protocol, words)
+
+        monkeypatch.setattr(InProcessParties, "open_sums", counted)
+        failing = True
+        assert self.run("--out", out, *asked) == 2
+        assert {price["parties"] for price in json.loads((tmp_path / "prices.json").read_text())["prices"]} == {3}
+        failing, before = False, dict(calls)
+        assert self.run("--out", out, "--resume", *asked) == 0
+        assert {key: count - before.get(key, 0) for key, count in calls.items()} == {
+            **{("sign_majority", 3): 0, ("median", 3): 0},
+            **{(name, 4): 1 + len({size.sent for size in SMALL if size.run}) for name in ("sign_majority", "median")},
+        }
+        found = json.loads((tmp_path / "prices.json").read_text())
+        assert [(each["parties"], each["statistic"], each["d"]) for each in found["prices"]] == [
+            (members, name, size.d) for members in (3, 4) for name in ("median", "sign_majority") for size in SMALL
+        ]
+        assert found["median"] == dataclasses.asdict(COMPARED)
+        assert sorted(each.name for each in tmp_path.iterdir()) == [f"prices.{kind}" for kind in KINDS]
+
+    def test_prices_of_other_code_or_turns_and_files_that_hold_none_are_refused(self, tmp_path: Path) -> None:
+        write_kept(tmp_path, Kept(median=COMPARED), {"code": "other", "turns": 1})
+        for code, turns in (("mine", 1), ("other", 2)):
+            with pytest.raises(CloisterError, match="was measured with"):
+                kept_in(tmp_path, code=code, turns=turns)
+        assert kept_in(tmp_path, code="other", turns=1) == Kept(median=COMPARED)
+        (tmp_path / "prices.json").write_text("[]")
+        with pytest.raises(CloisterError, match="holds no prices"):
+            kept_in(tmp_path, code="other", turns=1)
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["--resume"], "with --out FOLDER"),
+            (["--parties", "3,a"], "parties = '3,a' are no numbers"),
+            (["--parties", "2"], "parties = 2"),
+            (["--statistics", "medain"], "did you mean"),
+        ],
+    )
+    def test_what_cannot_be_measured_is_refused_in_one_line(
+        self, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert self.run(*arguments) == 2
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("members", [3, 5, 8])

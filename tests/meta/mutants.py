@@ -239,6 +239,13 @@ OWN: tuple[Mutant, ...] = (
         killers=_CHECKED,
     ),
     Mutant(
+        name="two committees of whom the first alone says who passes",
+        module=_CHECKING,
+        old="    words = read_result(replace(board, coordinates=coordinates + len(members)), seats)\n",
+        new="    words = read_result(replace(board, coordinates=coordinates + len(members)), seats.committees[0])\n",
+        killers=("tests/properties/test_hidden_range_committees.py", "-k", "TestLies"),
+    ),
+    Mutant(
         name="a range that ends one unit too far, and begins one too late",
         module="protocols/secure_robust/_checked.py",
         old="    shifted = bits.over(WORDS).add_public(values, torch.tensor(1 << limit))\n",
@@ -724,7 +731,7 @@ OWN: tuple[Mutant, ...] = (
     Mutant(
         name="groups that a coalition can have left out of a mean count as if they stayed",
         private=True,
-        module="protocols/hidden_sums/_seating.py",
+        module="protocols/hidden_sums/_exposure.py",
         old="stays = [choosing.isdisjoint(group) or",
         new="stays = [True or",
         killers=("tests/properties/test_hidden_range.py", "-k", "leaves_in_tells"),

@@ -23,6 +23,8 @@ Key = tuple[int, ...]
 Digits = dict[object, NDArray[np.int64]]
 
 
+_SEED_BYTES = 16
+
 Entering = Callable[[Party, Seats, Tensor], Tensor]
 """How a member's words become its additive share of its group's sum."""
 
@@ -32,6 +34,12 @@ def masked(party: Party, seats: Seats, words: Tensor) -> Tensor:
     leaf = next(leaf for leaf in seats.leaves if party.rank in leaf)
     entered = Entered(attendance=Attendance.of(range(party.parties)), held=words)
     return AdditiveGroups().additive(party, leaf, leaf, entered)
+
+
+def own_words(party: Party, seats: Seats, words: Tensor) -> Tensor:
+    """As they are: each member's words are its own share, where every member is a group of its own."""
+    del party, seats
+    return words
 
 
 def equal_where(views: Mapping[Key, NDArray[np.int64]], known: Callable[[Key], object]) -> bool:
@@ -48,7 +56,12 @@ def views_of(seats: Seats, inputs: Key, coalition: Sequence[int], entering: Ente
         theirs |= {
             bytes(seed.numpy()) for each in heard[rank] if each.dtype == torch.uint8 for seed in each.view(-1, 16)
         }
-    free = [draw for draw in drawn if draw not in theirs and not (isinstance(draw, tuple) and {*draw} & {*coalition})]
+    free = [
+        draw
+        for draw in drawn
+        if (draw[:_SEED_BYTES] if isinstance(draw, bytes) else draw) not in theirs
+        and not (isinstance(draw, tuple) and {*draw} & {*coalition})
+    ]
     tapes = np.array(list(product((0, 1), repeat=len(free))), dtype=np.int64)
     _, heard = play(seats, inputs, dict(zip(free, tapes.T, strict=True)), len(tapes), entering)
     words = [each.reshape(len(tapes), -1) for rank in coalition for each in heard[rank] if each.dtype == torch.int64]
@@ -99,7 +112,13 @@ def play(
     for link in links:
         link.transcript = []
     links[0].run({link.rank for link in links})
-    seeded = lambda seed, use, shape: take(seed, shape[1])  # noqa: E731
+
+    def seeded(seed: bytes, use: int, shape: tuple[int, int]) -> Tensor:
+        """A digit for each row of a tape: there is one, or one a member whose words stay apart."""
+        del use
+        rows = [take(seed + bytes([place]) if place else seed, shape[1]) for place in range(shape[0] // tapes)]
+        return torch.stack(rows, dim=1).view(shape)
+
     with mock.patch("protocols.hidden_sums._resharing._words_of", seeded), ThreadPoolExecutor(len(links)) as threads:
         list(threads.map(member, links))
     return drawn, {link.rank: [message.payload for message in link.transcript or []] for link in links}

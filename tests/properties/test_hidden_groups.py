@@ -14,9 +14,9 @@ from torch import Tensor
 from protocols.check import CloisterError
 from protocols.faults import Crash, Fault
 from protocols.galois import GaloisRing
-from protocols.hidden_sums import _groups, _resharing
-from protocols.hidden_sums._groups import ShamirGroups
+from protocols.hidden_sums import _resharing, _shamir_groups
 from protocols.hidden_sums._resharing import Seats
+from protocols.hidden_sums._shamir_groups import ShamirGroups
 from protocols.network import NetworkError, TooFewPartiesError
 from protocols.registry import Spec
 from protocols.secure_robust._access import Access
@@ -278,8 +278,8 @@ class TestSecrecy:
 
     def views(self, coalition: Sequence[int]) -> dict[Key, np.ndarray]:
         with (
-            mock.patch.object(_groups, "say"),
-            mock.patch.object(_groups, "hear", lambda link, into: into.fill_(1)),
+            mock.patch.object(_shamir_groups, "say"),
+            mock.patch.object(_shamir_groups, "hear", lambda link, into: into.fill_(1)),
         ):
             return {inputs: views_of(self.SEATS, inputs, coalition, _entering) for inputs in self.INPUTS}
 

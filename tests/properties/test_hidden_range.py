@@ -14,8 +14,8 @@ from torch import Tensor
 from protocols.check import CloisterError
 from protocols.faults import Crash
 from protocols.hidden_sums import _noise, _resharing
+from protocols.hidden_sums._exposure import exposes_whoever_serves
 from protocols.hidden_sums._resharing import Seats
-from protocols.hidden_sums._seating import exposes_whoever_serves
 from protocols.hidden_sums.hidden import Hidden
 from protocols.playable import cluster_protocols
 from protocols.registry import Spec
@@ -301,8 +301,7 @@ class TestExposure:
     ("parameters", "message"),
     [
         ({"input_check": "squares"}, "input_check"),
-        ({"levels": [2]}, "no levels"),
-        ({"sharing": "shamir", "group_size": 3}, "sharing = 'additive'"),
+        ({"levels": [2]}, r"levels = \[2\] add up sums within a group.* allowed: no levels"),
     ],
 )
 def test_what_does_not_go_together_is_refused(parameters: dict[str, Any], message: str) -> None:

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from protocols.secure_robust._access import Access
 from protocols.secure_robust._circuits import greater
-from protocols.secure_robust._conversions import Draw, as_words, deal_bits
+from protocols.secure_robust._conversions import as_words, deal_bits
 from protocols.secure_robust._engine import BITS, WORDS, Engine, Shared
-from tests.robust import Program, TapedPads, leaking
+from tests.robust import Program, TapedPads, leaking, own_draw
 
 THREE = Access(parties=3, threshold=1)
 FOUR = Access(parties=4, threshold=1)
@@ -63,13 +63,6 @@ def bit_in_the_clear(engine: Engine, bits: Tensor) -> Tensor:
     deal_bits(engine, own_draw(engine), (len(bits), 1, 1))
     engine.reveal(engine.share_inputs(bits, 1).view(len(bits), 1, 1, 1))
     return torch.zeros(len(bits), 1, dtype=torch.int64)
-
-
-def own_draw(engine: Engine) -> Draw:
-    """A dealer's own secrets, from the tape."""
-    pads = engine._pads
-    assert isinstance(pads, TapedPads)
-    return lambda shape: pads.tape.take(("own", (pads.rank,)), 0, shape)
 
 
 def inputs_of(parties: int, numbers: int, planes: int) -> list[list[list[list[int]]]]:

@@ -22,7 +22,7 @@ from protocols.testing.invariants.contract import (
     Violation,
     effort_named,
 )
-from protocols.testing.invariants.house import HOUSE
+from protocols.testing.invariants.house import ENUMERATIONS, HOUSE
 
 __all__ = [
     "EFFORTS",
@@ -46,7 +46,13 @@ PROTOCOL: tuple[Invariant, ...] = (
     Invariant(number=8, title="Any subset reconstructs", check=correctness.any_subset_opens_the_same),
     Invariant(number=9, title="Error correction radius", check=correctness.corrects_errors_within_its_radius),
     Invariant(number=10, title="Agreement under equivocation", check=agreement.agrees_under_equivocation),
-    Invariant(number=12, title="Threshold secrecy", check=secrecy.hides_inputs),
+    Invariant(
+        number=12,
+        title="Threshold secrecy",
+        check=secrecy.hides_inputs,
+        tests=ENUMERATIONS,
+        note="of robust statistics' parts, of the range check and of what members hand the delegates of hidden sums",
+    ),
     Invariant(number=13, title="Threshold tightness", check=secrecy.breaks_just_above_its_threshold),
     Invariant(number=14, title="Uniform shares", check=shares.looks_uniform),
     Invariant(number=15, title="Freshness", check=freshness.draws_nothing_twice),

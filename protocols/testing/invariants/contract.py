@@ -75,7 +75,7 @@ Check = Callable[[Spec, Effort], Evidence | NotApplicable]
 
 @dataclass(frozen=True, kw_only=True)
 class Invariant:
-    """One promise. Protocols have a `check`; what concerns other parts of this repository names its tests.
+    """One promise. Protocols have a `check`; where it concerns other parts of this repository, it names their tests.
 
     `evidence`: what shows it again where its tests have passed, and counts the cases for the report. `pending`: the
     number of the issue that it waits for, in whole or in part.

@@ -3,7 +3,7 @@
 from protocols.testing.invariants import beacons
 from protocols.testing.invariants.contract import Invariant
 
-__all__ = ["HOUSE"]
+__all__ = ["ENUMERATIONS", "HOUSE"]
 
 _BEACONS = "tests/properties/test_beacons.py"
 _CLUSTERINGS = "tests/properties/test_clustering.py"
@@ -16,6 +16,19 @@ _PRIVACY = "tests/properties/test_privacy.py"
 _ROUND = "tests/units/test_round.py"
 _NORMS = "tests/properties/test_robust_norms.py"
 _ENGINES = "tests/units/test_tolerance_engines.py"
+_SECRECY = "tests/properties/test_robust_secrecy.py"
+_RANGE = "tests/properties/test_range_secrecy.py"
+
+ENUMERATIONS = (
+    f"{_SECRECY}::test_a_comparison_shows_nobody_more_than_its_result",
+    f"{_SECRECY}::test_products_modulo_a_small_ring_show_nobody_more_than_what_is_opened",
+    f"{_SECRECY}::test_a_bit_becomes_a_word_without_showing_anybody_what_it_is",
+    f"{_RANGE}::test_a_range_check_shows_nobody_more_of_a_word_than_whether_it_passes",
+    f"{_RANGE}::test_who_passes_and_the_sum_of_who_does_are_all_that_a_checked_sum_shows",
+    f"{_RANGE}::test_of_several_coordinates_nobody_learns_which_one_is_out_of_range",
+    f"{_RANGE}::TestHiddenSums",
+)
+"""What enumerates all randomness of what is computed on shared values: secrecy (I12) beside that of secure sums."""
 
 HOUSE: tuple[Invariant, ...] = (
     Invariant(number=4, title="Partition", tests=(f"{_CLUSTERINGS}::test_every_policy_conforms",)),

@@ -161,7 +161,8 @@ def _masks_lack_a_part(spec: Spec, effort: Effort) -> Evidence:  # noqa: ARG001
         how="exact",
         cases=cases,
         text="all coalitions of t members, clusters of 3 to 9; tests/properties/test_robust_secrecy.py enumerates all "
-        "randomness of the parts that statistics are made of, test_robust_openings.py lists what each opens",
+        "randomness of the parts that statistics are made of, test_range_secrecy.py that of the whole range check, "
+        "test_robust_openings.py lists what each opens",
     )
 
 
