@@ -56,8 +56,8 @@ class _QuickestFirst:
         self.failed: str | None = None
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """Put the quickest first."""
-        items.sort(key=lambda item: self._seconds.get(item.nodeid, math.inf))
+        """Put the quickest first, and last those that wait for processes, whose seconds are not in this one's."""
+        items.sort(key=lambda item: ("pool" in item.fixturenames, self._seconds.get(item.nodeid, math.inf)))
 
     def pytest_runtest_setup(self, item: Any) -> None:
         """Interrupt it in time, and again in case it then waits for its own threads."""
@@ -121,7 +121,7 @@ def smallest_suite(mutants: Sequence[Mutant]) -> dict[str, float]:
     A bug under which nothing can be imported needs no test. Raises: RuntimeError for one that survives.
     """
     seconds: dict[str, float] = {}
-    for killers in sorted({mutant.killers for mutant in mutants}):
+    for killers in sorted({_tests_of(mutant) for mutant in mutants}):
         seconds |= _joined(_forked(lambda killers=killers: _seconds(killers)))
     chosen: set[str] = set()
     for mutant in mutants:
@@ -129,6 +129,10 @@ def smallest_suite(mutants: Sequence[Mutant]) -> dict[str, float]:
         print(f"{seconds.get(first, 0):6.2f} s  {mutant.name}: {first or 'cannot be imported'}", flush=True)
         chosen |= {first} - {""}
     return {name: seconds[name] for name in sorted(chosen)}
+
+
+def _tests_of(mutant: Mutant) -> tuple[str, ...]:
+    return mutant.quick or mutant.killers
 
 
 def _seconds(killers: Sequence[str]) -> dict[str, float]:
@@ -141,7 +145,7 @@ def _seconds(killers: Sequence[str]) -> dict[str, float]:
 
 def _first_killer(mutant: Mutant, seconds: Mapping[str, float]) -> str:
     order = _QuickestFirst(seconds)
-    code = run_pytest(["-x", *mutant.killers], [order, plant(mutant)], "ci")
+    code = run_pytest(["-x", *_tests_of(mutant)], [order, plant(mutant)], "ci")
     if code not in (1, 2):
         raise RuntimeError(f"nothing fails under {mutant.name!r}: pytest exit code {code}")
     return order.failed or ""
