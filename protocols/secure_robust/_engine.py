@@ -134,7 +134,7 @@ class Engine:
         received = {peer: torch.empty_like(masked) for peer in self._peers if peer < owners}
         sent = dict.fromkeys(self._peers, masked) if self.rank < owners else {}
         self._link.exchange(sent, received)
-        if sent:
+        if self.rank < owners:
             received[self.rank] = masked
         for owner, words in received.items():
             parts[0, :, owner] = words

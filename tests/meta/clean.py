@@ -1,21 +1,20 @@
 """Counts the false alarms of the suite that kills all planted bugs: its tests on the correct code, again and again.
 
     python -m tests.meta.clean                        1,000 runs of the smallest such suite
-    python -m tests.meta.clean --runs N --jobs K --seconds S
-                                                      N runs, K parts at a time, each stopped after S seconds
+    python -m tests.meta.clean --runs N --jobs K --seconds S --out DIR
+                                                      N runs, K at a time, the last of them started within S seconds
+    python -m tests.meta.clean --runs 0               what has been seen so far
 
-The smallest suite holds, for each planted bug, the quickest of its killers' tests that fails under it, so that a run
-takes seconds where all killers take minutes. It is found anew each time: all killers are run and timed once on the
-correct code, then, quickest first, under each bug up to the first that fails.
+Each run draws new examples and new secrets. Printed are, for each test, its alarms, and for the suite the rate of false
+alarms a run with its upper bound at 95 % (Clopper and Pearson 1934).
 
-Each run draws new examples and new secrets. Printed are, for each test, its runs and alarms, and for the suite the rate
-of false alarms a run with its upper bound at 95 % (Clopper and Pearson 1934).
-
-Every part is one pytest session in a fork of its own. Two sessions in one process are no clean runs: they make a second
-instance of each test class, which Hypothesis reports as an error of tests that have properties.
+What has been seen is kept in DIR (reports/alarms), in one file of JSON lines for each state of the code: the suite, a
+line for each whole run, and a line for each alarm at once. The same command goes on with what is there; whatever ends
+it, no more than the runs under way are lost.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -24,169 +23,125 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tests.meta.hunt import warm_up
-from tests.meta.mutants import MUTANTS, Mutant
-from tests.meta.plant import plant
+from tests.meta.mutants import MUTANTS
+from tests.meta.plant import ROOT
+from tests.meta.smallest import RAN, run_pytest, smallest_suite
 
-__all__ = ["bound_of", "clean_runs", "smallest_suite"]
+__all__ = ["Seen", "bound_of", "clean_runs", "code_of"]
 
-_QUIET = ("-o", "addopts=", "-p", "no:terminal", "-p", "no:cacheprovider", "-n", "0")
-_RAN = (0, 1)
-"""pytest's exit codes for sessions whose tests have run."""
-_PATIENCE_S = 120.0
+_FOLDERS = ("protocols", "attacks", "bench", "tests")
+
+
+class Seen:
+    """What clean runs of one suite have shown, in a file of JSON lines to which several processes may add."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tests: dict[str, float] = {}
+        self.runs = 0
+        self.alarms: list[tuple[str, str]] = []
+        for line in path.read_text().splitlines() if path.exists() else ():
+            told = json.loads(line)
+            self.tests |= told.get("tests", {})
+            self.runs += "run_cpu_s" in told
+            self.alarms += [(told["alarm"], told["text"])] if "alarm" in told else []
+
+    def add(self, **told: object) -> None:
+        """Append one line: in one piece, so that processes neither mix theirs nor leave half of one behind."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.write(file, json.dumps(told).encode() + b"\n")
+        os.close(file)
+
+    def summary(self) -> str:
+        """Return the alarms, in full, and what follows for their rate."""
+        failed = Counter(name for name, _ in self.alarms)
+        texts = [f"{name}: {text}" for name, text in self.alarms]
+        counts = [f"{count:6d} alarms in {self.runs} runs: {name}" for name, count in sorted(failed.items())]
+        bound = bound_of(min(len(self.alarms), self.runs), self.runs)
+        found = f"{len(self.alarms)} false alarms in {self.runs} runs of {len(self.tests)} tests"
+        return "\n".join([*texts, *counts, f"{found}: at most {bound:.2g} false alarms a run (95 %); {self.path}"])
 
 
 class _Again:
-    """A pytest plug-in that runs what has been collected so many times, none after `until`, and keeps what fails."""
+    """A pytest plug-in that runs what has been collected so many times and tells `seen`; no test starts after `until`.
 
-    def __init__(self, runs: int, until: float) -> None:
-        self._runs, self._until = runs, until
-        self.runs: Counter[str] = Counter()
-        self.seconds: dict[str, float] = {}
-        self.alarms: list[tuple[str, str]] = []
+    It ends with the process that started it, too.
+    """
+
+    def __init__(self, seen: Seen, runs: int, until: float) -> None:
+        self._seen, self._runs, self._until = seen, runs, until
+        self._parent = os.getppid()
 
     def pytest_runtestloop(self, session: Any) -> bool:
         """Take the place of pytest's own loop."""
         items = list(session.items)
-        for run in range(self._runs):
-            for item, following in zip(items, [*items[1:], None], strict=False):
-                if run and time.monotonic() > self._until:
+        for _ in range(self._runs):
+            started = time.process_time()
+            for item, following in zip(items, [*items[1:], None], strict=True):
+                if time.monotonic() > self._until or os.getppid() != self._parent:
                     return True
-                started = time.process_time()
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-                self.runs[item.nodeid] += 1
-                self.seconds.setdefault(item.nodeid, time.process_time() - started)
+            self._seen.add(run_cpu_s=round(time.process_time() - started, 3))
         return True
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Keep what fails; nothing may fail."""
         if report.failed:
-            self.alarms.append((report.nodeid, report.longreprtext))
+            self._seen.add(alarm=report.nodeid, text=report.longreprtext)
 
     def pytest_collectreport(self, report: Any) -> None:
         """Take a file that cannot be collected for an alarm."""
         self.pytest_runtest_logreport(report)
 
 
-class _QuickestFirst:
-    """A pytest plug-in that orders tests by the seconds they took, and tells which is the first that fails.
+def clean_runs(seen: Seen, runs: int, *, jobs: int, seconds: float) -> None:
+    """Run the suite on the correct code until so many runs have been seen, in so many processes.
 
-    A test that takes minutes longer than on the correct code has failed: a bug may let it wait for ever.
+    Raises: RuntimeError if the tests cannot be run; KeyboardInterrupt as it comes, once nothing runs any more.
     """
-
-    def __init__(self, seconds: Mapping[str, float]) -> None:
-        self._seconds = seconds
-        self.failed: str | None = None
-
-    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """Put the quickest first."""
-        items.sort(key=lambda item: self._seconds.get(item.nodeid, math.inf))
-
-    def pytest_runtest_setup(self, item: Any) -> None:
-        """Interrupt it in time, and again in case it then waits for its own threads."""
-        signal.signal(signal.SIGALRM, _too_long)
-        signal.setitimer(signal.ITIMER_REAL, _PATIENCE_S + 100 * self._seconds.get(item.nodeid, 0.0), 1.0)
-
-    def pytest_runtest_teardown(self) -> None:
-        """It has ended."""
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        """Keep the first that fails."""
-        if report.failed and self.failed is None:
-            self.failed = report.nodeid
+    more, until = max(0, runs - seen.runs), time.monotonic() + seconds
+    shares = [more // jobs + (job < more % jobs) for job in range(jobs)]
+    started = [_started(seen, share, until) for share in shares if share]
+    try:
+        codes = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in started]
+    except BaseException:
+        _end(started)
+        raise
+    if any(codes):
+        raise RuntimeError("the tests cannot be run; the error is above")
 
 
-def _too_long(number: int, frame: object) -> None:
-    raise TimeoutError("the test takes too long")
-
-
-def _session(arguments: Sequence[str], plugins: list[object], profile: str) -> int:
-    import pytest
-
-    os.environ["HYPOTHESIS_PROFILE"] = profile
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return int(pytest.main([*_QUIET, "-W", "ignore::pytest.PytestAssertRewriteWarning", *arguments], plugins=plugins))
-
-
-def _forked(work: Callable[[], object]) -> tuple[int, int]:
-    """Start work() in a fork; return its process number and where it writes what it returned, as JSON."""
+def _started(seen: Seen, runs: int, until: float) -> int:
+    """Run the suite again and again in a fork; return its process number."""
     sys.stdout.flush()
-    read, write = os.pipe()
     process = os.fork()
     if process == 0:
         try:
-            os.close(read)
-            told = json.dumps(work()).encode()
-            with os.fdopen(write, "wb") as pipe:
-                pipe.write(told)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent looks after that
+            code = run_pytest(list(seen.tests), [_Again(seen, runs, until)], "dev")
+            if code not in RAN:
+                raise RuntimeError(f"the tests {list(seen.tests)} cannot be run: pytest exit code {code}")
         except BaseException:
             traceback.print_exc()
-        finally:
-            os._exit(0)
-    os.close(write)
-    return process, read
+            os._exit(1)
+        os._exit(0)
+    return process
 
 
-def _joined(fork: tuple[int, int]) -> Any:
-    """Return what a fork has returned. Raises: RuntimeError if it has not."""
-    process, read = fork
-    with os.fdopen(read, "rb") as pipe:
-        told = pipe.read()
-    os.waitpid(process, 0)
-    if not told:
-        raise RuntimeError("a part could not be run; its error is above")
-    return json.loads(told)
-
-
-def _run_again(arguments: Sequence[str], runs: int, until: float) -> list[Any]:
-    again = _Again(runs, until)
-    code = _session(arguments, [again], "dev")
-    if code not in _RAN or not (again.runs or again.alarms):
-        raise RuntimeError(f"the tests {arguments} cannot be run: pytest exit code {code}")
-    return [dict(again.runs), again.seconds, again.alarms]
-
-
-def smallest_suite(mutants: Sequence[Mutant]) -> dict[str, float]:
-    """Return the tests, with the seconds that each takes, of which some one fails under each bug.
-
-    A bug under which nothing can be imported needs no test. Raises: RuntimeError for one that survives.
-    """
-    seconds: dict[str, float] = {}
-    for killers in sorted({mutant.killers for mutant in mutants}):
-        seconds |= _joined(_forked(lambda killers=killers: _run_again(killers, 1, math.inf)))[1]
-    chosen: set[str] = set()
-    for mutant in mutants:
-        first = _joined(_forked(lambda mutant=mutant: _first_killer(mutant, seconds)))
-        print(f"{seconds.get(first, 0):6.2f} s  {mutant.name}: {first or 'cannot be imported'}", flush=True)
-        chosen |= {first} - {""}
-    return {name: seconds[name] for name in sorted(chosen)}
-
-
-def _first_killer(mutant: Mutant, seconds: Mapping[str, float]) -> str:
-    order = _QuickestFirst(seconds)
-    code = _session(["-x", *mutant.killers], [order, plant(mutant)], "ci")
-    if code not in (1, 2):
-        raise RuntimeError(f"nothing fails under {mutant.name!r}: pytest exit code {code}")
-    return order.failed or ""
-
-
-def clean_runs(tests: Mapping[str, float], runs: int, *, jobs: int, seconds: float) -> tuple[dict[str, int], list[Any]]:
-    """Return how often each test was run on the correct code, and what failed: (test, text)."""
-    parts: list[list[str]] = [[] for _ in range(jobs)]
-    for name in sorted(tests, key=lambda name: -tests[name]):
-        min(parts, key=lambda part: sum(tests[each] for each in part)).append(name)
-    until = time.monotonic() + seconds
-    forks = [_forked(lambda part=part: _run_again(part, runs, until)) for part in parts if part]
-    ran: dict[str, int] = {}
-    alarms: list[Any] = []
-    for counts, _, failed in map(_joined, forks):
-        ran |= counts
-        alarms += failed
-    return ran, alarms
+def _end(processes: list[int]) -> None:
+    for process in processes:
+        try:
+            os.kill(process, signal.SIGTERM)
+            os.waitpid(process, 0)
+        except (ProcessLookupError, ChildProcessError):
+            continue  # it has ended before
 
 
 def bound_of(alarms: int, runs: int) -> float:
@@ -199,27 +154,48 @@ def bound_of(alarms: int, runs: int) -> float:
     return 1.0 if alarms >= runs else float(beta.ppf(0.95, alarms + 1, runs - alarms))
 
 
+def code_of(root: Path) -> str:
+    """Return the fingerprint of all source of the product and its tests below this folder, committed or not."""
+    found = hashlib.sha256()
+    files = (path for folder in _FOLDERS for path in (root / folder).rglob("*") if "__pycache__" not in path.parts)
+    for path in sorted(path for path in files if path.is_file()):
+        found.update(f"{path.relative_to(root)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return found.hexdigest()[:16]
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _count(seen: Seen, options: argparse.Namespace) -> None:
+    if options.runs and not seen.tests:
+        tests: Mapping[str, float] = smallest_suite(MUTANTS)
+        seen.add(tests=tests)
+        seen = Seen(seen.path)
+    if seen.tests:
+        cpu_s = sum(seen.tests.values())
+        print(f"{len(seen.tests)} tests kill {len(MUTANTS)} planted bugs; a run takes {cpu_s:.1f} s", flush=True)
+        clean_runs(seen, options.runs, jobs=options.jobs, seconds=options.seconds)
+
+
 def main() -> int:
-    """Return 0 if the correct code raises no alarm."""
+    """Return 0 if the correct code has raised no alarm, and the runs were not interrupted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--seconds", type=float, default=math.inf)
+    parser.add_argument("--out", type=Path, default=ROOT / "reports" / "alarms")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)
     warm_up()
-    tests = smallest_suite(MUTANTS)
-    print(f"{len(tests)} tests kill {len(MUTANTS)} planted bugs; a run takes {sum(tests.values()):.1f} s", flush=True)
-    ran, alarms = clean_runs(tests, options.runs, jobs=options.jobs, seconds=options.seconds)
-    failed = Counter(name for name, _ in alarms)
-    for name, count in sorted(ran.items()):
-        print(f"{count:6d} runs, {failed[name]} alarms: {name}")
-    print(*(f"{name}: {text}" for name, text in alarms), sep="\n")
-    whole = min(ran.values())
-    print(
-        f"{len(alarms)} false alarms in {sum(ran.values())} tests; {whole} runs of the whole suite, at most "
-        f"{bound_of(min(len(alarms), whole), whole):.2g} false alarms a run (95 %)"
-    )
-    return int(bool(alarms))
+    path, interrupted = options.out / f"{code_of(ROOT)}.jsonl", False
+    try:
+        _count(Seen(path), options)
+    except KeyboardInterrupt:
+        interrupted = True
+    seen = Seen(path)
+    print(seen.summary())
+    return int(interrupted or bool(seen.alarms))
 
 
 if __name__ == "__main__":

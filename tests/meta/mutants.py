@@ -12,6 +12,7 @@ __all__ = ["LISTED", "MUTANTS", "OWN", "Mutant"]
 class Mutant:
     """One planted bug. `killers` are pytest arguments, of which at least one test must fail under it.
 
+    `quick` are arguments of other tests that see it too, in less time than any killer: those that `clean` repeats.
     `listed`: its number in the list of bugs that the design names; None for one of our own. `private`: nothing
     is wrong with what the protocol opens, so only privacy checks can see it.
     """
@@ -21,6 +22,7 @@ class Mutant:
     old: str
     new: str
     killers: tuple[str, ...]
+    quick: tuple[str, ...] = ()
     listed: int | None = None
     private: bool = False
 
@@ -33,6 +35,8 @@ _BEACON = "protocols/beacons/shared.py"
 _BEACONS = ("tests/properties/test_beacons.py",)
 _COMPRESSING = ("tests/units/test_compressing.py",)
 _DEALING = ("tests/properties/test_verified_dealing.py",)
+_SHARING = ("tests/units/test_sharing.py",)
+_CIRCUITS = ("tests/units/test_robust_circuits.py",)
 _RESHARING = "protocols/hidden_sums/_resharing.py"
 _CHECKING = "protocols/hidden_sums/_range.py"
 _CHECKED = ("tests/properties/test_hidden_range.py", "-k", "TestExactPrivacy or named")
@@ -82,6 +86,7 @@ LISTED: tuple[Mutant, ...] = (
         old="degree=self.conditions.threshold_at(parties))",
         new="degree=self.conditions.threshold_at(parties) - 1)",
         killers=("tests/properties/test_invariants.py", "-k", "I12 and (shamir or authenticated)"),
+        quick=_SHARING,
     ),
     Mutant(
         name="evaluation point 0 handed to a party",
@@ -92,6 +97,7 @@ LISTED: tuple[Mutant, ...] = (
         new="        rows = [evaluate(self.field, basis, [p])[0] if p else basis[0] for p in positions]\n"
         "        return torch.stack(rows)\n",
         killers=("tests/properties/test_invariants.py", "-k", "I12 and (shamir or authenticated)"),
+        quick=_SHARING,
     ),
     Mutant(
         name="a wrong mask sign for one pair",
@@ -251,6 +257,7 @@ OWN: tuple[Mutant, ...] = (
         old="    shifted = bits.over(WORDS).add_public(values, torch.tensor(1 << limit))\n",
         new="    shifted = bits.over(WORDS).add_public(values, torch.tensor((1 << limit) - 1))\n",
         killers=("tests/properties/test_robust_norms.py", "-k", "TestRangeCheck"),
+        quick=_CIRCUITS,
     ),
     Mutant(
         name="a range twice as wide as sums have room for",
@@ -274,6 +281,7 @@ OWN: tuple[Mutant, ...] = (
         old="    federation = replace(federation, centre=centre_of(federation, model))\n",
         new="",
         killers=("tests/units/test_centring.py", "-k", "every_round"),
+        quick=("tests/units/test_centring.py", "-k", "add_what_they_are_more"),
     ),
     Mutant(
         name="a sum that opens although too few pass",
@@ -289,6 +297,7 @@ OWN: tuple[Mutant, ...] = (
         old="        if self.rank == 0:\n            self._link.meter.compared",
         new="        if self.rank >= 0:\n            self._link.meter.compared",
         killers=("tests/properties/test_secure_robust.py", "-k", "eight_members"),
+        quick=_CIRCUITS,
     ),
     Mutant(
         name="shares of an opening that no pad blinds",
@@ -304,6 +313,7 @@ OWN: tuple[Mutant, ...] = (
         old="    inside = bits.add(plain, bits.products((borrow, bits.add(plain, less_one))))\n",
         new="    inside = bits.add(plain, bits.products((borrow, bits.add(less_one, less_one))))\n",
         killers=("tests/properties/test_robust_norms.py", "-k", "TestNormCheck"),
+        quick=_CIRCUITS,
     ),
     Mutant(
         name="a clipped sum opened with what is below its units",
@@ -312,6 +322,7 @@ OWN: tuple[Mutant, ...] = (
         old="        whole = bits.reveal(planes.take(2, range(fraction, WORD_BITS)))\n",
         new="        whole = bits.reveal(planes)[:, :, fraction:]\n",
         killers=("tests/properties/test_robust_openings.py", "-k", "nothing_else and clip"),
+        quick=_CIRCUITS,
     ),
     Mutant(
         name="whole units of a clipped sum without their lowest plane",
@@ -319,6 +330,7 @@ OWN: tuple[Mutant, ...] = (
         old="        whole = bits.reveal(planes.take(2, range(fraction, WORD_BITS)))\n",
         new="        whole = bits.reveal(planes.take(2, [fraction + 1, *range(fraction + 1, WORD_BITS)]))\n",
         killers=("tests/properties/test_robust_norms.py", "-k", "TestClip"),
+        quick=_CIRCUITS,
     ),
     Mutant(
         name="centred clipping that stays at its first centre",
@@ -326,6 +338,7 @@ OWN: tuple[Mutant, ...] = (
         old="            values = engine.add_public(values, -moved[:, None])  # deviations from the centre reached\n",
         new="            values = engine.add_public(values, -moved[:, None] * 0)\n",
         killers=("tests/properties/test_robust_norms.py", "-k", "TestCenteredClipping"),
+        quick=_CIRCUITS,
     ),
     Mutant(
         name="a range check that asks the last wave only",
@@ -333,6 +346,7 @@ OWN: tuple[Mutant, ...] = (
         old="    everywhere = all_set(bits, bits.join(flags, 2)).view(clusters, members, 1)\n",
         new="    everywhere = all_set(bits, bits.join(flags[-1:] * len(flags), 2)).view(clusters, members, 1)\n",
         killers=("tests/properties/test_robust_norms.py", "-k", "whichever_wave"),
+        quick=_CIRCUITS,
     ),
     Mutant(
         name="weights of a geometric median that do not add up to one",
@@ -347,6 +361,7 @@ OWN: tuple[Mutant, ...] = (
         old="    return add(bits, parts, bits.products((_everywhere(missing, words), cloud.anchor)))\n",
         new="    return add(bits, parts, bits.products((_everywhere(missing, words), cloud.in_range)))\n",
         killers=("tests/properties/test_robust_geometric.py", "-k", "wrap_a_square"),
+        quick=_CIRCUITS,
     ),
     Mutant(
         name="of two values both come before the other",
@@ -362,6 +377,7 @@ OWN: tuple[Mutant, ...] = (
         old="        return field.add(combined, rows[..., first : first + self.checks])\n",
         new="        return field.add(combined, rows[..., first : first + self.checks] * 0)\n",
         killers=("tests/properties/test_invariants.py", "-k", "I12 and (shamir or authenticated)"),
+        quick=_SHARING,
     ),
     Mutant(
         name="all attempts use the same masks",
@@ -653,6 +669,7 @@ OWN: tuple[Mutant, ...] = (
         old="            committed_sums=True,\n",
         new="            committed_sums=False,\n",
         killers=(*_BEACONS, "-k", "TheExactLaw"),
+        quick=(*_BEACONS, "-k", "against_its_commitment"),
     ),
     Mutant(
         name="t rows tell a contribution before it is opened",
@@ -661,6 +678,7 @@ OWN: tuple[Mutant, ...] = (
         old="degree=self.conditions.threshold_at(parties))",
         new="degree=self.conditions.threshold_at(parties) - 1)",
         killers=(*_BEACONS, "-k", "TheExactLaw"),
+        quick=(*_BEACONS, "-k", "random_coefficients"),
     ),
     Mutant(
         name="a beacon draws with the contributions of too few",

@@ -33,6 +33,7 @@ from protocols.ring import FixedPoint
 from protocols.secret_source import OwnSecrets
 from protocols.secure_sum import Board, Opened, Party, _verified
 from protocols.secure_sum._bulletin import Bulletin, OpenedRows
+from protocols.secure_sum._sharing import PolynomialSharing
 from protocols.secure_sum._verified import Dealing, hear, say
 from protocols.secure_sum._verified_plan import Plan, as_bytes
 from protocols.testing import verification
@@ -226,6 +227,20 @@ def test_an_opening_that_is_not_checked_against_its_commitment_is_seen() -> None
     assert_right(run(words, faults=forged), words, frozenset({0}))
     with mock.patch.object(Shared, "_plan", trusting), pytest.raises(AssertionError):
         assert_right(run(words, faults=forged), words, frozenset({0}))
+
+
+@pytest.mark.parametrize("parties", [3, 4, 5])
+def test_contributions_are_dealt_with_as_many_random_coefficients_as_processes_may_be_faulty(parties: int) -> None:
+    """So that t rows tell nothing of a contribution; the exact law of tiny fields shows what fewer would."""
+    original, drawn = PolynomialSharing.basis, list[int]()
+
+    def basis(sharing: PolynomialSharing, secrets: Tensor, randomness: Tensor) -> Tensor:
+        drawn.append(len(randomness))
+        return original(sharing, secrets, randomness)
+
+    with mock.patch.object(PolynomialSharing, "basis", basis):
+        run(contributions(parties))
+    assert drawn == [threshold(parties)] * parties
 
 
 def test_too_few_dealers_end_it_before_any_honest_row_is_opened() -> None:

@@ -13,10 +13,12 @@ from bench.centring import centre_of
 from bench.data import Dataset
 from bench.datasets import datasets
 from bench.federation import build
+from bench.opening import Opened
 from bench.outcome import RoundOutcome
 from bench.round import run_round
 from bench.setting import Federation, Past
 from protocols.in_process import InProcessParties
+from protocols.types import Traffic
 from tests.rounds import cell_with, start
 
 MEMBERS, RADIUS, STEPS = 5, 0.05, 64
@@ -75,6 +77,30 @@ def test_every_round_moves_the_model_as_the_rule_with_memory_does(dataset: Datas
         allowed = slack(other.opened.means, centre) + 2.0**-23 * float(model.double().norm())
         assert float((outcome.model.double() - other.model.double()).norm()) <= allowed
         assert outcome.sum_exact
+
+
+class _EnoughError(Exception):
+    """The round has come as far as the test looks."""
+
+
+def entered(federation: Federation, model: Tensor) -> Tensor:
+    """The words (n, d) that members enter in a round from this model, which ends there."""
+    opening = mock.Mock(side_effect=_EnoughError)
+    with mock.patch.object(bench_round, "open_sums", opening), pytest.raises(_EnoughError):
+        run_round(federation, model, 1, PARTIES)
+    return opening.call_args.args[1]
+
+
+def test_members_of_a_later_round_add_what_they_are_more_than_the_last_aggregate(dataset: Dataset) -> None:
+    federation = encrypted(dataset)
+    model = start(federation)
+    step = torch.linspace(-1.0, 1.0, len(model))
+    nothing = Opened(numbers=[], means=model[:0], contributors=[], exact=[], traffic=Traffic.none())
+    later = replace(federation, past=Past(model=model - step, opened=nothing))
+    assert later.server_learning_rate == 1.0
+    last = federation.ring.encode(model.double() - (model - step).double(), terms=1)
+    assert bool(last.any())
+    assert torch.equal(entered(later, model), entered(federation, model) - last)
 
 
 def test_without_the_centre_later_rounds_stay_behind(dataset: Dataset) -> None:
