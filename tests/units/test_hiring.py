@@ -52,7 +52,7 @@ def acts_on(found: dict[str, Any], honest: dict[str, Any]) -> bool:
         (["tamper_share", {"name": "crash", "step": 0}], "plaintext"),
         ("tamper_share", "authenticated"),
         ("tamper_share", "additive"),
-        ("equivocate", "authenticated"),
+        ("equivocate", "additive"),
         (IN_TIME, "authenticated"),
         ("wrong_cluster", "plaintext"),
     ],
