@@ -77,6 +77,9 @@ def run(  # noqa: PLR0917 - the options of one command
     ] = False,
     deadline: Annotated[float, typer.Option(help="Seconds that a party waits for another one.")] = 60.0,
     cell_deadline: Annotated[float, typer.Option(help="Seconds after which a cell has failed.")] = 3600.0,
+    faults_over_tcp: Annotated[
+        bool, typer.Option("--faults-over-tcp", help="Members who misbehave are party processes too, not threads.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a grid of federated trainings and write its report."""
@@ -105,6 +108,7 @@ def run(  # noqa: PLR0917 - the options of one command
             cell_deadline_s=cell_deadline,
             data_dir=data_dir,
             as_json=as_json,
+            faults_over_tcp=faults_over_tcp,
         )
     except KeyboardInterrupt:
         print(f"interrupted; finished cells are kept: bench run --resume {directory}", file=sys.stderr)

@@ -28,6 +28,7 @@ class Execution:
     deadline_s: float
     cell_deadline_s: float
     data_dir: Path | None
+    faults_over_tcp: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ class _Slot:
                 max_workers=1,
                 mp_context=multiprocessing.get_context("spawn"),
                 initializer=start_worker,
-                initargs=(settings.parties, settings.deadline_s, settings.data_dir),
+                initargs=(settings.parties, settings.deadline_s, settings.data_dir, settings.faults_over_tcp),
             )
             with _interrupts_held():
                 started = self._executor.submit(os.getpid)

@@ -20,8 +20,10 @@ from bench.data import Dataset
 from bench.decentralised import known_model, score_models
 from bench.drawing import Draws
 from bench.hidden import protocol_of
+from bench.hiring import Hire, Threads
 from bench.judging import Epoch
 from bench.metrics import score
+from bench.misconduct import misconduct_among
 from bench.models import models
 from bench.partitions import partitions
 from bench.placing import claimed, placing
@@ -64,6 +66,8 @@ _LATER: Mapping[str, Any] = MappingProxyType(
     }
 )
 
+THREADS = Threads()
+
 
 @dataclass(frozen=True, kw_only=True)
 class CellResult:
@@ -86,10 +90,11 @@ def largest_cluster(cell: Cell) -> int:
     return 1 if cluster_protocols.is_hidden(cell.protocol.name) else max(cluster_sizes(cell))
 
 
-def build(cell: Cell, dataset: Dataset, company: Company | None = None) -> Federation:
+def build(cell: Cell, dataset: Dataset, company: Company | None = None, hire: Hire = THREADS) -> Federation:
     """Return the parts of a cell; each random choice has a stream of its own.
 
-    The company runs the cell's beacon, if any is run; None: threads of this process do.
+    The company runs the cell's beacon, if any is run; None: threads of this process do. `hire` has the parties of
+    clusters in which somebody misbehaves.
 
     Cells of one seed share their data, batches, uniform faults and start, so that they compare; they do not share
     their privacy noise, which would cancel in the difference of two cells' results.
@@ -132,6 +137,7 @@ def build(cell: Cell, dataset: Dataset, company: Company | None = None) -> Feder
         mechanism=mechanisms.make(cell.privacy),
         placement=placing(cell)[0],
         population=population,
+        hire=hire,
         companies={},
         faulty=np.zeros(cell.n, dtype=np.bool_),
         crashed=np.zeros(cell.n, dtype=np.bool_),
@@ -244,13 +250,15 @@ def _root(cell: Cell, dataset: Dataset) -> ClientData | None:
     return make_client_data(dataset.x_train, dataset.y_train, [_root_rows(cell, dataset)])
 
 
-def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
+def run_cell(cell: Cell, dataset: Dataset, parties: Parties, hire: Hire = THREADS) -> CellResult:
     """Return what the cell measures; a training that diverges ends early and says in which round.
+
+    `hire` has the parties of clusters in which somebody misbehaves; which, changes nothing but the time that it takes.
 
     Raises: CloisterError, NetworkError.
     """
     started = time.perf_counter()
-    federation = build(cell, dataset, parties)
+    federation = build(cell, dataset, parties, hire)
     generator = torch.Generator().manual_seed(int(public_stream(cell.seed, "model").integers(2**31)))
     model = federation.network.initial(generator)
     attack = cell.attack if cell.f else None
@@ -289,6 +297,7 @@ def run_cell(cell: Cell, dataset: Dataset, parties: Parties) -> CellResult:
     final, exchanged = score_models(score_one, model, outcomes[-1].exchange if outcomes else None)
     metrics = columns_of(cell, federation, final, outcomes, ledger=ledger, curve=curve)
     metrics |= {**epoch.columns(), **exchanged, "diverged_round": diverged_round}
+    metrics["misconduct_among"] = misconduct_among(federation)
     metrics["beacon_s"] = federation.draws.seconds
     metrics["runtime_s"] = time.perf_counter() - started
     return CellResult(metrics=metrics, curve=curve)

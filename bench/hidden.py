@@ -18,6 +18,7 @@ from bench.cell import Cell
 from bench.chain import links_of
 from bench.compressing import combined_rows, updates_of
 from bench.handing import Handed
+from bench.hiring import Threads
 from bench.inside import same_members
 from bench.numbering import batch_number
 from bench.opening import Opened, named_in
@@ -29,9 +30,8 @@ from protocols.faults import Crash
 from protocols.faulty_link import Fault
 from protocols.hidden_sums import HiddenSums, hidden_sums
 from protocols.hidden_sums.rules import outer_rules
-from protocols.in_process import InProcessParties
 from protocols.network import NetworkError
-from protocols.parties import OpenedSums
+from protocols.parties import OpenedSums, Parties
 from protocols.playable import cluster_protocols
 from protocols.privacy import mechanisms
 from protocols.registry import Spec
@@ -283,9 +283,9 @@ def _judged(protocol: HiddenSums, words: Tensor, opened: Tensor, kept: Tensor | 
     )
 
 
-def _parties(federation: Federation) -> InProcessParties:
+def _parties(federation: Federation) -> Parties:
     """Return the threads that play, kept from round to round; what they sent before may be sent again."""
     company = tuple(sorted(int(number) for number in federation.numbers))
     if company not in federation.companies:
-        federation.companies[company] = InProcessParties(len(company), faults={})
+        federation.companies[company] = Threads()(len(company))
     return federation.companies[company]

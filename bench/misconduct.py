@@ -15,6 +15,7 @@ from attacks.plan import specs_of
 from bench.cell import Cell
 from bench.compressing import combined_rows, updates_of
 from bench.hidden import in_order, protocol_of, result_in_the_clear
+from bench.hiring import Threads
 from bench.inside import means_in_the_clear
 from bench.setting import Federation
 from protocols.faults import Combined
@@ -25,7 +26,7 @@ from protocols.randomness import public_stream
 from protocols.registry import Spec
 from protocols.types import Clustering
 
-__all__ = ["MISCONDUCT", "misconduct", "misconduct_columns", "unfit_misconduct"]
+__all__ = ["MISCONDUCT", "misconduct", "misconduct_among", "misconduct_columns", "unfit_misconduct"]
 
 MISCONDUCT = ("identified_culprits", "framed_processes", "bytes_aborted")
 """The columns: how many Byzantine processes were named as cheats, in the whole run, and how many honest ones, which
@@ -104,6 +105,13 @@ def _mean(federation: Federation, members: Sequence[int], moment: _Moment) -> Te
     alone = Clustering(clusters=(tuple(range(len(there))),))
     means, _ = means_in_the_clear(federation.protocol, federation.ring, moment.words[there], alone, federation.centre)
     return updates_of(federation, combined_rows(federation, means))[0] if len(means) else None
+
+
+def misconduct_among(federation: Federation) -> str:
+    """Return who plays where somebody misbehaves: "threads", in virtual time, "processes", over TCP, or "": nobody."""
+    if not any(part.facts["surface"] == "message" and part.senders.any() for part in federation.parts):
+        return ""
+    return Threads.name if federation.hidden else federation.hire.name
 
 
 def unfit_misconduct(cell: Cell, sizes: Sequence[int]) -> str | None:

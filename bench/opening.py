@@ -15,7 +15,6 @@ from bench.seating import Sitting, at_work, seated
 from bench.setting import Federation
 from protocols.faults import Crash
 from protocols.faulty_link import Fault
-from protocols.in_process import InProcessParties
 from protocols.network import CheatingDetectedError, NetworkError
 from protocols.parties import NO_FAULTS, OpenedSums, Parties
 from protocols.types import Clustering, Traffic
@@ -79,9 +78,8 @@ def open_sums(
     Clusters of one size run as one batch. A batch that fails is run again cluster by cluster, so that a failing
     cluster takes no other one with it. A cluster with crashed members, or with some that misbehave, runs alone. Who
     crashes, in whatever exchange, is back in the next batch. `misconduct` says what processes do to the messages that
-    they send; where it is more than a crash, the cluster runs among threads of this process, by the same code, with
-    the same words and the same bytes, as waiting for silent members costs no time there. Clusters whose members swap
-    messages run together, and fail together. `handed` says which models the processes hold: a cluster in which
+    they send; where it is more than a crash, the federation's `hire` says who plays the cluster. Clusters whose members
+    swap messages run together, and fail together. `handed` says which models the processes hold: a cluster in which
     somebody holds another one than is announced runs alone as well.
 
     Raises: NetworkError when no cluster can open its sum although none has a faulty member.
@@ -171,10 +169,10 @@ def named_in(error: NetworkError) -> frozenset[int]:
 
 
 def _chosen_parties(federation: Federation, sitting: Sitting, parties: Parties) -> Parties:
-    """Return who opens a batch; where members do worse than crash, threads do, who remember what they sent."""
+    """Return who opens a batch; where members do worse than crash, those do who remember what they sent in it."""
     if all(isinstance(fault, Crash) for fault in sitting.faults.values()):
         return parties
     company = tuple(int(federation.numbers[process]) for members in sitting.seats for process in members)
     if company not in federation.companies:
-        federation.companies[company] = InProcessParties(len(sitting.seats[0]), faults={})
+        federation.companies[company] = federation.hire(len(sitting.seats[0]))
     return federation.companies[company]

@@ -88,6 +88,7 @@ def execute_plan(
     cell_deadline_s: float,
     data_dir: Path | None,
     as_json: bool,
+    faults_over_tcp: bool = False,
 ) -> Summary:
     """Run what has no `ok` row yet, write the tables, and return how it went.
 
@@ -114,6 +115,7 @@ def execute_plan(
             deadline_s=deadline_s,
             cell_deadline_s=cell_deadline_s,
             data_dir=data_dir,
+            faults_over_tcp=faults_over_tcp,
         )
         try:
             with make_reporter(len(todo), as_json=as_json, terminal=sys.stderr) as reporter:

@@ -13,6 +13,7 @@ from attacks.api import OpenedRound
 from attacks.plan import Part
 from bench.churning import Churning
 from bench.drawing import Draws
+from bench.hiring import Hire
 from bench.models import Network
 from bench.poisoning import Poisoning
 from bench.recall import Recall
@@ -23,7 +24,7 @@ from protocols.clustering import ClusteringPolicy
 from protocols.compression import Code, Compressor
 from protocols.decentralised.graph import Graph
 from protocols.decentralised.rules import ExchangeRule
-from protocols.in_process import InProcessParties
+from protocols.parties import Parties
 from protocols.placements import FaultPlacement
 from protocols.playable import cluster_protocols, in_range_of
 from protocols.population import Population
@@ -61,8 +62,8 @@ class Federation:
     `draws` are the seeds that the policy gets, `churning` the joins and leaves, None where there are none. `graph` is
     who exchanges with whom, None with a server; then `rule` combines the clusters' means, else each cluster does it by
     `exchange`. `code` is what `compressor` drew for this round; the rule combines rows of it where it is linear.
-    `companies` are the threads that play clusters in which somebody misbehaves, by their members. `centre` (k,) are the
-    words of the point from which the protocol counts in this round, see bench.centring.
+    `companies` are the parties, had by `hire`, that play clusters in which somebody misbehaves, by their members.
+    `centre` (k,) are the words of the point from which the protocol counts in this round, see bench.centring.
     """
 
     network: Network
@@ -94,7 +95,8 @@ class Federation:
     mechanism: Mechanism
     placement: FaultPlacement
     population: Population
-    companies: MutableMapping[tuple[int, ...], InProcessParties]
+    hire: Hire
+    companies: MutableMapping[tuple[int, ...], Parties]
     faulty: NDArray[np.bool_]
     crashed: NDArray[np.bool_]
     curious: NDArray[np.bool_]

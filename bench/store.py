@@ -47,6 +47,7 @@ _MEASURED = (
     *BY_CLASS,
     *MEASURES,
     *MISCONDUCT,
+    "misconduct_among",
     *CHURNED,
     "parameters",
     "coordinates",
@@ -72,12 +73,22 @@ _ADDED: Mapping[str, Any] = MappingProxyType(
     {
         **{"beacon": "given", "bytes_beacon": 0, "beacon_s": 0.0, "epsilon_leaves_out": ""},
         **{"churn": 0.0, **dict.fromkeys(CHURNED, 0)},
+        "misconduct_among": "",
     }
 )
 _ADDED_LABELS = {name: value for name, value in _ADDED.items() if name in PLUGINS or name in NUMBERS}
 _STATUSES = ("ok", "failed", "skipped")
 _TEXTS = (
-    *("epsilon", "epsilon_leaves_out", "error", "predicted_why", "observed_why", "contradicted", "class_accuracies"),
+    *(
+        "epsilon",
+        "epsilon_leaves_out",
+        "misconduct_among",
+        "error",
+        "predicted_why",
+        "observed_why",
+        "contradicted",
+        "class_accuracies",
+    ),
 )
 _FLAGS = ("sum_exact", *(column for column in JUDGED if column.startswith(("predicted_", "observed_"))))
 

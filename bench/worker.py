@@ -18,6 +18,7 @@ from bench.cell import Cell
 from bench.data import Dataset
 from bench.datasets import datasets
 from bench.federation import run_cell
+from bench.hiring import Hire, Processes, Threads
 from bench.store import make_row
 from protocols.check import CloisterError
 from protocols.memory import keep_freed_memory
@@ -43,10 +44,14 @@ class DatasetCache:
 
 
 class Worker:
-    """Runs cells one after the other, on one pool of party processes."""
+    """Runs cells one after the other, on one pool of party processes.
 
-    def __init__(self, *, parties: int, deadline_s: float, data_dir: Path | None) -> None:
+    With `faults_over_tcp` they play the clusters in which somebody misbehaves as well.
+    """
+
+    def __init__(self, *, parties: int, deadline_s: float, data_dir: Path | None, faults_over_tcp: bool) -> None:
         self._pool = PartyPool(parties, deadline_s=deadline_s)
+        self._hire: Hire = Processes(pool=self._pool) if faults_over_tcp else Threads()
         self._datasets = DatasetCache(data_dir)
 
     def start(self) -> None:
@@ -57,7 +62,7 @@ class Worker:
         """Return the row of a cell; whatever goes wrong in it becomes a `failed` row."""
         try:
             with _quiet():
-                result = run_cell(cell, self._datasets.get(cell.dataset), self._pool)
+                result = run_cell(cell, self._datasets.get(cell.dataset), self._pool, self._hire)
             row = make_row(cell, key, status="ok", metrics=result.metrics, curve=result.curve)
             json.dumps(row, allow_nan=False)  # a row that cannot be stored is this cell's failure, not the run's
         except Exception as error:
@@ -84,12 +89,12 @@ def _quiet() -> Generator[None, None, None]:
 _worker: list[Worker] = []  # one a worker process, made by start_worker
 
 
-def start_worker(parties: int, deadline_s: float, data_dir: Path | None) -> None:
+def start_worker(parties: int, deadline_s: float, data_dir: Path | None, faults_over_tcp: bool) -> None:
     """Prepare this process, once, before its first cell."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which then ends the workers
     _end_with_parent()
     keep_freed_memory()
-    worker = Worker(parties=parties, deadline_s=deadline_s, data_dir=data_dir)
+    worker = Worker(parties=parties, deadline_s=deadline_s, data_dir=data_dir, faults_over_tcp=faults_over_tcp)
     with contextlib.suppress(NetworkError, OSError):  # the first cell tries again and reports the reason in its row
         worker.start()
     _worker.append(worker)

@@ -35,6 +35,7 @@ __all__ = [
     "Width",
     "WrongCluster",
     "WrongDtype",
+    "pauses",
 ]
 
 
@@ -260,6 +261,11 @@ class Combined:
         for fault in self.faults:
             sent = _through(fault, step, sent, batches)
         yield from sent
+
+
+def pauses(fault: Fault) -> bool:
+    """Return whether a party with this fault may let time pass before it sends."""
+    return isinstance(fault, Delay) or (isinstance(fault, Combined) and any(map(pauses, fault.faults)))
 
 
 def _through(fault: Fault, step: int, sent: Iterable[Messages | Pause], batches: Batches) -> Iterator[Messages | Pause]:

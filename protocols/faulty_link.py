@@ -5,15 +5,15 @@ An exchange is one call of a link, counted from 0 in each batch; a fault acts in
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
 from torch import Tensor
 
-from protocols.network import Link, Meter, NetworkError
+from protocols.network import Link, Meter, NetworkError, PartyCrashedError
 
-__all__ = ["Batches", "Fault", "FaultyLink", "Kind", "Messages", "Pause"]
+__all__ = ["Batches", "Fault", "FaultyLink", "Kind", "Messages", "Pause", "Sent"]
 
 Messages = Mapping[int, Tensor]
 """What is sent to each peer (BOARD among them) in one exchange."""
@@ -21,6 +21,13 @@ Batches = Sequence[Sequence[Messages]]
 """What a party's protocol wanted to send: [-1] in each exchange of this batch up to now, [-2] in the batch before."""
 Kind = Literal["crash", "byzantine"]
 _REMEMBERED_BATCHES = 4
+
+
+class Sent:
+    """What one party's protocol wanted to send in its last batches; it outlives the links that it was sent over."""
+
+    def __init__(self) -> None:
+        self.batches: deque[list[Messages]] = deque([[]], maxlen=_REMEMBERED_BATCHES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +66,11 @@ class FaultyLink:
         What its party wanted to send is remembered over batches, for faults that send it again.
     """
 
-    def __init__(self, link: Link, fault: Fault | None = None) -> None:
+    def __init__(self, link: Link, fault: Fault | None = None, sent: Sent | None = None) -> None:
+        """`sent` is what the party has sent over other links; None: nothing."""
         self.fault = fault
+        self.sent = Sent() if sent is None else sent
         self._link = link
-        self._batches: deque[list[Messages]] = deque([[]], maxlen=_REMEMBERED_BATCHES)
 
     @property
     def rank(self) -> int:
@@ -76,7 +84,7 @@ class FaultyLink:
 
     def begin(self) -> None:
         """See Link.begin; exchanges count from 0 again."""
-        self._batches.append([])
+        self.sent.batches.append([])
         self._link.begin()
 
     def skip(self, exchanges: int) -> None:
@@ -89,35 +97,42 @@ class FaultyLink:
 
     def exchange(self, outgoing: Messages, incoming: Messages) -> None:
         """See Link.exchange."""
-        sent = self._faulty(outgoing)
-        if sent is None:
-            self._link.exchange(outgoing, incoming)
-            return
-        for messages in sent:
-            self._link.exchange(messages, {})
-        self._link.exchange({}, incoming)
+        last = self._send(outgoing, lambda messages: self._link.exchange(messages, {}))
+        self._link.exchange(last, incoming)
 
     def try_exchange(self, outgoing: Messages, incoming: Messages) -> Mapping[int, NetworkError]:
         """See Link.try_exchange."""
-        sent = self._faulty(outgoing)
-        if sent is None:
-            return self._link.try_exchange(outgoing, incoming)
         lost: dict[int, NetworkError] = {}
-        for messages in sent:
-            lost.update(self._link.try_exchange(messages, {}))
-        lost.update(self._link.try_exchange({}, incoming))
+        last = self._send(outgoing, lambda messages: lost.update(self._link.try_exchange(messages, {})))
+        lost.update(self._link.try_exchange(last, incoming))
         return lost
 
-    def _faulty(self, outgoing: Messages) -> Iterator[Messages] | None:
-        """Remember the messages; return what is sent instead of them, or None where nothing is changed."""
-        here = self._batches[-1]
+    def _send(self, outgoing: Messages, send: Callable[[Messages], None]) -> Messages:
+        """Remember the messages, send what is sent instead of them, and return the last of it.
+
+        The last leaves while others' messages come in, as without a fault: two parties that wait until all of theirs
+        has left may wait for each other.
+        """
+        here = self.sent.batches[-1]
         step = len(here)
         here.append({peer: tensor.clone() for peer, tensor in outgoing.items()})
-        return None if self.fault is None else self._paused(self.fault(step, outgoing, list(self._batches)))
+        if self.fault is None:
+            return outgoing
+        held: Messages = {}
+        try:
+            for item in self.fault(step, outgoing, list(self.sent.batches)):
+                _send_held(held, send)
+                held = {}
+                if isinstance(item, Pause):
+                    self._link.pause(item.seconds)
+                else:
+                    held = item
+        except PartyCrashedError:
+            _send_held(held, send)
+            raise
+        return held
 
-    def _paused(self, sent: Iterable[Messages | Pause]) -> Iterator[Messages]:
-        for item in sent:
-            if isinstance(item, Pause):
-                self._link.pause(item.seconds)
-            else:
-                yield item
+
+def _send_held(held: Messages, send: Callable[[Messages], None]) -> None:
+    if held:
+        send(held)

@@ -39,13 +39,16 @@ class InProcessParties:
         deadline_s: float = 60.0,
         faults: Mapping[int, Fault] | None = None,
         schedule: int | None = None,
+        clean_links: bool = False,
         keyring: Callable[[Link, int], Keyring] = make_keyring,
     ) -> None:
         """Start the parties; `faults` are what some ranks (BOARD among them) do to the messages that they send.
 
         The mapping may change between batches, and those of a batch of its own come on top; a fault may send again
         what its rank sent in an older batch of this pool, which is remembered only where the mapping is given.
-        `schedule` seeds the time that each message takes; None: no time. `keyring` makes a party's keys.
+        `schedule` seeds the time that each message takes; None: no time. `keyring` makes a party's keys. With
+        `clean_links`, what a faulty batch leaves unread on the links is gone before the next one, as it is among
+        party processes; else the next batch reads it.
         """
         check.integer_at_least(1, parties=parties)
         check.positive(deadline_s=deadline_s)
@@ -53,6 +56,7 @@ class InProcessParties:
         self._deadline_s = deadline_s
         self._faults = faults
         self._schedule = schedule
+        self._clean_links = clean_links
         self._keyring = keyring
         self._use = 0
         self._now: Mapping[int, Fault] | None = None
@@ -77,13 +81,19 @@ class InProcessParties:
 
     def _start(self) -> None:
         self._drawn = 0
-        self._links = in_process_links(self._parties, deadline_s=self._deadline_s, seed=self._schedule)
-        self._faulty = {link.rank: FaultyLink(link) for link in self._links}
+        self._faulty: dict[int, FaultyLink] = {}
+        self._connect()
         members = self._links[:-1]
         members[0].run({link.rank for link in members})
         with ThreadPoolExecutor(self._parties) as threads:
             made = [threads.submit(_leaving, link, lambda at: self._keyring(at, self._parties)) for link in members]
         self._keys = [keys.result() for keys in made]
+
+    def _connect(self) -> None:
+        """Link all parties; they remember what they have sent over the links before."""
+        self._links = in_process_links(self._parties, deadline_s=self._deadline_s, seed=self._schedule)
+        sent = {rank: faulty.sent for rank, faulty in self._faulty.items()}
+        self._faulty = {link.rank: FaultyLink(link, sent=sent.get(link.rank)) for link in self._links}
 
     def open_sums(
         self,
@@ -139,6 +149,8 @@ class InProcessParties:
         failure = opened.exception()
         if errors or failure or any(link.lost for link in links):
             self._start()
+        elif self._clean_links and self._now:
+            self._connect()
         if isinstance(failure, NetworkError):
             raise the_cause(failure, errors)
         for error in (failure, *errors):

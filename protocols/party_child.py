@@ -2,7 +2,7 @@
 
 import contextlib
 import multiprocessing
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -11,7 +11,7 @@ from protocols import party_process
 from protocols.input_memory import InputMemory, SentDescriptor
 from protocols.network import PartyCrashedError
 
-__all__ = ["Child", "as_crash", "start_child"]
+__all__ = ["Child", "as_crash", "end_children", "start_child"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,14 @@ def start_child(rank: int, *, deadline_s: float) -> Child:
     process.start()
     theirs.close()
     return Child(process=process, control=ours, memory=memory)
+
+
+def end_children(children: Sequence[Child]) -> None:
+    """End these processes at once."""
+    for child in children:
+        child.kill()
+    for child in children:
+        child.bury()
 
 
 @contextlib.contextmanager

@@ -1,10 +1,10 @@
 """Parties as processes that talk over TCP on loopback, started once and kept."""
 
+import contextlib
 import secrets
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -12,27 +12,27 @@ from torch import Tensor
 
 from protocols import check
 from protocols.check import CloisterError
-from protocols.faults import Crash
+from protocols.faults import pauses
 from protocols.faulty_link import Fault
 from protocols.mesh import TOKEN_BYTES, accept_parties
 from protocols.model_digest import Models
-from protocols.network import (
-    BOARD,
-    NetworkError,
-    PartyFailedError,
-    PartyTimeoutError,
-)
-from protocols.parties import NO_FAULTS, OpenedSums, check_batch, next_number, run_board, the_cause, total
-from protocols.party_child import Child, as_crash, start_child
+from protocols.network import BOARD, NetworkError, PartyCrashedError, PartyFailedError, PartyTimeoutError
+from protocols.parties import NO_FAULTS, OpenedSums, next_number, run_board, the_cause, total
+from protocols.party_batch import PartyBatch
+from protocols.party_child import Child, as_crash, end_children, start_child
+from protocols.party_company import PartyCompany
 from protocols.party_process import receive_json, send_json
 from protocols.party_report import error_of, traffic_of
 from protocols.registry import Spec
 from protocols.sealed_link import seal_link, shown_token
-from protocols.secure_sum import Board, Opened
+from protocols.secure_sum import Opened
 from protocols.tcp_link import TcpLink
 from protocols.types import Traffic
 
 __all__ = ["PartyPool"]
+
+_MOST_WAITS = 32
+"""How many deadlines a party may have to wait for others who misbehave, or pause, before it can report."""
 
 
 class PartyPool:
@@ -47,6 +47,7 @@ class PartyPool:
         After a batch that lost a party, all processes join anew, with new links and new keys; one that has died, or
             does not answer, is replaced by a new one.
         After an error that is none of the network's all processes are stopped, and the next batch starts new ones.
+        Faulty parties change what they send in their own processes; what that leaves unread is gone in the next batch.
         A batch whose number is not larger than all before it gets new keys, so that nothing is ever drawn twice.
         Party processes end when the pool's process ends, however it ends.
     """
@@ -62,6 +63,9 @@ class PartyPool:
         self._board: TcpLink | None = None
         self._last = 0
         self._drawn = 0
+        self._keys_stay = False
+        self._companies = 0
+        self._forgotten: list[int] = []
         self._spent = Traffic.none()
 
     def __enter__(self) -> "PartyPool":
@@ -70,6 +74,11 @@ class PartyPool:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
+
+    @property
+    def deadline_s(self) -> float:
+        """How many seconds a party waits for another one."""
+        return self._deadline_s
 
     @property
     def pids(self) -> list[int]:
@@ -97,7 +106,7 @@ class PartyPool:
 
     def stop(self) -> None:
         """Stop all party processes at once."""
-        _end(self._children)
+        end_children(self._children)
         self._children = []
         self._owing.clear()
         self._hang_up()
@@ -110,73 +119,52 @@ class PartyPool:
         number: int | None = None,
         faults: Mapping[int, Fault] = NO_FAULTS,
         models: Models | None = None,
+        memory: int | None = None,
     ) -> OpenedSums:
-        """See Parties.open_sums; party processes can crash, and be back in the next batch, and have no other faults."""
-        models = Models.given(models, members=check_batch(protocol, words, self.parties)[1])
-        crashes = _crashes(faults)
+        """See Parties.open_sums; who crashes is back in the next batch. `memory`: see `company`."""
+        batch = PartyBatch.given(protocol, words, models, faults, memory=memory, most_parties=self.parties)
         self._last = next_number(number, self._last)
         board = self.start()
         try:
             if self._last <= self._drawn:
                 self._renew_keys()
             self._drawn = self._last
-            return self._open_sums(board, protocol, words, models, crashes)
+            return self._open_sums(board, batch)
         except PartyFailedError:
             self.stop()
             raise
         except NetworkError:
-            self._hang_up()
+            self._give_up(batch)
             raise
         except BaseException:
             self.stop()
             raise
 
+    def company(self) -> PartyCompany:
+        """Return the parties as members of a cluster who remember what they have sent in its batches."""
+        self._companies += 1
+        return PartyCompany(self, self._companies, self._forgotten.append)
+
     def _renew_keys(self) -> None:
         for slot, child in enumerate(self._children):
             self._tell(slot, child, {"order": "agree"})
-        self._all_replies(self._children)
+        self._all_replies()
 
-    def _open_sums(
-        self,
-        link: TcpLink,
-        protocol: Spec,
-        words: Tensor,
-        models: Models,
-        crashes: Mapping[int, dict[str, Any]],
-    ) -> OpenedSums:
-        clusters, members, coordinates = words.shape
-        children = self._children[:members]
-        batch = {
-            "order": "play",
-            "protocol": protocol.name,
-            "parameters": protocol.parameters,
-            "use": self._last,
-            "clusters": clusters,
-            "members": members,
-            "coordinates": coordinates,
-        }
-        for slot, child in enumerate(children):
-            child.memory.write(words[:, slot])
-            self._tell(slot, child, {**batch, "model": models.held[slot].hex(), "crash": crashes.get(slot)})
-        board = Board(
-            link=link,
-            parties=members,
-            use=self._last,
-            clusters=clusters,
-            coordinates=coordinates,
-            model=models.announced,
-        )
-        return self._opened(link, protocol, board, children)
+    def _open_sums(self, link: TcpLink, batch: PartyBatch) -> OpenedSums:
+        for slot, child in enumerate(self._children[: batch.members]):
+            child.memory.write(batch.words[:, slot])
+            self._tell(slot, child, batch.order(slot, use=self._last))
+        return self._opened(link, batch)
 
-    def _opened(self, link: TcpLink, protocol: Spec, board: Board, children: Sequence[Child]) -> OpenedSums:
+    def _opened(self, link: TcpLink, batch: PartyBatch) -> OpenedSums:
         failure: NetworkError | None = None
         opened: Opened | None = None
         try:
-            opened = run_board(protocol, board)
+            opened = run_board(batch.protocol, batch.board(link, use=self._last))
         except NetworkError as error:
             failure = error
             link.close()  # no member need wait for a board that has given up
-        replies, errors = self._replies(children)
+        replies, errors = self._reports(batch)
         self._spent = total([*(traffic_of(reply) for reply in replies), link.meter.traffic()])
         if failure is not None:
             raise the_cause(failure, errors)
@@ -185,7 +173,9 @@ class PartyPool:
             if isinstance(error, PartyFailedError | CloisterError):
                 raise error  # a mistake in the code or the question is not a fault to be tolerated
         if errors or link.lost or any(reply["lost"] for reply in replies):
-            self._hang_up()  # the sums are there, but not all parties are
+            self._give_up(batch)  # the sums are there, but not all parties are
+        elif batch.misbehaves:
+            self._hang_up(keys_stay=True)
         return OpenedSums(
             sums=opened.sums,
             contributors=opened.contributors,
@@ -194,38 +184,69 @@ class PartyPool:
             traffic=self._spent,
         )
 
-    def _hang_up(self) -> None:
+    def _reports(self, batch: PartyBatch) -> tuple[list[dict[str, Any]], list[Exception]]:
+        """Return the reports of a batch whose board has done its work, see _replies.
+
+        Where somebody misbehaves, who has done its own work leaves, so that nobody waits for it any more. Who pauses
+        does so until all others have reported: no longer than it makes any difference, and no shorter.
+        """
+        if not batch.misbehaves:
+            return self._replies(range(batch.members))
+        reports: list[dict[str, Any]] = []
+        errors: list[Exception] = []
+        pausing = {slot for slot, fault in batch.faults.items() if pauses(fault)}
+        for slots in (sorted(set(range(batch.members)) - pausing), sorted(pausing)):
+            for slot in slots:
+                with contextlib.suppress(PartyCrashedError), as_crash(slot):
+                    send_json(self._children[slot].control, {"order": "over"})
+            more = self._replies(slots, waits=_MOST_WAITS)
+            reports += more[0]
+            errors += more[1]
+        return reports, errors
+
+    def _give_up(self, batch: PartyBatch) -> None:
+        """Give the links up, the keys, and what members remember of batches of their company."""
+        self._hang_up()
+        if batch.memory is not None:
+            self._forgotten.append(batch.memory)
+
+    def _hang_up(self, *, keys_stay: bool = False) -> None:
         """Give the links up: before the next batch all parties join anew."""
+        self._keys_stay = keys_stay
         if self._board is not None:
             self._board.close()
             self._board = None
 
     def _join(self) -> TcpLink:
         """Replace the processes that are no longer there, start those that never were, and link all."""
+        keys_stay = self._keys_stay
         self._hang_up()
-        self._drawn = 0
         gone = {slot for slot, child in enumerate(self._children) if slot in self._owing or not child.is_alive}
-        _end([self._children[slot] for slot in gone])
+        end_children([self._children[slot] for slot in gone])
         self._owing.clear()
         kept = {slot: child for slot, child in enumerate(self._children) if slot not in gone}
         self._children = list(kept.values())  # what is to be stopped where a start fails
+        keys_stay = keys_stay and len(kept) == self.parties
+        if not keys_stay:
+            self._drawn = 0
         started = {slot: self._start(slot) for slot in range(self.parties) if slot not in kept}
         self._children = [(kept | started)[slot] for slot in range(self.parties)]
-        return self._connect()
+        return self._connect(agree=not keys_stay)
 
     def _start(self, slot: int) -> Child:
         child = start_child(slot, deadline_s=self._deadline_s)
         self._children.append(child)
         return child
 
-    def _connect(self) -> TcpLink:
+    def _connect(self, *, agree: bool) -> TcpLink:
         token = secrets.token_bytes(TOKEN_BYTES)
         for slot, child in enumerate(self._children):
             self._tell(slot, child, {"order": "join"})
-        ports = [reply["port"] for reply in self._all_replies(self._children)]
+        ports = [reply["port"] for reply in self._all_replies()]
         with socket.create_server(("127.0.0.1", 0)) as listener:
             board_port = listener.getsockname()[1]
             start = {"token": token.hex(), "sealed": self._sealed, "ports": ports, "board_port": board_port}
+            start |= {"agree": agree, "forget": (forget := self._forgotten[:])}
             for slot, child in enumerate(self._children):
                 self._tell(slot, child, start)
             shown = shown_token(token) if self._sealed else token
@@ -234,10 +255,11 @@ class PartyPool:
         try:
             if self._sealed:
                 seal_link(board, token)
-            self._all_replies(self._children)
+            self._all_replies()
         except BaseException:
             board.close()
             raise
+        del self._forgotten[: len(forget)]
         return board
 
     def _tell(self, slot: int, child: Child, message: dict[str, Any]) -> None:
@@ -246,21 +268,21 @@ class PartyPool:
         with as_crash(slot):
             send_json(child.control, message)
 
-    def _all_replies(self, children: Sequence[Child]) -> list[dict[str, Any]]:
+    def _all_replies(self) -> list[dict[str, Any]]:
         """Return one good reply from each child."""
-        replies, errors = self._replies(children)
+        replies, errors = self._replies(range(self.parties))
         for error in errors:
             raise error
         return replies
 
-    def _replies(self, children: Sequence[Child]) -> tuple[list[dict[str, Any]], list[Exception]]:
+    def _replies(self, slots: Iterable[int], *, waits: int = 1) -> tuple[list[dict[str, Any]], list[Exception]]:
         """Return the replies, and the errors of the children that report one or do not answer in time."""
-        deadline = time.monotonic() + self._deadline_s
+        deadline = time.monotonic() + waits * self._deadline_s
         replies: list[dict[str, Any]] = []
         errors: list[Exception] = []
-        for slot, child in enumerate(children):
+        for slot in slots:
             try:
-                reply = self._reply(slot, child, deadline)
+                reply = self._reply(slot, self._children[slot], deadline)
             except NetworkError as error:
                 errors.append(error)
                 continue
@@ -276,22 +298,3 @@ class PartyPool:
             if not child.control.poll(max(0.0, deadline - time.monotonic()) + 2.0):
                 raise PartyTimeoutError(f"party {slot} sent no report for {self._deadline_s} s")
             return receive_json(child.control)
-
-
-def _end(children: Iterable[Child]) -> None:
-    children = list(children)
-    for child in children:
-        child.kill()
-    for child in children:
-        child.bury()
-
-
-def _crashes(faults: Mapping[int, Fault]) -> dict[int, dict[str, Any]]:
-    """Return the crashes as plain values, by slot; CloisterError for another kind of fault."""
-    for slot, fault in faults.items():
-        if not isinstance(fault, Crash):
-            raise CloisterError(
-                f"fault {fault} of party {slot} is not allowed among party processes; allowed: Crash (or parties that "
-                f"are threads, see protocols.in_process)"
-            )
-    return {slot: asdict(fault) for slot, fault in faults.items() if isinstance(fault, Crash)}

@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 
-from protocols.faults import Crash
-from protocols.faulty_link import FaultyLink
+from protocols.fault_values import fault_of
+from protocols.faulty_link import FaultyLink, Sent
 from protocols.input_memory import InputMemory
 from protocols.keyring import Keyring, make_keyring
 from protocols.memory import keep_freed_memory
 from protocols.mesh import connect_mesh, connect_to
-from protocols.network import BOARD
+from protocols.network import BOARD, Link
 from protocols.parties import run_member
 from protocols.party_report import failure, success
 from protocols.registry import Spec
@@ -74,6 +74,7 @@ class _Seat:
         self._parties = 0
         self._keys: Keyring | None = None
         self._has_left = False
+        self._sent: dict[int, Sent] = {}
 
     def obey(self) -> None:
         """Do what the pool orders next."""
@@ -83,21 +84,28 @@ class _Seat:
         _ORDERS[order["order"]](self, order)
 
     def join(self, _: Mapping[str, Any]) -> None:
-        """Leave the old mesh, if any, join the parties of a new one, and agree on keys with them."""
+        """Leave the old mesh, if any, join the parties of a new one, and agree on keys with them, where asked to."""
         if self._link is not None:
             self._link.close()
         with socket.create_server(("127.0.0.1", 0)) as listener:
             send_json(self._control, {"port": listener.getsockname()[1]})
             start = receive_json(self._control)
+            for memory in start["forget"]:
+                self._sent.pop(memory, None)
             token = bytes.fromhex(start["token"])
             shown = shown_token(token) if start["sealed"] else token
             sockets = connect_mesh(self._rank, listener, start["ports"], shown, deadline_s=self._deadline_s)
         board = connect_to(start["board_port"], self._rank, shown, deadline_s=self._deadline_s)
-        self._link = TcpLink(self._rank, {**sockets, BOARD: board}, deadline_s=self._deadline_s)
+        everybody = {**sockets, BOARD: board}
+        # A pause ends early where the pool has something to say, which it has once a sum is over.
+        self._link = TcpLink(self._rank, everybody, deadline_s=self._deadline_s, wait=self._control.poll)
         if start["sealed"]:
             seal_link(self._link, token)
         self._parties, self._has_left = len(start["ports"]), False
-        self.agree(start)
+        if start["agree"]:
+            self.agree(start)
+        else:
+            send_json(self._control, {"ok": True})
 
     def agree(self, _: Mapping[str, Any]) -> None:
         """Agree on new keys with all others; nothing is ever drawn from the old ones again."""
@@ -106,15 +114,16 @@ class _Seat:
         send_json(self._control, {"ok": True})
 
     def play(self, batch: Mapping[str, Any]) -> None:
-        """Play one batch, up to where this party is to crash, and report."""
+        """Play one batch, with this party's fault, if any, and report."""
         assert self._link is not None
         assert self._keys is not None
-        link, crash = self._link, batch["crash"]
+        link = self._link
         words = self._memory.words(batch["clusters"], batch["coordinates"])
         spec = Spec(name=batch["protocol"], parameters=tuple((key, value) for key, value in batch["parameters"]))
-        faulty = link if crash is None else FaultyLink(link, Crash(**crash))
         model = bytes.fromhex(batch["model"])
-        party = Party(link=faulty, parties=batch["members"], use=batch["use"], keys=self._keys, model=model)
+        party = Party(
+            link=self._faulty(link, batch), parties=batch["members"], use=batch["use"], keys=self._keys, model=model
+        )
         try:
             traffic = run_member(spec, party, words)
         except Exception as error:
@@ -124,7 +133,20 @@ class _Seat:
         else:
             send_json(self._control, success(traffic, link.lost))
 
+    def _faulty(self, link: TcpLink, batch: Mapping[str, Any]) -> Link:
+        """Return the link as this party's fault leaves it; what it sends is remembered where the batch says so."""
+        fault = None if batch["fault"] is None else fault_of(batch["fault"])
+        if batch["memory"] is not None:
+            return FaultyLink(link, fault, self._sent.setdefault(batch["memory"], Sent()))
+        return link if fault is None else FaultyLink(link, fault)
+
+    def over(self, _: Mapping[str, Any]) -> None:
+        """Leave a batch that is over, so that no other party waits for this one; all will join anew."""
+        assert self._link is not None
+        self._link.leave()
+        self._has_left = True
+
 
 _ORDERS: Mapping[str, Callable[[_Seat, Mapping[str, Any]], None]] = MappingProxyType(
-    {"join": _Seat.join, "agree": _Seat.agree, "play": _Seat.play}
+    {"join": _Seat.join, "agree": _Seat.agree, "play": _Seat.play, "over": _Seat.over}
 )

@@ -14,8 +14,9 @@ from protocols.faults import Delay
 class DelayMessages:
     """Each faulty member sends its messages of exchange `step` so many seconds late, and goes on as if it had not.
 
-    A cluster with a misbehaving member runs in virtual time, in which the others wait for 60 s: what is sent within
-    them is in time and costs nothing but the wait, what is sent after them is lost.
+    The others wait for 60 s: what is sent within them is in time and costs nothing but the wait, what is sent after
+    them is lost. Where party processes wait for another time (`bench run --faults-over-tcp --deadline`), the delay is
+    longer or shorter by as much, so that the same messages are lost.
     """
 
     step: int = 0

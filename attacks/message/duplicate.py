@@ -10,7 +10,10 @@ from protocols.faults import Duplicate
 @message_attack(source="Dolev and Yao 1983, IEEE Transactions on Information Theory 29(2)")
 @dataclass(frozen=True, kw_only=True)
 class DuplicateMessages:
-    """Each faulty member sends all its messages of exchange `step` twice."""
+    """Each faulty member sends all its messages of exchange `step` twice.
+
+    A copy is read as the next message. What nobody has read when the sum is over is thrown away.
+    """
 
     step: int = 0
 

@@ -279,7 +279,7 @@ class TestEachFault:
         link.begin()
         link.exchange({1: message}, {})
         message.zero_()
-        assert torch.equal(link._batches[-1][0][1], INT64)
+        assert torch.equal(link.sent.batches[-1][0][1], INT64)
 
     def test_equivocation_tells_some_peers_other_words(self) -> None:
         (sent,) = Equivocate(step=0, delta=5, to=frozenset({1, 2}))(0, dict.fromkeys([1, 2, 3, BOARD], INT64), [[]])
@@ -417,7 +417,7 @@ class TestFaultsOverRounds:
     def test_a_pool_without_faults_remembers_nothing(self) -> None:
         parties = InProcessParties(3)
         assert kind_of(parties, WORDS[:, :3]) == "exact"
-        assert all(len(batch) == 0 for link in parties._faulty.values() for batch in link._batches)
+        assert all(len(batch) == 0 for link in parties._faulty.values() for batch in link.sent.batches)
 
     def test_what_each_party_has_received_is_kept_when_a_batch_fails(self) -> None:
         parties = InProcessParties(3, faults={1: Crash(step=GATHER)})

@@ -22,7 +22,7 @@ import torch
 
 from protocols import in_process, party_pool, party_report, zero_sharing
 from protocols.check import CloisterError
-from protocols.faults import Crash, Fault, Mute
+from protocols.faults import Crash, Fault
 from protocols.in_process import InProcessParties
 from protocols.keyring import Keyring, make_keyring
 from protocols.network import (
@@ -289,13 +289,6 @@ class TestPartyPool:
     def test_a_crash_one_exchange_later_is_seen(self, trio: PartyPool) -> None:
         crashed = [outcome(trio, SURVIVING[0], 1, {1: Crash(step=step)}) for step in (0, 1)]
         assert crashed[0] != crashed[1]
-
-    def test_other_faults_are_refused_before_any_process_is_disturbed(self, trio: PartyPool) -> None:
-        opened(trio)
-        before = trio._board
-        with pytest.raises(CloisterError, match=r"Mute\(step=0, to=None\) of party 1 .* allowed: Crash"):
-            trio.open_sums(ADDITIVE, WORDS, faults={1: Mute(step=0)})
-        assert trio._board is before
 
     @pytest.mark.parametrize("slot", [0, 1])
     def test_a_party_that_is_stopped_within_a_batch_is_a_timeout_in_time_and_the_pool_heals(
