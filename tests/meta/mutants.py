@@ -796,8 +796,8 @@ OWN: tuple[Mutant, ...] = (
     Mutant(
         name="who joins again takes the place of the one that it was before",
         module="bench/churning.py",
-        old="self._who[leavers] = self._who[leavers][order]",
-        new="self._who[leavers] = self._who[leavers]",
+        old="return left[order]",
+        new="return left",
         killers=("tests/units/test_churning.py", "-k", "simulation"),
     ),
     Mutant(
