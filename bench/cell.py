@@ -90,6 +90,7 @@ NUMBERS: Mapping[str, int | float] = MappingProxyType(
         "rounds": 20,
         "participation": 1.0,
         "churn": 0.0,
+        "reserve": 0,
         "local_steps": 5,
         "batch_size": 32,
         "learning_rate": 0.1,
@@ -134,6 +135,7 @@ class Cell:
     rounds: int
     participation: float
     churn: float
+    reserve: int
     local_steps: int
     batch_size: int
     learning_rate: float
@@ -177,6 +179,12 @@ class Cell:
                 f"churn = {self.churn:g} is not allowed; allowed: 0 (nobody leaves) to 0.5, the share of the processes "
                 f"that leave and join again between two rounds"
             )
+        check.integer_at_least(0, reserve=self.reserve)
+        if self.n - self.reserve < self.cluster_size:
+            raise CloisterError(
+                f"reserve = {self.reserve} of n = {self.n} processes is not allowed with cluster_size = "
+                f"{self.cluster_size}; allowed: 0 to {self.n - self.cluster_size}"
+            )
         check.positive(participation=self.participation)
         if self.participation > 1 or self.participants < self.cluster_size:
             raise CloisterError(
@@ -196,8 +204,11 @@ class Cell:
 
     @property
     def participants(self) -> int:
-        """The number of processes that take part in each round: the nearest integer to participation x n."""
-        return round(self.participation * self.n)
+        """The number of processes that take part in each round: the nearest integer to participation x n.
+
+        Of n less the reserve, where there is one: who has not joined yet does not take part.
+        """
+        return round(self.participation * (self.n - self.reserve))
 
     def as_config(self) -> dict[str, Any]:
         """Return plain values, plug-ins with all their parameters."""

@@ -62,7 +62,10 @@ _LATER: Mapping[str, Any] = MappingProxyType(
         "compression": {"name": "none"},
         "worker": {"name": "sgd"},
         "pre": {"name": "none"},
-        **{name: NUMBERS[name] for name in ("crashed", "curious", "domains", "trust_quality", "root_rows", "churn")},
+        **{
+            name: NUMBERS[name]
+            for name in ("crashed", "curious", "domains", "trust_quality", "root_rows", "churn", "reserve")
+        },
     }
 )
 

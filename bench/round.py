@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -39,7 +38,7 @@ def run_round(federation: Federation, model: Tensor, round_index: int, parties: 
     """Return the outcome of one round from the global model (d,) float32; without a server, the clusters' (m, d).
 
     Guarantees:
-        Exactly `participants` processes take part, drawn anew in every round.
+        Exactly `participants` processes take part, drawn anew in every round, or those that have joined and not left.
         A process that does not take part trains nothing, sends nothing and loses no privacy.
 
     Raises: DivergedError when honest updates are no longer encodable, NetworkError when a party fails.
@@ -68,6 +67,9 @@ def _participants(federation: Federation, round_index: int) -> NDArray[np.int64]
     They are public, as the members of a cluster know each other; so no privacy is gained by drawing them.
     """
     n = federation.data.n
+    if federation.churning is not None:
+        form_clusters(federation, round_index)
+        return federation.churning.present(round_index)
     if federation.participants == n:
         return np.arange(n)
     rng = public_stream(federation.seed, "participants", round_index)
@@ -75,11 +77,20 @@ def _participants(federation: Federation, round_index: int) -> NDArray[np.int64]
 
 
 def form_clusters(federation: Federation, round_index: int) -> Clustering:
-    """Return the clusters of a round in which all processes of the federation take part."""
-    draw = partial(_drawn_clusters, federation)
-    if federation.churning is None:
-        return draw(round_index)
-    return federation.churning.clustering(round_index, draw, federation.parts, federation.population)
+    """Return the clusters of a round in which all processes of the federation take part, by their places.
+
+    Where processes wait in reserve, the clusters are of those that have joined.
+    """
+    churning = federation.churning
+    if churning is None:
+        return _drawn_clusters(federation, round_index)
+    if len(federation.numbers) == federation.everybody:
+
+        def draw(now: int, present: NDArray[np.int64]) -> Clustering:
+            return _drawn_clusters(federation.of(present), now)
+
+        churning.advance(round_index, draw, federation.parts, federation.population)
+    return churning.clustering(round_index)
 
 
 def _drawn_clusters(federation: Federation, round_index: int) -> Clustering:

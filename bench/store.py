@@ -72,7 +72,7 @@ CURVE_COLUMNS = ("key", *PLUGINS, "seed", "round", "accuracy", "loss", "bytes", 
 _ADDED: Mapping[str, Any] = MappingProxyType(
     {
         **{"beacon": "given", "bytes_beacon": 0, "beacon_s": 0.0, "epsilon_leaves_out": ""},
-        **{"churn": 0.0, **dict.fromkeys(CHURNED, 0)},
+        **{"churn": 0.0, "reserve": 0, **dict.fromkeys(CHURNED, 0)},
         "misconduct_among": "",
     }
 )

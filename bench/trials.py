@@ -41,7 +41,16 @@ IDENTITY = (
 TRAINING = (
     *("topology", "exchange", "compression", "worker", "pre", "root_rows"),
     *("beacon", "placement", "crashed", "curious", "domains", "trust_quality"),
-    *("participation", "churn", "local_steps", "batch_size", "learning_rate", "server_learning_rate", "evaluate_every"),
+    *(
+        "participation",
+        "churn",
+        "reserve",
+        "local_steps",
+        "batch_size",
+        "learning_rate",
+        "server_learning_rate",
+        "evaluate_every",
+    ),
 )
 CLEAN = "none"
 STATUSES = ("ok", "failed", "skipped")

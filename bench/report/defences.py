@@ -23,7 +23,8 @@ NOTE = (
     "mean square distance of the clusters' models from their average, in units of parameters, and the accuracy of the "
     "worst of them, where there is no server. Aborted clusters opened no sum, in all rounds together; named are "
     "processes that a protocol found cheating, of which honest ones must be none; sent in vain is what the sums of "
-    "aborted clusters cost."
+    "aborted clusters cost. Clusters whose members send something wrong run among threads, in which waiting for them "
+    "takes no time, unless the run was made with --faults-over-tcp; misconduct_among of the results says which."
 )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
-from bench.report import tables
+from bench.report import breaks, tables
 from bench.report.defences import NOTE, defences
 from bench.report.design_tables import choices, overview
 from bench.report.designs import among_threads, trials_of
@@ -91,6 +91,9 @@ def write_report(
         worst=tables.worst_attacks(found, attacked),
         tainted=tables.tainted(found, attacked),
         outcomes=tables.outcomes(found, attacked),
+        breaks=breaks.breaks(found, attacked),
+        restored=breaks.restored(found),
+        breaks_note=breaks.NOTE,
         defences=defences(found),
         defences_note=NOTE,
         not_finished=tables.not_finished(found),

@@ -842,9 +842,30 @@ OWN: tuple[Mutant, ...] = (
     Mutant(
         name="who joins again takes the place of the one that it was before",
         module="bench/churning.py",
-        old="self._who[leavers] = self._who[leavers][order]",
-        new="self._who[leavers] = self._who[leavers]",
+        old="return left[order]",
+        new="return left",
         killers=("tests/units/test_churning.py", "-k", "simulation"),
+    ),
+    Mutant(
+        name="who has joined sits at the place of its seat, not of its number",
+        module="bench/churning.py",
+        old="places = np.searchsorted(present, self._who)",
+        new="places = np.arange(len(self._who))",
+        killers=("tests/units/test_churning.py", "-k", "keeps_its_cluster or simulation"),
+    ),
+    Mutant(
+        name="what a misbehaving party process leaves unread is read by the next batch",
+        module="protocols/party_pool.py",
+        old="            self._hang_up(keys_stay=True)\n",
+        new="            pass\n",
+        killers=("tests/units/test_party_company.py", "-k", "left_unread"),
+    ),
+    Mutant(
+        name="a rule is broken by an attack that costs it nothing",
+        module="bench/report/breaks.py",
+        old='lost = {str(line["attack"]): -line["difference"]',
+        new='lost = {str(line["attack"]): line["accuracy"]',
+        killers=("tests/units/test_breaks.py", "-k", "neither"),
     ),
     Mutant(
         name="the deviations of an attack are differences that cancel",

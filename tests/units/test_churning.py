@@ -1,5 +1,6 @@
 """Processes that leave and join again between the rounds of a training: who sits where, and attacks that use it."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from bench.churning import CHURNED, Churning
 from bench.data import Dataset
 from bench.federation import build, run_cell
 from bench.grid import skip_reason
-from bench.round import form_clusters
+from bench.round import form_clusters, run_round
 from bench.simulation.counting import BYZANTINE
 from bench.simulation.request import request
 from bench.simulation.world import World
@@ -24,7 +25,7 @@ from protocols.in_process import InProcessParties
 from protocols.randomness import public_stream
 from protocols.tolerance.conditions import conditions_of
 from protocols.types import Clustering
-from tests.rounds import cell_with
+from tests.rounds import cell_with, start
 
 CHURN = {"n": 24, "cluster_size": 4, "churn": 0.2, "clustering": "random"}
 ROUNDS = 12
@@ -170,7 +171,8 @@ def test_a_row_says_who_left_and_its_verdicts_are_those_of_the_clusters_that_chu
     still = run_cell(cell_with(**{**CHURN, **axes, "churn": 0.0}), digits, parties).metrics
     found = run_cell(cell_with(**{**CHURN, **axes}), digits, parties).metrics
     again = run_cell(cell_with(**{**CHURN, **axes}), digits, parties).metrics
-    assert [still[name] for name in CHURNED] == [0, 0]
+    assert [still[name] for name in CHURNED] == [0, 0, 0]
+    assert found["new_processes"] == 0  # there is no reserve
     assert found["rejoined_processes"] > 0
     assert found["reseated_processes"] > 0
     assert (found["contradicted"], still["contradicted"]) == ("", "")
@@ -198,6 +200,100 @@ def test_churn_that_makes_no_sense_is_skipped_with_its_reason(digits: Dataset, a
     assert why in reason
     assert skip_reason(cell_with(**{**CHURN, **axes, "churn": 0.0}), digits) is None
     assert skip_reason(cell_with(**CHURN), digits) is None
+
+
+# ---- a reserve
+
+
+RESERVE = {**CHURN, "n": 34, "reserve": 8}
+
+
+def seated(digits: Dataset, rounds: int = ROUNDS, **axes: Any) -> tuple[list[list[int]], list[Clustering], Churning]:
+    """Who is there in each round, by number, the clusters by their places, and the churn that made them."""
+    federation = build(cell_with(**{**RESERVE, **axes}), digits)
+    clusterings = [form_clusters(federation, r) for r in range(rounds)]
+    assert federation.churning is not None
+    return [federation.churning.present(r).tolist() for r in range(rounds)], clusterings, federation.churning
+
+
+def test_new_processes_come_out_of_the_reserve_and_sizes_stay(digits: Dataset) -> None:
+    present, clusterings, churning = seated(digits)
+    assert {len(there) for there in present} == {26}
+    assert all(there == sorted(set(there)) for there in present)
+    for clustering in clusterings:
+        assert sorted(process for members in clustering.clusters for process in members) == list(range(26))
+        assert max(clustering.sizes) - min(clustering.sizes) <= 1
+        assert min(clustering.sizes) >= 4
+    new = set().union(*present) - set(present[0])
+    assert churning.columns["new_processes"] == len(new) > 0
+    assert churning.columns["rejoined_processes"] > len(new)  # some come back
+    assert any(set(before) - set(after) for before, after in itertools.pairwise(present))
+    assert present == seated(digits)[0]
+    assert present != seated(digits, seed=1)[0]
+
+
+def test_who_stays_keeps_its_cluster_but_for_swaps(digits: Dataset) -> None:
+    """Where one process in twenty leaves, most pairs that both stay are together in the round after as well.
+
+    A mistake in who sits at which place would leave one pair in five together, by chance alone.
+    """
+    present, clusterings, _ = seated(digits, churn=0.05)
+
+    def companions(r: int) -> set[frozenset[int]]:
+        named = [[present[r][place] for place in members] for members in clusterings[r].clusters]
+        return {frozenset((a, b)) for members in named for a in members for b in members if a < b}
+
+    kept = together = 0
+    for r in range(ROUNDS - 1):
+        stay = set(present[r]) & set(present[r + 1])
+        before, after = ({pair for pair in companions(each) if pair <= stay} for each in (r, r + 1))
+        kept, together = kept + len(before & after), together + len(before)
+    assert kept > together / 2
+
+
+def test_only_those_that_are_there_train_send_and_are_judged(digits: Dataset, parties: InProcessParties) -> None:
+    axes: dict[str, Any] = {**RESERVE, "n": 16, "reserve": 4, "f": 3, "attack": "sign_flip", "protocol": "plaintext"}
+    federation = build(cell_with(**axes), digits)
+    model = start(federation)
+    assert federation.churning is not None
+    for r in range(3):
+        outcome = run_round(federation, model, r, parties)
+        there = federation.churning.present(r).tolist()
+        assert sorted(process for members in outcome.report.clusters for process in members) == there
+        assert outcome.byzantine == set(np.flatnonzero(federation.faulty).tolist()) & set(there)
+        assert sum(len(each.members) for each in outcome.said.clusters) == len(there) == 12
+
+
+def test_a_row_of_a_training_with_arrivals_repeats_and_says_who_came(digits: Dataset) -> None:
+    axes: dict[str, Any] = {**RESERVE, "n": 16, "reserve": 4, "f": 2, "attack": "ipm", "rounds": 4, "churn": 0.3}
+    first, again = (run_cell(cell_with(**axes), digits, InProcessParties(7)).metrics for _ in range(2))
+    assert 0 < first["new_processes"] <= 4
+    assert first["contradicted"] == ""
+    same = [name for name in first if not name.endswith("_s")]
+    assert [first[name] for name in same] == [again[name] for name in same]
+
+
+@pytest.mark.parametrize(
+    ("axes", "why"),
+    [
+        ({"churn": 0.0}, "reserve = 8: nobody joins from it, as churn = 0 lets nobody leave"),
+        ({"participation": 0.5}, "only 13 of 34 take part"),
+        ({"attack": "rejoin", "f": 3}, "sees the clusters of all processes, and only 26 of 34 take part"),
+    ],
+)
+def test_a_reserve_that_makes_no_sense_is_skipped_with_its_reason(
+    digits: Dataset, axes: dict[str, Any], why: str
+) -> None:
+    reason = skip_reason(cell_with(**{**RESERVE, **axes}), digits)
+    assert reason is not None
+    assert why in reason
+    assert skip_reason(cell_with(**RESERVE), digits) is None
+
+
+@pytest.mark.parametrize("reserve", [-1, 31, 0.5])
+def test_a_reserve_that_leaves_too_few_is_refused(reserve: float) -> None:
+    with pytest.raises(CloisterError, match="reserve = "):
+        cell_with(**{**RESERVE, "reserve": reserve})
 
 
 @pytest.mark.parametrize("churn", [-0.1, 0.51, float("nan")])
