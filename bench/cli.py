@@ -11,7 +11,7 @@ import warnings
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import typer
 from rich.console import Console
@@ -40,16 +40,41 @@ DataDir = Annotated[
 ]
 
 
+@runtime_checkable
+class _Misuse(Protocol):
+    """What Typer raises for options and arguments that it cannot take; its class is private."""
+
+    ctx: Any
+
+    def format_message(self) -> str:
+        """Return what is wrong."""
+        ...
+
+
+def _say_misuse(error: _Misuse) -> None:
+    said = error.format_message()
+    if said.startswith("Usage:"):  # no arguments at all: this is the help
+        print(said)
+        return
+    command = error.ctx.command_path if error.ctx else "bench"
+    print(
+        f"bench: error: {' '.join(said.split()).rstrip('.')}; `{command} --help` shows what is allowed", file=sys.stderr
+    )
+
+
 def main() -> None:
     """Run the command line; every mistake of the user's is one line and exit code 2."""
     # Libraries warn about themselves; what matters to the user is an error or a column of the report.
     warnings.simplefilter("ignore")
     try:
-        app()
+        sys.exit(app(standalone_mode=False))  # what an option cannot be is an exception too, then
     except CloisterError as error:
         print(f"bench: error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except Exception as error:
+        if isinstance(error, _Misuse):
+            _say_misuse(error)
+            sys.exit(2)
         if os.environ.get("CLOISTER_TRACEBACK"):
             raise
         text = " ".join(str(error).split()) or "no more is known"

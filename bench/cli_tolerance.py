@@ -20,11 +20,14 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for machines.
 
 
 Processes = Annotated[int, typer.Option("--n", help="Processes.")]
-Faulty = Annotated[str, typer.Option(help="Byzantine processes: a count, or a fraction such as 0.2.")]
-Crash = Annotated[str, typer.Option(help="Crashed processes: a count or a fraction.")]
-Curious = Annotated[str, typer.Option(help="Curious processes: a count or a fraction.")]
+Faulty = Annotated[str, typer.Option(help="Byzantine processes: a count, or a fraction such as 0.2, rounded down.")]
+Crash = Annotated[str, typer.Option(help="Crashed processes: a count, or a fraction, rounded down.")]
+Curious = Annotated[str, typer.Option(help="Curious processes: a count, or a fraction, rounded down.")]
 ProtocolName = Annotated[
     str, typer.Option("--protocol", help="A sum (additive, shamir, ...), a robust statistic (median, ...), or hidden.")
+]
+SimulatedName = Annotated[
+    str, typer.Option("--protocol", help="A sum (additive, shamir, ...) or a robust statistic (median, ...).")
 ]
 Mode = Annotated[
     str | None, typer.Option(help="The protocol's mode, such as vss, or passive for a statistic; default: its first.")
@@ -82,14 +85,22 @@ def tolerance(  # noqa: PLR0917 - the options of one command
     policy: Policy = "random",
     aggregator: Aggregator = "median",
     pre: Pre = "none",
-    target: Annotated[float | None, typer.Option(help="The failure probability to stay below, such as 1e-6.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="The failure probability to stay below, such as 1e-6 or 2^-40.")
+    ] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds, with clusters drawn anew if the policy does.")] = None,
     placement: PlacementName = None,
     domains: Domains = None,
     moves: Moves = 0,
-    every: Annotated[int, typer.Option(help="Rounds for which clusters are kept before they are drawn anew.")] = 1,
-    levels: Annotated[str, typer.Option(help="Least parts of a group of the hierarchical policy: 3, or 3,4.")] = "3",
-    coordinates: Annotated[int, typer.Option(help="The length of an update, for the cost of designs.")] = 10_000,
+    every: Annotated[
+        int | None, typer.Option(help="Rounds for which clusters are kept before they are drawn anew; default: 1.")
+    ] = None,
+    levels: Annotated[
+        str | None, typer.Option(help="Least parts of a group of the hierarchical policy: 3 unless told, or 3,4.")
+    ] = None,
+    coordinates: Annotated[
+        int | None, typer.Option(help="The length of an update, for the cost of designs; default: 10,000.")
+    ] = None,
     delegates: Annotated[
         int | None, typer.Option(help="Who hold the sums of protocol hidden, 3 unless told; --threshold is theirs.")
     ] = None,
@@ -112,6 +123,16 @@ def tolerance(  # noqa: PLR0917 - the options of one command
         raise CloisterError(
             f"design means nothing to a range of sizes, cluster_size = {cluster_size!r}; allowed: one size, or none"
         )
+    drawn_anew = policy in job.POLICIES and job.POLICIES[policy].redrawn
+    _refuse_useless("coordinates", coordinates, design or out is not None, "with --design or --out")
+    _refuse_useless("levels", levels, policy == "hierarchical", "with --policy hierarchical")
+    _refuse_useless("domains", domains, placement == "by_domain" or out is not None, "with --placement by_domain")
+    _refuse_useless(
+        "every",
+        every,
+        drawn_anew and (rounds is not None or moves > 0),
+        "with --rounds or --moves, and a policy that draws clusters anew",
+    )
     conditions, serving = _named(
         protocol,
         mode=mode,
@@ -139,9 +160,9 @@ def tolerance(  # noqa: PLR0917 - the options of one command
         placement=placement,
         domains=domains,
         moves=moves,
-        every=every,
-        levels=levels,
-        coordinates=coordinates,
+        every=1 if every is None else every,
+        levels="3" if levels is None else levels,
+        coordinates=10_000 if coordinates is None else coordinates,
         delegates=serving,
     )
     if path is not None:
@@ -152,15 +173,21 @@ def tolerance(  # noqa: PLR0917 - the options of one command
 
         write_tolerance_page(path, found)
     if as_json:
+        refused = [{"cluster_size": size, "refused": reason} for size, reason in job.refusals(asked).items()]
         records = [answer.as_json() for answer in found]
-        print(json.dumps(records if is_range else records[0]))
+        print(json.dumps([*refused, *records] if is_range else records[0]))
         return
     if is_range:
-        Console().print(job.tabulate(found))
+        Console().print(job.tabulate(found, job.refusals(asked)))
     else:
         print("\n".join(job.describe(found[0])))
     if path is not None:
         print(f"page: {path}")
+
+
+def _refuse_useless(name: str, value: object, useful: bool, allowed: str) -> None:
+    if value is not None and not useful:
+        raise CloisterError(f"{name} = {value} means nothing here; allowed: leave the option out, or {allowed}")
 
 
 def _named(
@@ -235,7 +262,7 @@ def simulate(  # noqa: PLR0917 - the options of one command
     cluster_size: Annotated[int, typer.Option(help="Members of a cluster, at least.")],
     crash: Crash = "0",
     curious: Curious = "0",
-    protocol: ProtocolName = "shamir",
+    protocol: SimulatedName = "shamir",
     mode: Mode = None,
     threshold: Threshold = None,
     least_honest: LeastHonest = None,

@@ -186,6 +186,11 @@ def conditions_named(
         Without further words they are the conditions of the plug-in that runs.
     """
     statistics = robust_statistics.entries()
+    if name in secure_sums.entries() and name not in SCHEMES:
+        raise CloisterError(
+            f"protocol = {name!r} does not keep what it promises (`bench list protocols` says how), so that no law "
+            f"follows from its conditions; allowed: the protocols {', '.join((*SCHEMES, *statistics))}"
+        )
     check.one_of((*SCHEMES, *statistics), protocol=name)
     if least_honest is not None:
         _refuse_unless_withheld(name, least_honest)

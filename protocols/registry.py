@@ -210,8 +210,10 @@ class Registry(Generic[Plugin]):
         try:
             return _type_of(entry.factory, key).validate_python(plain, strict=True)
         except ValidationError as error:
+            wrong = error.errors()[0]
+            way_out = f'; write {key} = "{value}"' if wrong["type"] == "string_type" and isinstance(value, int) else ""
             raise CloisterError(
-                f"{self.kind} {entry.name!r}: {key} = {value!r} is not allowed; {error.errors()[0]['msg']}"
+                f"{self.kind} {entry.name!r}: {key} = {value!r} is not allowed; {wrong['msg']}{way_out}"
             ) from None
 
     def _load(self) -> None:

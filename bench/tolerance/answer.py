@@ -9,6 +9,7 @@ import numpy as np
 
 from bench.chain import chain_label
 from bench.tolerance.designs import Designs, designs
+from bench.tolerance.fitting import refusals
 from bench.tolerance.hidden import best_of, over_rounds_upper, sides_of, worst_of
 from bench.tolerance.question import Question
 from protocols.check import CloisterError
@@ -165,16 +166,19 @@ def _rounds_until_identified(n: int, faulty: int, size: int) -> int | None:
 def answers(question: Question, *, design: bool = False) -> list[Answer]:
     """Return one answer for each cluster size asked about, or one for the best size; `design`: with all designs.
 
+    Sizes that the protocol refuses have none; see `refusals`. Raises: CloisterError where it refuses them all.
+
     Guarantees:
         Sizes that give the same clusters give the same answer.
     """
+    refused = refusals(question)
     started = time.perf_counter()
     best = _best(question)
     searched = time.perf_counter() - started
     found: dict[Groups, Answer] = {}
     asked: list[Groups] = []
     size = (best and best.size) or _middle(question.faults.n)
-    for each in question.sizes or (size,):
+    for each in [each for each in question.sizes or (size,) if each not in refused]:
         groups = question.groups(each)
         asked.append(groups)
         if groups not in found:

@@ -162,6 +162,20 @@ class Question:
         return withstood(self.rule, ((small, m - larger), (small + 1, larger)), self.faults.crashed)
 
 
+def _target_of(text: str | float | None) -> float | None:
+    if not isinstance(text, str):
+        return text
+    base, power, exponent = text.partition("^")
+    try:
+        value = float(base) ** int(exponent) if power else float(text)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise CloisterError(
+            f"target = {text!r} is not a number; allowed: a probability above 0 and below 1, such as 1e-6 or 2^-40"
+        ) from None
+    check.fraction(target=value)
+    return value
+
+
 def _number_of(n: int, **named: str) -> int:
     (name, text), *_ = named.items()
     try:
@@ -221,7 +235,7 @@ def ask(
     conditions: Conditions,
     policy: str,
     aggregator: str,
-    target: float | None,
+    target: str | float | None,
     rounds: int | None,
     placement: str | None = None,
     domains: int | None = None,
@@ -248,7 +262,7 @@ def ask(
         conditions=conditions,
         policy=policy,
         aggregator=aggregator,
-        target=target,
+        target=_target_of(target),
         rounds=rounds,
         placement=placement or ("targeted" if moves else "uniform"),
         domains=min(n, 10) if domains is None else domains,

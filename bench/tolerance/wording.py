@@ -1,5 +1,7 @@
 """The answer in words: a few lines for people, or a table over sizes."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from rich.table import Table
 
@@ -31,7 +33,8 @@ def threshold_words(conditions: Conditions) -> str:
 
 def _sizes_words(groups: Groups) -> str:
     sizes = " and ".join(f"{count} of {size}" for size, count in groups)
-    return f"{clusters_of(groups)} clusters ({sizes})"
+    m = clusters_of(groups)
+    return f"{m} cluster{'s' if m > 1 else ''} ({sizes})"
 
 
 def describe(answer: Answer) -> list[str]:
@@ -40,13 +43,14 @@ def describe(answer: Answer) -> list[str]:
     faults = asked.faults
     kinds = {"Byzantine": faults.byzantine, "crashed": faults.crashed, "curious": faults.curious}
     who = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count) or "none faulty"
+    processes = f"{faults.n} process{'es' if faults.n > 1 else ''}"
     scheme = asked.conditions
     threshold = threshold_words(scheme)
     if asked.delegates is not None:
         threshold = f", {asked.delegates.count} delegates with threshold {asked.delegates.threshold}"
         threshold += ", inputs checked" if asked.delegates.checked else ""
     lines = [
-        f"{faults.n} processes, {who}{_placement_words(answer)}; {_sizes_words(answer.groups)}, {asked.policy}; "
+        f"{processes}, {who}{_placement_words(answer)}; {_sizes_words(answer.groups)}, {asked.policy}; "
         f"{scheme.protocol} ({scheme.mode}{threshold}); {asked.rule_name}",
         f"private  fails with probability {shown(found.private.value)}: {_why_private(answer)}",
         f"correct  fails with probability {shown(found.correct.value)}: {_why_correct(answer)}",
@@ -209,10 +213,12 @@ def _withheld_words(answer: Answer) -> str:
         return f", each with at least {conditions.least_passing} of {size} members whose inputs pass"
     if not conditions.least_honest or conditions.scheme.threshold is None:
         return ""
-    needed = conditions.scheme.colluding(size, conditions.threshold_at(size)) + conditions.least_honest
-    if needed > size:
+    crashes = np.arange(size + 1)
+    delivers = crashes[~conditions.lost(size, np.zeros_like(crashes), crashes)]
+    if not len(delivers):
+        needed = conditions.scheme.colluding(size, conditions.threshold_at(size)) + conditions.least_honest
         return f", and none can: its sum would need {needed} inputs of {size} members"
-    return f", each the sum of at least {needed} inputs of {size}"
+    return f", each the sum of at least {size - int(delivers.max())} inputs of {size}"
 
 
 def _verdict(answer: Answer) -> str:
@@ -255,12 +261,19 @@ def _best_words(answer: Answer) -> str:
     return f"best size: {best.size}, failing with {shown(best.fail)}"
 
 
-def tabulate(found: list[Answer]) -> Table:
-    """Return one line for each cluster size."""
+def tabulate(found: list[Answer], refused: Mapping[int, str]) -> Table:
+    """Return one line for each cluster size; of those that the protocol refuses it has the reason."""
     table = Table("size", "clusters", "private", "correct", "live", "any", "worst case")
-    sizes = found[0].question.sizes
-    for size, answer in zip(sizes, found, strict=True):
+    answers = iter(found)
+    for size in found[0].question.sizes:
+        if size in refused:
+            table.add_row(str(size), "refused")
+            continue
+        answer = next(answers)
         sides = answer.analysis
         shown = [f"{side.value:.3g}" for side in (sides.private, sides.correct, sides.live, sides.fail)]
         table.add_row(str(size), str(clusters_of(answer.groups)), *shown, str(answer.worst.all))
+    if refused:
+        size, reason = next(iter(refused.items()))
+        table.caption = f"{size} is refused: {reason}"
     return table

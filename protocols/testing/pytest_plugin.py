@@ -5,6 +5,7 @@ its options is given.
 """
 
 import json
+import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -54,7 +55,19 @@ def pytest_configure(config: pytest.Config) -> None:
     """Collect results where a report is wanted: in the process that hears of all tests."""
     directory = config.getoption("--verification-report")
     if directory and not hasattr(config, "workerinput"):
+        _check_folder(Path(directory))  # before all tests, not after
         config.pluginmanager.register(_Collected(Path(directory)), _COLLECTOR)
+
+
+def _check_folder(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise pytest.UsageError(
+            f"--verification-report {directory}: {error.strerror}; allowed: a folder that can be written"
+        ) from None
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:  # noqa: ARG001

@@ -1,6 +1,7 @@
 """Scenarios: who fails how in a batch of secure sums, as one line of text that replays it word for word.
 
 python -m protocols.testing.scenarios 'cloister-replay {"protocol":{"name":"additive"},"parties":3,...}'
+python -m protocols.testing.scenarios --import my_package '<a line of a protocol that my_package registers>'
 python -m protocols.testing.scenarios --count 1000
 """
 
@@ -35,6 +36,7 @@ from protocols.registry import Spec
 from protocols.ring import FixedPoint
 from protocols.secure_sum import secure_sums
 from protocols.testing import examples_of, refusal
+from protocols.testing.commands import import_first, in_one_line
 from protocols.testing.keyrings import replayable_keyring
 from protocols.testing.outcomes import Outcome, digests, opened_outcome
 from protocols.testing.placements import Placement, fault_of, random_placement, written
@@ -268,8 +270,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("line", nargs="*", help="what Scenario.line() returned")
     parser.add_argument("--count", type=int, default=1000, help="without a line: run so many random scenarios")
     parser.add_argument("--seed", type=int, default=0, help="the first random scenario")
+    parser.add_argument("--import", dest="imported", action="append", default=[], help="a module to import first")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    import_first(given.imported)
     if given.line:
         scenario = Scenario.parse(" ".join(given.line))
         outcome = scenario.run()
@@ -282,4 +286,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_one_line(main))

@@ -34,6 +34,7 @@ from protocols.check import CloisterError
 from protocols.registry import Spec
 from protocols.secure_sum import secure_sums
 from protocols.testing import examples_of
+from protocols.testing.commands import import_first, in_one_line
 from protocols.testing.invariants import (
     EFFORTS,
     INVARIANTS,
@@ -270,9 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--effort", choices=list(EFFORTS), default=default_effort().name)
     parser.add_argument("--import", dest="imported", action="append", default=[], help="a module to import first")
     given = parser.parse_args(arguments)
-    sys.path.insert(0, os.getcwd())
-    for module in given.imported:
-        importlib.import_module(module)
+    import_first(given.imported)
     if given.protocol.startswith("cloister-replay"):
         pair = observe_pair(Scenario.parse(given.protocol))
         print(*map(_line_of, (pair.first, pair.second)), sep="\n")
@@ -295,4 +294,4 @@ def _line_of(seen: Any) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_one_line(main))

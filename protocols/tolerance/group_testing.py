@@ -175,6 +175,9 @@ def accusation(*, n: int, faulty: int, cluster_size: int, rounds: int, noise: No
     _check_tests(n, faulty, cluster_size)
     check.integer_at_least(1, rounds=rounds)
     guilty, innocent = _rates(n, faulty, cluster_size, noise)
+    if guilty == 1:  # COMP: who was ever in a negative test is honest, and no other rule has a lower bound
+        error = (n - faulty) * innocent**rounds
+        return Accusation(rounds=rounds, least=rounds, error=min(1.0, error))
     count = np.arange(rounds + 1, dtype=np.float64)
     missed = np.concatenate([[0.0], np.cumsum(np.exp(log_binomial(count, np.asarray(float(rounds)), guilty)))])
     alarms = np.exp(log_binomial(count, np.asarray(float(rounds)), innocent))[::-1].cumsum()[::-1]

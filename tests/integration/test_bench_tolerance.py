@@ -14,6 +14,8 @@ from bench.tolerance.wording import shown
 from protocols import playable
 from protocols.check import CloisterError
 from protocols.playable import cluster_protocols, conditions_under
+from protocols.secure_robust import robust_statistics
+from protocols.testing import refusal
 from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.schemes import SCHEMES
 from tests.command import run_bench
@@ -138,7 +140,7 @@ def test_the_honest_inputs_that_a_sum_must_have_are_asked_for_and_said(
     lines = run(capsys, monkeypatch, *words)[1].splitlines()
     assert "(semi_honest, threshold 2c/3+1, least honest 2)" in lines[0]
     assert "each the sum of at least 5 inputs of 6" in lines[3]
-    assert "none can: its sum would need 7 inputs of 6" in run(capsys, monkeypatch, *words, "--least-honest", "4")[1]
+    assert "least_honest = 4 needs 7 contributors" in run(capsys, monkeypatch, *words, "--least-honest", "4")[2]
 
 
 def test_the_words_about_one_cluster_of_many_need_no_square_of_it(
@@ -200,6 +202,12 @@ def test_the_best_size_is_taken_where_none_is_asked_for(
         (("--n", "10", "--faulty", "2", "--threshold", "c^2"), "threshold = 'c^2' is not understood"),
         (("--n", "10", "--faulty", "2", "--threshold", "9", "--cluster-size", "5"), "gives 9 for clusters of 5"),
         (("--n", "10", "--faulty", "2", "--target", "0"), "target = 0.0 is not allowed"),
+        (("--n", "10", "--faulty", "2", "--target", "2^-x"), "target = '2^-x' is not a number"),
+        (("--n", "10", "--faulty", "2", "--target", "0^-1"), "target = '0^-1' is not a number"),
+        (("--n", "1e6", "--faulty", "2"), "Invalid value for '--n'"),
+        (("--faulty", "2"), "Missing option '--n'"),
+        (("--n", "10", "--faulty", "2", "--protocol", "committee", "--cluster-size", "2"), "servers = 3 do not fit"),
+        (("--n", "10", "--faulty", "2", "--cluster-size", "2:2"), "threshold = 'c/3' gives 0 for clusters of 2"),
         (("--n", "10", "--faulty", "2", "--rounds", "0"), "rounds = 0 is not allowed"),
         (("--n", "10", "--faulty", "2", "--protocol", "shamri"), "did you mean 'shamir'"),
         (("--n", "10", "--faulty", "2", "--policy", "randm"), "did you mean 'random'"),
@@ -230,9 +238,48 @@ def test_a_rule_that_counts_members_withstands_what_crashes_leave(
     for crash, weighted in (("0", 2), ("2", 2), ("3", 1)):
         for aggregator, tolerated in (("median", 2), ("weighted_median", weighted)):
             words = ("--n", "15", "--faulty", "2", "--crash", crash, "--cluster-size", "3", "--json")
+            words = (*words, "--threshold", "1")
             code, out, _ = run(capsys, monkeypatch, *words, "--aggregator", aggregator)
             assert (code, json.loads(out)["clusters_tolerated"]) == (0, tolerated)
     refused = ("--n", "27", "--faulty", "2", "--policy", "hierarchical", "--aggregator", "weighted_median")
     code, _, error = run(capsys, monkeypatch, *refused)
     assert code == 2
     assert "counts members" in error
+
+
+def test_a_target_may_be_a_power_of_two(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("--n", "100", "--faulty", "0", "--protocol", "additive", "--target", "2^-40", "--json")
+    assert json.loads(run(capsys, monkeypatch, *words)[1])["target"] == 2**-40
+
+
+def test_in_a_range_the_sizes_that_the_protocol_refuses_are_lines_with_a_reason(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--n", "30", "--faulty", "1", "--protocol", "hierarchical", "--cluster-size", "4:7")
+    found = json.loads(run(capsys, monkeypatch, *words, "--json")[1])
+    assert [each["cluster_size"] for each in found if "refused" in each] == [4, 5]
+    assert all("one group of" in each["refused"] for each in found if "refused" in each)
+    assert [each["cluster_sizes"][0] for each in found if "refused" not in each] == [6, 7]
+    table = run(capsys, monkeypatch, *words)[1]
+    assert table.count("refused") == 3  # two lines, and the reason of the first
+    assert "one group of 4" in " ".join(table.split())
+
+
+@pytest.mark.parametrize("protocol", [*SCHEMES, *robust_statistics.entries()])
+def test_the_sizes_refused_are_those_that_a_run_refuses(protocol: str) -> None:
+    plug_in = cluster_protocols.make(cluster_protocols.resolve(protocol))
+    runs = [size for size in range(1, 10) if not refusal(lambda size=size: plug_in.check_size(parties=size))]
+    conditions = playable.conditions_named(protocol)
+    question = tolerance.ask(
+        n=2520,  # all clusters have one size
+        faulty="1",
+        crash="0",
+        curious="0",
+        cluster_size="1:10",
+        conditions=conditions,
+        policy="random",
+        aggregator="median",
+        target=None,
+        rounds=None,
+    )
+    assert [size for size in range(1, 10) if size not in tolerance.refusals(question)] == runs

@@ -141,3 +141,18 @@ def test_the_posterior_of_one_process_is_bayes() -> None:
 def test_what_makes_no_sense_is_refused(make, message: str) -> None:
     with pytest.raises(CloisterError, match=message):
         make()
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 7, 40])
+@pytest.mark.parametrize(("n", "faulty", "size"), [(50, 5, 10), (12, 1, 3), (1000, 200, 4), (9, 0, 3)])
+def test_without_misses_the_best_rule_is_found_without_trying_all(n: int, faulty: int, size: int, rounds: int) -> None:
+    """The closed form is the least of the bounds over all thresholds, by scipy's binomial tails."""
+    innocent = 1 - stats.hypergeom.pmf(0, n - 1, faulty, size - 1)
+    thresholds = range(rounds + 1)
+    missed = [faulty * stats.binom.cdf(least - 1, rounds, 1.0) for least in thresholds]
+    alarms = [(n - faulty) * stats.binom.sf(least - 1, rounds, innocent) for least in thresholds]
+    found = accusation(n=n, faulty=faulty, cluster_size=size, rounds=rounds, noise=Noise())
+    # A power of up to 40 factors against scipy's incomplete beta function: some dozens of roundings.
+    assert found.error == pytest.approx(min(1.0, *np.add(missed, alarms)), rel=1e-9, abs=1e-15)
+    if faulty:
+        assert found.least == rounds

@@ -3,7 +3,8 @@
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from unittest import mock
 
 import numpy as np
@@ -18,7 +19,8 @@ from bench.data import Dataset
 from bench.experiment import parse_experiment
 from bench.federation import build, run_cell
 from bench.grid import expand
-from bench.judging import DISCLOSED, JUDGED, SIDES, judged
+from bench.judging import DISCLOSED, JUDGED, SIDES, Epoch, judged
+from bench.outcome import RoundOutcome
 from bench.report import write_report
 from bench.report.study import study
 from bench.report.verdicts import contradictions, policies, verdicts
@@ -142,6 +144,21 @@ class TestRows:
         assert fixed["revealed_rank"] == 3
         for safe in (sticky, fixed):
             assert (safe["disclosed_processes"], safe["disclosed_round"]) == (0, None)
+        # Batches of two stay together, clusters of four are all that fixed ones tell, and of one there is nothing left.
+        assert (fresh["honest_support"], sticky["honest_support"], fixed["honest_support"]) == (1, 2, 4)
+
+    def test_two_sums_that_differ_by_one_member_are_counted(self) -> None:
+        epoch = Epoch(n=8, colluding=[7])
+        everyone = ((0, 1, 2, 3), (4, 5, 6, 7))
+        for revealed in (everyone, ((0, 1, 3), (4, 5, 6, 7))):  # process 2 has dropped out
+            epoch.add(cast(RoundOutcome, SimpleNamespace(revealed=revealed)))
+        found = epoch.columns()
+        assert (found["differenced_processes"], found["disclosed_processes"], found["honest_support"]) == (1, 1, 1)
+        epoch = Epoch(n=8, colluding=[7])
+        for _ in range(2):
+            epoch.add(cast(RoundOutcome, SimpleNamespace(revealed=everyone)))
+        found = epoch.columns()
+        assert (found["differenced_processes"], found["disclosed_processes"], found["honest_support"]) == (0, 0, 3)
 
     def test_without_clusters_everything_is_disclosed_at_once(self, digits: Dataset, parties: InProcessParties) -> None:
         found = row("f = 0\nclustering = 'singletons'", digits, parties)
@@ -153,7 +170,7 @@ class TestRows:
 
     def test_a_coalition_that_moves_is_not_judged_over_rounds(self, digits: Dataset, parties: InProcessParties) -> None:
         found = row("f = 2\nplacement = 'targeted'\nclustering = {name = 'random', every = 1}", digits, parties)
-        assert [found[name] for name in DISCLOSED] == [None] * 3
+        assert [found[name] for name in DISCLOSED] == [None] * 5
 
     def test_no_rounds_give_no_verdict(self) -> None:
         assert judged([]) == dict.fromkeys(JUDGED)

@@ -199,6 +199,11 @@ class TestResolving:
         message = said(lambda: shop.things.resolve({"name": "first", parameter: value}))
         assert message.startswith(f"thing 'first': {parameter} = {value!r} is not allowed; Input should be a valid ")
 
+    def test_a_number_given_for_a_word_is_told_how_to_write_it(self, shop: Shop) -> None:
+        shop.write("first")
+        assert said(lambda: shop.things.resolve({"name": "first", "mode": 3})).endswith('; write mode = "3"')
+        assert "write" not in said(lambda: shop.things.resolve({"name": "first", "count": "3"}))
+
     def test_an_integer_given_for_a_number_is_that_number(self, shop: Shop) -> None:
         shop.write("first")
         given_as = [shop.things.resolve({"name": "first", "strength": value}) for value in (2, 2.0)]

@@ -143,7 +143,7 @@ def test_without_further_words_the_conditions_are_those_of_the_plug_in_that_runs
         (("--protocol", "median", "--mode", "vss"), "mode = 'vss' is unknown"),
         (("--protocol", "median", "--hidden"), "hidden = True means nothing to protocol 'median'"),
         (("--protocol", "median", "--checked-inputs"), "checked_inputs = True means nothing to protocol 'median'"),
-        (("--protocol", "median", "--cluster-size", "2"), "fewer than half of the parties"),
+        (("--protocol", "median", "--cluster-size", "2"), "no honest majority"),
         (("--protocol", "hidden", "--threshold", "c", "--delegates", "5"), "threshold = 5 of 5 delegates"),
         (("--protocol", "hidden", "--aggregator", "phocas"), "aggregator = 'phocas' has no form under encryption"),
         (("--protocol", "median", "--delegates", "5"), "delegates = 5 means nothing to protocol 'median'"),
