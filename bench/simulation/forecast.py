@@ -69,7 +69,8 @@ def forecast(asked: Request, compositions: Sequence[Composition], drawings: int,
     """Return the forecast for a run that went through these compositions, with the faults that it turned out to have.
 
     Guarantees:
-        Under a policy that draws afresh it is `analyse` for the faults that there are, whatever placed them.
+        Under a policy that draws afresh it is `analyse` for the faults that there are, whatever placed them, unless
+        that looks at the clusters of each round.
     """
     plain = asked.question.plain or (asked.fresh and asked.seen != "each")
     found = [_judged(asked, each, plain=plain) for each in compositions]

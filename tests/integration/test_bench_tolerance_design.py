@@ -42,6 +42,14 @@ def asked(**changes: object) -> tolerance.Question:
     return tolerance.ask(**{**words, **changes})
 
 
+def test_sizes_that_give_the_same_clusters_give_the_same_answer() -> None:
+    """60 processes make three clusters of 20 whether 16 or 20 are asked for, and four of 15 for 15."""
+    found = [tolerance.answers(asked(cluster_size=str(size)))[0].as_json() for size in (15, 16, 18, 20)]
+    ours = ("cluster_size", "seconds", "search_seconds")
+    told = [{key: value for key, value in each.items() if key not in ours} for each in found]
+    assert told[1] == told[2] == told[3] != told[0]
+
+
 @pytest.mark.parametrize("policy", sorted(POLICIES))
 def test_every_policy_answers_under_every_placement(policy: str) -> None:
     for placement in PLACEMENTS:

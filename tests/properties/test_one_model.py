@@ -19,6 +19,7 @@ from protocols.party_pool import PartyPool
 from protocols.registry import Spec
 from protocols.secure_sum import secure_sums
 from protocols.secure_sum._bulletin import Bulletin
+from protocols.testing.elsewhere import elsewhere, moved
 from protocols.testing.invariants import PROTOCOL, effort_named
 from protocols.testing.invariants.models import model_numbered
 from protocols.testing.scenarios import registered_specs
@@ -112,6 +113,8 @@ class TestTheDigest:
         assert strided.stride() != rows.stride()
         first, other = {"a": rows, "b": rows[0]}, {"b": rows[0].clone(), "a": strided}
         assert model_digest(first) == model_digest(other)
+        with elsewhere():
+            assert model_digest({name: moved(tensor) for name, tensor in first.items()}) == model_digest(first)
 
     def test_is_another_one_for_another_name_type_shape_or_value(self) -> None:
         ones = torch.ones(2, 3)

@@ -68,6 +68,14 @@ class FalseAccusations(Dealing):
         return [dealer for dealer in dealers if dealer != self._party.rank]
 
 
+class ForgedEvidence(FalseAccusations):
+    """Says that nobody's row fits its tags, and posts another row than it was dealt as the proof."""
+
+    def _misfits(self, dealers: list[int], *tags: object) -> list[int]:
+        self._rows[..., 0] = (self._rows[..., 0] + 1) % self._plan.sharing.field.modulus
+        return super()._misfits(dealers, *tags)
+
+
 class WrongSum(Dealing):
     """Commits to, and opens, another sum than that of its rows."""
 
@@ -108,6 +116,7 @@ CHEATS = (
     WrongTags,
     FalseComplaints,
     FalseAccusations,
+    ForgedEvidence,
     WrongSum,
     OtherSumThanCommitted,
     ForgedSum,

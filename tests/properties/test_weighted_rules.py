@@ -220,6 +220,14 @@ def test_a_promise_that_lapses_in_a_round_lapses_for_the_worst_sizes(
     assert not any(misses(rule_of(name), case) for name in COUNT_MEMBERS)
 
 
+def test_clusters_that_lose_nobody_may_be_the_tainted_ones_beside_those_that_do() -> None:
+    """Any member of five clusters of five may be missing; two clusters are whole, the others have lost two each."""
+    for name in COUNT_MEMBERS:
+        assert lapses(rule_of(name), torch.tensor([5, 5, 3, 3, 3]), 2)
+        assert not misses(rule_of(name), ([5] * 5, [3] * 5, [5, 5, 3, 3, 3], lambda _: 2))
+        assert not lapses(rule_of(name), torch.tensor([3] * 5), 2)
+
+
 def test_a_look_at_whole_clusters_alone_misses_what_crashes_leave() -> None:
     """The negative twin: five clusters of five, of which three lose five members together."""
     whole, found = [5] * 5, [5, 5, 4, 3, 3]

@@ -137,6 +137,18 @@ class TestHandingOut:
         assert set(batch.held) == {batch.announced}
         assert handed.of_batch(clustering.clusters[:1]).announced == handed.announced[clustering.clusters[0][0]]
 
+    def test_only_clusters_with_a_colluding_member_are_handed_others(self, digits: Dataset) -> None:
+        federation = build(one_cell(), digits)
+        clustering, begun = form_clusters(federation, 0), start(federation)
+        handed = hand_out(federation, begun, clustering, 0)
+        colluding = attacked_cluster(federation)
+        misled = set(np.flatnonzero(handed.misled).tolist())
+        assert misled
+        assert misled < set(colluding)
+        others = [process for process in range(12) if process not in colluding]
+        assert torch.equal(handed.models[others], begun.expand(8, -1))
+        assert {handed.held[process] for process in others} == {handed.announced[others[0]]}
+
     def test_one_misled_process_shows_in_its_place_of_the_batch(self) -> None:
         held = tuple(bytes([int(process == 5)]) * 32 for process in range(8))
         handed = Handed(models=torch.zeros(1), held=held, announced=(bytes(32),) * 8)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from numpy.linalg import matrix_rank
 
 from bench import run as bench_run
 from bench.cell import Cell
@@ -159,6 +160,27 @@ class TestRows:
             epoch.add(cast(RoundOutcome, SimpleNamespace(revealed=everyone)))
         found = epoch.columns()
         assert (found["differenced_processes"], found["disclosed_processes"], found["honest_support"]) == (0, 0, 3)
+
+    def test_the_round_of_disclosure_is_the_first_after_which_an_update_follows_from_the_sums(self) -> None:
+        """Beside the rank of all sums so far with one more row, the update's own; two colluders of nine know theirs."""
+        seen = set()
+        for seed in range(12):
+            rng, epoch, rows, expected = np.random.default_rng(seed), Epoch(n=9, colluding=(0, 1)), [], None
+            for number in range(1, 6):
+                order = rng.permutation(9)
+                revealed = tuple(tuple(part.tolist()) for part in np.array_split(order, 3))
+                outcome: Any = SimpleNamespace(revealed=revealed)
+                epoch.add(outcome)
+                rows += [[float(i in members) for i in range(2, 9)] for members in revealed]
+                known = [
+                    i for i in range(7) if matrix_rank(np.vstack([rows, np.eye(7)[i]])) == matrix_rank(np.array(rows))
+                ]
+                expected = number if expected is None and known else expected
+                found = epoch.columns()
+                assert found["disclosed_round"] == expected
+                assert found["disclosed_processes"] == len(known)
+            seen.add(expected)
+        assert len(seen - {None}) > 1
 
     def test_without_clusters_everything_is_disclosed_at_once(self, digits: Dataset, parties: InProcessParties) -> None:
         found = row("f = 0\nclustering = 'singletons'", digits, parties)

@@ -16,8 +16,9 @@ from bench.given import given_of
 from bench.grid import expand, skip_reason
 from bench.models import accuracy_and_loss
 from bench.partitions import partitions
+from bench.promised import promised_verdict
 from bench.recall import Recall
-from bench.round import run_round
+from bench.round import form_clusters, run_round
 from bench.rules import rule_of
 from bench.setting import Federation, Past
 from bench.training import train_locally
@@ -26,6 +27,7 @@ from protocols.check import CloisterError
 from protocols.in_process import InProcessParties
 from protocols.randomness import public_stream
 from protocols.registry import Spec
+from protocols.tolerance.verdict import Verdict
 
 
 def cells_of(text: str) -> list[Cell]:
@@ -297,6 +299,19 @@ class TestInTheRound:
         said = f"{name} promises nothing for clusters of 5, 5, 4, 3, 3 with 2 tainted"
         assert (said in found["predicted_why"]) is not predicted
         assert ("promises nothing for clusters of the sizes that opened" in found["observed_why"]) is not predicted
+
+    def test_a_verdict_stays_what_it_was_where_the_rule_does_not_count_members(self, digits: Dataset) -> None:
+        """The same crashes as above: beside a median, a weighted one, of which nothing is promised."""
+        said = Verdict(clusters=(), tolerate=2, private=True, correct=True, live=True, why=())
+        for name, stays in (("median", True), ("weighted_median", False)):
+            text = (
+                f"n = 25\nf = 2\ncrashed = 5\ncluster_size = 5\nseed = 13\naggregator = '{name}'\n"
+                "protocol = {name = 'shamir', mode = 'correct'}"
+            )
+            federation = build(one_cell(text), digits)
+            found = promised_verdict(federation, form_clusters(federation, 0), said)
+            assert (found is said) is stays
+            assert found.correct is stays
 
     def test_the_rule_after_buckets_is_told_of_clusters(self, digits: Dataset) -> None:
         """12 singletons in buckets of 2: six rows, of which a median tolerates two, however many are declared."""

@@ -23,13 +23,14 @@ from bench.simulation import epoch as epoch_module
 from bench.simulation.counting import BYZANTINE, CRASHED, CURIOUS, Occupancy, occupancy, verdict_of_counts
 from bench.simulation.disclosing import revealed
 from bench.simulation.epoch import run_epoch
-from bench.simulation.forecast import interval
+from bench.simulation.forecast import SIDES, interval
 from bench.simulation.screening import Screening
 from bench.simulation.screening import tested_clusters as clusters_with_a_test
 from bench.simulation.seats import Seats
 from bench.simulation.standing import Standing
 from bench.simulation.world import World, owners_of
 from bench.tolerance.answer import judge
+from protocols.aggregators import majority_breakdown
 from protocols.check import CloisterError
 from protocols.clustering.churn import join, leave
 from protocols.clustering.hierarchical import Hierarchical
@@ -38,8 +39,10 @@ from protocols.clustering.reputation import Reputation
 from protocols.clustering.sticky import Sticky
 from protocols.population import Population, Report
 from protocols.tolerance import analysis
+from protocols.tolerance.analysis import Faults, analyse
 from protocols.tolerance.conditions import Conditions, conditions_of
 from protocols.tolerance.group_testing import GroupTests, Noise
+from protocols.tolerance.parts import clusters_of
 from protocols.tolerance.schemes import SCHEMES
 from protocols.tolerance.verdict import FaultyProcesses, verdict
 from protocols.types import Clustering
@@ -343,6 +346,18 @@ class TestAnEpoch:
         found = simulate(asked(**design))
         assert_agrees(found)
         assert found.tally.largest - found.tally.smallest <= 1
+
+    @pytest.mark.parametrize("placement", [None, "uniform", "packed", "spread", "worst", "by_domain"])
+    def test_of_a_policy_that_draws_afresh_is_forecast_by_the_analysis_whatever_placed_its_faults(
+        self, placement: str | None
+    ) -> None:
+        given = asked(n=63, placement=placement, crash="5", curious="7", faulty="6", every=1, domains=9)
+        found = simulate(given).forecast
+        ((groups, byzantine, crashed, curious),) = simulate(given).tally.compositions
+        faults = Faults(n=63, byzantine=byzantine, crashed=crashed, curious=curious)
+        expected = analyse(faults, groups, given.question.conditions, majority_breakdown(clusters_of(groups)))
+        for side, each in zip(SIDES, (expected.private, expected.correct, expected.live, expected.fail), strict=True):
+            assert found.sides[side] == pytest.approx((each.lower, each.upper), rel=1e-12)
 
     def test_of_a_policy_that_leaves_a_small_last_cluster_does_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """One of 2 where all should have 6 or 7: 700 drawings see it with power 1."""

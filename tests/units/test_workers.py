@@ -111,6 +111,13 @@ def test_momentum_averages_over_the_past() -> None:
         assert np.abs(worker_of("momentum")(work, memory).double().numpy() - wanted).max() <= CLOSE
 
 
+def test_momentum_of_next_to_nothing_is_plain_sgd() -> None:
+    works, memory = [work_of(k) for k in range(3)], {}
+    for work in works:
+        plain = worker_of("sgd")(work, {})
+        assert float((worker_of("momentum", beta=1e-9)(work, memory) - plain).abs().max()) <= CLOSE
+
+
 def test_momentum_forgets_an_update_that_is_no_number() -> None:
     memory: Memory = {}
     worker = worker_of("momentum")
