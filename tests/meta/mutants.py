@@ -245,6 +245,21 @@ OWN: tuple[Mutant, ...] = (
         killers=_CHECKED,
     ),
     Mutant(
+        name="words that a group hands on one by one, each as another member's",
+        module="protocols/hidden_sums/_one_by_one.py",
+        old="            place * groups + number for number",
+        new="            (len(members) - 1 - place) * groups + number for number",
+        killers=("tests/properties/test_hidden_range_groups.py", "-k", "crash"),
+    ),
+    Mutant(
+        name="a range check that opens the borrow on its way",
+        private=True,
+        module="protocols/secure_robust/_checked.py",
+        old="    upper = numbers.take(2, range(low, WORD_BITS))\n",
+        new="    bits.reveal(borrow)\n    upper = numbers.take(2, range(low, WORD_BITS))\n",
+        killers=("tests/properties/test_range_secrecy.py", "-k", "shows"),
+    ),
+    Mutant(
         name="two committees of whom the first alone says who passes",
         module=_CHECKING,
         old="    words = read_result(replace(board, coordinates=coordinates + len(members)), seats)\n",

@@ -75,16 +75,31 @@ def test_where_all_pass_the_model_is_that_without_a_check(dataset: Dataset) -> N
     assert ours.traffic.comparisons > plain.traffic.comparisons
 
 
-def test_in_hidden_sums_who_enters_too_much_is_named_and_its_cluster_left_out(dataset: Dataset) -> None:
-    cell = checked_cell(attack=HUGE)
+@pytest.mark.parametrize("how", [{}, {"sharing": "shamir"}, {"committees": 2}, {"sharing": "shamir", "committees": 2}])
+def test_in_hidden_sums_who_enters_too_much_is_named_and_its_cluster_left_out(
+    dataset: Dataset, how: dict[str, Any]
+) -> None:
+    cell = checked_cell(attack=HUGE, protocol={**HIDDEN, **how})
     outcome = one_round(cell, dataset)
     assert outcome.named == outcome.byzantine
     assert (outcome.clusters, outcome.tainted_clusters, outcome.failed_clusters) == (3, 0, 0)
     assert outcome.observed.contradicts(outcome.said) == ()
     assert outcome.sum_exact
     # The twin: without a check its cluster is among those that the rule combines.
-    plain = one_round(checked_cell(attack=HUGE, protocol="hidden"), dataset)
+    plain = one_round(checked_cell(attack=HUGE, protocol={**HIDDEN, **how, "input_check": "none"}), dataset)
     assert (plain.clusters, plain.tainted_clusters, plain.named) == (5, 2, frozenset())
+
+
+def test_members_that_leave_once_their_words_are_dealt_are_in_what_opens_under_shamirs_sharing(
+    dataset: Dataset,
+) -> None:
+    """Each in a cluster of its own, where two of three are enough; the twin shares its own words, and is missed."""
+    for sharing, clusters in (("shamir", 5), ("additive", 0)):
+        attack = {"name": "crash", "step": 1 if sharing == "shamir" else 2}
+        cell = checked_cell(attack=attack, placement="spread", protocol={**HIDDEN, "sharing": sharing})
+        outcome = one_round(cell, dataset)
+        assert outcome.clusters == clusters
+        assert outcome.observed.contradicts(outcome.said) == ()
 
 
 def test_in_opened_sums_who_enters_too_much_is_named_and_left_out_alone(
