@@ -52,9 +52,9 @@ class Side:
             return -math.inf, np.zeros(kinds), np.zeros((kinds, kinds))
         logs = self.logs + self.points @ tilt
         peak = float(logs.max())
-        weights = np.exp(logs - peak)
+        weights: Floats = np.exp(logs - peak)
         mass = float(weights.sum())
-        mean: Floats = np.asarray(weights @ self.points / mass, dtype=np.float64)
+        mean: Floats = (weights[:, None] * self.points).sum(axis=0) / mass
         spread: Floats = self.points - mean
         covariance: Floats = spread.T @ (spread * (weights / mass)[:, None])
         return peak + math.log(mass), mean, covariance
