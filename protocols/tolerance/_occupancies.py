@@ -54,7 +54,7 @@ class Side:
         peak = float(logs.max())
         weights: Floats = np.exp(logs - peak)
         mass = float(weights.sum())
-        mean: Floats = (weights[:, None] * self.points).sum(axis=0) / mass
+        mean = np.array([float(weights @ column) / mass for column in self.points.T])
         spread: Floats = self.points - mean
         covariance: Floats = spread.T @ (spread * (weights / mass)[:, None])
         return peak + math.log(mass), mean, covariance
