@@ -47,7 +47,7 @@ class Side:
 
     def at(self, tilt: Floats) -> tuple[float, Floats, Floats]:
         """The logarithm of the tilted mass, its mean and its covariance."""
-        kinds = self.points.shape[1]
+        kinds = int(self.points.shape[1])
         if not len(self.logs):
             return -math.inf, np.zeros(kinds), np.zeros((kinds, kinds))
         logs = self.logs + self.points @ tilt

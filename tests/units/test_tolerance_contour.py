@@ -87,7 +87,7 @@ def test_it_is_the_share_of_all_placements_of_all_kinds() -> None:
     ("n", "size", "counts", "most"),
     [(80, 20, (12, 6, 8), 0), (60, 15, (14, 9, 9), 0)],
 )
-@pytest.mark.parametrize(("mode", "threshold"), [("vss", "c/2"), ("detect", "c/3")])
+@pytest.mark.parametrize(("mode", "threshold"), [("vss", "c/2"), ("correct", "c/3")])
 def test_it_agrees_with_the_saddle_point(  # noqa: PLR0917 - a design
     n: int, size: int, counts: tuple[int, int, int], most: int, mode: str, threshold: str
 ) -> None:
