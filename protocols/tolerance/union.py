@@ -7,13 +7,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from protocols.tolerance.binomial import Floats, log_hypergeometric, log_hypergeometric_sum, log_sum
-from protocols.tolerance.parts import Part, check_counts, is_monotone, without_absent
+from protocols.tolerance.binomial import Floats, log_hypergeometric, log_hypergeometric_sum, log_sum, log_total
+from protocols.tolerance.parts import Part, check_counts, is_monotone, log_weights, without_absent
 
 __all__ = ["Bounds", "any_bad_bounds", "bad_shares", "bracket", "chernoff", "tail_bounds"]
 
 _MOST_LOG_TILT = 700.0
 _SMALL = 1024
+_MOST_CELLS = 3_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +83,22 @@ def tail_bounds(parts: Sequence[Part], n: int, counts: Sequence[int], most: int)
         return any_bad_bounds(parts, n, counts) if most == 0 else Bounds(lower=1.0, upper=1.0)
     parts, counts = without_absent(parts, counts)
     associated = len(counts) == 1 and _same_side(parts)
-    return bracket(bad_shares(parts, n, counts), [part.count for part in parts], most, associated=associated)
+    found = bracket(bad_shares(parts, n, counts), [part.count for part in parts], most, associated=associated)
+    return Bounds(lower=found.lower, upper=min(found.upper, _if_independent(parts, n, counts, most)))
+
+
+def _if_independent(parts: Sequence[Part], n: int, counts: Sequence[int], most: int) -> float:
+    """The bound of members who are faulty independently, over the probability that as many of each kind are.
+
+    Given these numbers, they are placed uniformly: so no event is more likely than the one over the other.
+    """
+    if any((part.size + 1) ** len(counts) > _MOST_CELLS for part in parts) or not counts:
+        return 1.0
+    shares = [float(np.exp(log_weights(part.size, n, counts))[part.bad].sum()) for part in parts]
+    many = np.array([part.count for part in parts], dtype=np.float64)
+    alone = chernoff(np.minimum(np.array(shares), 1.0), many, most + 1)
+    log = (math.log(alone) if alone > 0 else -math.inf) - log_total(n, tuple(counts))
+    return math.exp(min(0.0, log))
 
 
 def bracket(shares: Sequence[float] | Floats, many: Sequence[int], most: int, *, associated: bool) -> Bounds:

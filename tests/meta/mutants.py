@@ -813,6 +813,13 @@ OWN: tuple[Mutant, ...] = (
         killers=("tests/units/test_tolerance_engines.py", "-k", "sandwich"),
     ),
     Mutant(
+        name="clusters beyond the last that matters count once more",
+        module="protocols/tolerance/contour.py",
+        old="grown[-1] = grown[-1] + rows[-1] * other * math.exp(unit)",
+        new="grown[-1] = grown[-1] + rows[-1] * other",
+        killers=("tests/units/test_tolerance_contour.py", "-k", "rationals or share"),
+    ),
+    Mutant(
         name="members who leave clusters out need one more that all collude than a result takes",
         module="protocols/tolerance/tallies.py",
         old="full + 1 >= delegates.count",
