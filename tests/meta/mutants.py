@@ -592,6 +592,7 @@ OWN: tuple[Mutant, ...] = (
         old="            or len(attendance.present.intersection(leaf)) <= self.sharing.threshold(len(leaf))\n",
         new="            or len(attendance.present.intersection(leaf)) < self.sharing.threshold(len(leaf))\n",
         killers=("tests/properties/test_hidden_groups.py", "-k", "TestCrashes"),
+        quick=("tests/properties/test_hidden_groups.py", "-k", "no_fewer"),
     ),
     Mutant(
         name="the results of two committees are not compared",
@@ -606,6 +607,7 @@ OWN: tuple[Mutant, ...] = (
         old="replace(asked, deviating=True, committees=2)",
         new="replace(asked, deviating=True)",
         killers=("tests/integration/test_bench_tolerance_design.py", "-k", "curves_of_hidden"),
+        quick=("tests/integration/test_bench_tolerance_design.py", "-k", "ways_to_deviate"),
     ),
     Mutant(
         name="a delegate of the first committee serves in the second",
@@ -754,6 +756,7 @@ OWN: tuple[Mutant, ...] = (
         old="(seen, min(adders, 1))",
         new="(seen, adders)",
         killers=("tests/units/test_checked_rounds.py", "-k", "own_noise_alone"),
+        quick=("tests/units/test_checked_rounds.py", "-k", "input_is_told"),
     ),
     Mutant(
         name="a weighted trimmed mean cuts clusters, whatever their weight",
@@ -789,6 +792,7 @@ OWN: tuple[Mutant, ...] = (
         old="(mean - most) / (m - most)",
         new="(mean - most) / max(1, m - most - 1)",
         killers=("tests/units/test_tolerance_engines.py", "-k", "sandwich"),
+        quick=("tests/units/test_tolerance_engines.py", "-k", "markovs_own"),
     ),
     Mutant(
         name="bench tolerance asks about another number of honest inputs than bench run",
@@ -850,6 +854,7 @@ _ONE_MODEL: tuple[Mutant, ...] = (
         new="pairs = dict(pairs)\n",
         private=True,
         killers=("tests/properties/test_invariants.py", "-k", "I24 and additive"),
+        quick=("tests/units/test_zero_sharing.py", "-k", "names_another_model"),
     ),
     Mutant(
         name="vouchers do not name the model",
@@ -857,6 +862,7 @@ _ONE_MODEL: tuple[Mutant, ...] = (
         old='use.to_bytes(_TAG_BYTES, "big") + model)\n',
         new='use.to_bytes(_TAG_BYTES, "big") + NO_MODEL)\n',
         killers=("tests/properties/test_invariants.py", "-k", "I24 and additive"),
+        quick=("tests/units/test_publish.py", "-k", "fits_its_model"),
     ),
     Mutant(
         name="the board does not compare the models of dealers",
@@ -878,6 +884,7 @@ _ONE_MODEL: tuple[Mutant, ...] = (
         old="return self.context(what) + self.model\n",
         new="return self.context(what)\n",
         killers=("tests/properties/test_invariants.py", "-k", "I24 and masked"),
+        quick=("tests/units/test_masking.py", "-k", "what_members_say"),
     ),
     Mutant(
         name="what a member said of its model fits a later batch",

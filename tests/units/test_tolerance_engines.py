@@ -143,6 +143,17 @@ def test_the_sandwich_and_the_bounds_hold() -> None:
         assert loose.lower * (1 - 1e-10) - 1e-12 <= found <= loose.upper * (1 + 1e-10)
 
 
+@pytest.mark.parametrize("m", [2, 3, 5])
+def test_bounds_whatever_the_joint_law_are_markovs_own(m: int) -> None:
+    """Of m - 1 that are surely bad it is known which side is right; of a mean of m / 2 the formulas are."""
+    for most in range(m):
+        sure = bracket([1.0, 0.0], [m - 1, 1], most, associated=False)
+        assert sure.lower <= (most < m - 1) <= sure.upper
+        half = bracket([0.5], [m], most, associated=False)
+        assert half.lower == pytest.approx(max(0.0, 0.5 if most == 0 else (m / 2 - most) / (m - most)), rel=1e-12)
+        assert half.upper == pytest.approx(m / 2 / (most + 1), rel=1e-12)
+
+
 def test_failure_grows_with_the_number_of_faults() -> None:
     for n, c, rule in ((60, 7, above("c/2")), (48, 5, above("0")), (1000, 20, above("c/3"))):
         parts = parts_of(size_groups(n, c), rule)
