@@ -414,6 +414,7 @@ OWN: tuple[Mutant, ...] = (
         old="            state.suspects |= wrong\n",
         new="            wrong |= {rank for rank in sums if rank not in opened}\n            state.suspects |= wrong\n",
         killers=_DEALING,
+        quick=(*_DEALING, "-k", "is_no_cheat"),
     ),
     Mutant(
         name="a dealer counts although not all have its shares",
@@ -785,6 +786,7 @@ OWN: tuple[Mutant, ...] = (
         old="Axis(steps=axis.steps[fade > -faded]",
         new="Axis(steps=axis.steps[fade > -faded / 8]",
         killers=("tests/units/test_tolerance_engines.py", "-k", "angles or third_kind"),
+        quick=("tests/units/test_tolerance_engines.py", "-k", "below_what_may_fade"),
     ),
     Mutant(
         name="a lower bound counts one cluster fewer that can be fine",
@@ -870,6 +872,7 @@ _ONE_MODEL: tuple[Mutant, ...] = (
         old="return {rank for rank, post in said.items() if torch.equal(post[-DIGEST_BYTES:], announced)}\n",
         new="return {rank for rank, post in said.items() if len(post[-DIGEST_BYTES:]) == len(announced)}\n",
         killers=_MODELS,
+        quick=(*_MODELS, "-k", "verifies_nothing"),
     ),
     Mutant(
         name="members do not compare the models that the board shows",

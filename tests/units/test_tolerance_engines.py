@@ -3,7 +3,8 @@
 import math
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from scipy import stats
 from protocols.check import CloisterError
 from protocols.randomness import public_stream
 from protocols.tolerance import saddle
+from protocols.tolerance._angles import Axis
 from protocols.tolerance.binomial import log_binomial, log_hypergeometric
 from protocols.tolerance.cauchy import cauchy_any_bad
 from protocols.tolerance.design import smallest_committee
@@ -259,6 +261,19 @@ def agrees_with_additions_of_three(monkeypatch: pytest.MonkeyPatch) -> float:
         expected = float(distribution(parts, n, counts)[most + 1 :].sum())
         worst = max(worst, relative(saddle_tail(parts, n, counts, most), expected))
     return worst
+
+
+@pytest.mark.parametrize("faded", [0.5, 5.0, 50.0])
+def test_angles_are_left_out_exactly_where_the_integrand_is_below_what_may_fade(
+    faded: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 20 clusters that are bad with 1/2 each |phi| is |cos(angle / 2)|^20."""
+    monkeypatch.setattr(saddle, "_table", lambda *_: (np.array([0.5, 0.5]), [0]))
+    axis, law = Axis(steps=np.arange(-20, 21), points=41), cast(Any, SimpleNamespace(count=20))
+    (kept,) = saddle._damped([axis], [law], np.zeros(1), 0, faded)
+    expected = [step for step in range(-20, 21) if 20 * math.log(abs(math.cos(math.pi * step / 41))) > -faded]
+    assert kept.steps.tolist() == expected
+    assert 0 < len(expected) < 41
 
 
 def test_the_angles_that_are_left_out_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
