@@ -31,7 +31,10 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 # What takes seconds to make and is made once a worker: the tests that look at it run on one worker.
-SHARED = {"finished": "run", "pool": "pool", "trio": "trio", "whole": "report", "clean": "report"}
+SHARED = {
+    **{"finished": "run", "extended": "extended", "pool": "pool", "trio": "trio"},
+    **{"whole": "report", "clean": "report"},
+}
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups

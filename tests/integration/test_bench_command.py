@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -351,8 +352,8 @@ def test_a_list_for_machines_is_a_list_of_objects() -> None:
     assert (ipm["surface"], ipm["knowledge"]) == ("update", "honest")
 
 
-class TestExtending:
-    ATTACK = '''
+THIRD_PARTY = '''
+import os
 from dataclasses import dataclass
 from torch import Tensor
 from attacks import OwnView, update_attack
@@ -366,55 +367,72 @@ class ThirdParty:
 
     def __call__(self, view: OwnView) -> Tensor:
         return -self.scale * view.own
+
+@update_attack(knowledge="own", source="a test", name="deadly", examples=({},))
+@dataclass(frozen=True, kw_only=True)
+class Deadly:
+    """Ends its process."""
+
+    def __call__(self, view: OwnView) -> Tensor:
+        os._exit(1)
 '''
+# The tiny noise is finer than the ring's grid, which only the running cell can tell.
+EXTENDED = (
+    TINY.replace('["none", "sign_flip"]', '[{ name = "third_party", scale = 3.0 }, "written_attack", "deadly"]')
+    + TINY[TINY.index("[[grid]]") :].replace('["none", "sign_flip"]', '"none"')
+    + 'privacy = ["none", { name = "local", noise_multiplier = 1e-9 }]\n'
+)
 
-    def install(self, folder: Path, source: str) -> None:
-        """What pip writes for a package with an entry point, as far as Python looks at it."""
-        (folder / "third_party_attack.py").write_text(source)
-        info = folder / "third_party-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: third-party\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text("[cloister.attacks]\nthird_party = third_party_attack\n")
 
+def install(folder: Path, source: str, names: Mapping[str, str]) -> None:
+    """What pip writes for a package with these entry points, as far as Python looks at it."""
+    (folder / "third_party_attack.py").write_text(source)
+    info = folder / "third_party-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: third-party\nVersion: 1.0\n")
+    points = "".join(f"{name} = {module}\n" for name, module in names.items())
+    (info / "entry_points.txt").write_text(f"[cloister.attacks]\n{points}")
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One whole run with attacks of a third party, of which one kills its worker and one is as it is written."""
+    folder = tmp_path_factory.mktemp("extended")
+    assert here("new", "attack", "written_attack", "--into", folder).returncode == 0
+    here_too = {"third_party": "third_party_attack", "deadly": "third_party_attack"}
+    install(folder, THIRD_PARTY, {**here_too, "written_attack": "written_attack"})
+    (folder / "experiment.toml").write_text(EXTENDED)
+    arguments = ("run", folder / "experiment.toml", "--seeds", 0, "--out", folder / "out")
+    ended = bench(*arguments, PYTHONPATH=str(folder))
+    assert ended.returncode == 1, ended.stderr
+    assert "3 ok, 2 failed" in ended.stdout
+    return folder
+
+
+class TestExtending:
     def test_a_third_partys_attacks_are_listed_and_run_by_their_entry_points_one_of_them_as_it_is_written(
-        self, tiny: Path, tmp_path: Path
+        self, extended: Path
     ) -> None:
-        assert here("new", "attack", "written_attack", "--into", tmp_path).returncode == 0
-        assert len((tmp_path / "written_attack.py").read_text().splitlines()) < 40
-        self.install(tmp_path, self.ATTACK)
-        points = "[cloister.attacks]\nthird_party = third_party_attack\nwritten_attack = written_attack\n"
-        (tmp_path / "third_party-1.0.dist-info" / "entry_points.txt").write_text(points)
-        listed = json.loads(bench("list", "attacks", "--json", PYTHONPATH=str(tmp_path)).stdout)
-        assert {"third_party", "written_attack"} <= {item["name"] for item in listed}
-        out = tmp_path / "out"
-        setting = 'attack={name="third_party", scale=3.0},written_attack'
-        ended = bench("run", tiny, "--seeds", 0, "--set", setting, "--out", out, PYTHONPATH=str(tmp_path))
-        assert ended.returncode == 0, ended.stderr
-        assert {line["attack"] for line in lines_of(out)} == {"third_party(scale=3.0)", "written_attack"}
+        assert len((extended / "written_attack.py").read_text().splitlines()) < 40
+        listed = json.loads(bench("list", "attacks", "--json", PYTHONPATH=str(extended)).stdout)
+        assert {"third_party", "written_attack", "deadly"} <= {item["name"] for item in listed}
+        ok = {line["attack"] for line in lines_of(extended / "out") if line["status"] == "ok"}
+        assert ok == {"third_party(scale=3.0)", "written_attack", "none"}
 
     def test_a_cell_that_raises_or_kills_its_worker_is_a_failed_line_and_costs_no_other_cell(
-        self, tiny: Path, tmp_path: Path
+        self, extended: Path
     ) -> None:
-        """The tiny noise is finer than the ring's grid, which only the running cell can tell."""
-        self.install(tmp_path, self.ATTACK.replace("return -self.scale", "import os; os._exit(1); return -self.scale"))
-        out = tmp_path / "out"
-        deadly = TINY.replace('["none", "sign_flip"]', '"third_party"')
-        noisy = TINY[TINY.index("[[grid]]") :].replace('["none", "sign_flip"]', '"none"')
-        experiment = tmp_path / "deadly.toml"
-        experiment.write_text(f'{deadly}\n{noisy}privacy = ["none", {{ name = "local", noise_multiplier = 1e-9 }}]\n')
-        ended = bench("run", experiment, "--seeds", 0, "--out", out, PYTHONPATH=str(tmp_path))
-        assert ended.returncode == 1, ended.stderr
-        assert "1 ok, 2 failed" in ended.stdout
+        out = extended / "out"
         found = {(line["attack"], line["privacy"][:5]): (line["status"], line["error"]) for line in lines_of(out)}
         assert found["none", "none"] == ("ok", "")
-        died = ("failed", "the worker process died while it ran this cell")
-        assert found["third_party", "none"] == died
+        assert found["deadly", "none"] == ("failed", "the worker process died while it ran this cell")
+        assert found["none", "local"][0] == "failed"
         assert "does not fit the ring" in found["none", "local"][1]
         assert "does not fit the ring" in (out / "report.html").read_text()
 
     def test_a_broken_third_partys_attack_is_named_with_its_reason(self, tmp_path: Path) -> None:
         """In one line of the installed command, as any mistake."""
-        self.install(tmp_path, "import does_not_exist")
+        install(tmp_path, "import does_not_exist", {"third_party": "third_party_attack"})
         ended = bench("list", "attacks", PYTHONPATH=str(tmp_path))
         assert ended.returncode == 2
         assert ended.stderr.startswith("bench: error: ")

@@ -5,6 +5,8 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -18,6 +20,7 @@ from bench.report.theme import LIGHT, Theme
 from bench.report.tolerance_axes import Shown
 from bench.report.tolerance_figures import FIGURES
 from bench.report.tolerance_page import write_tolerance_page
+from bench.tolerance import hidden_survey
 from bench.tolerance.designs import Option, pareto, protocol_of
 from bench.tolerance.hidden import hidden_named
 from bench.tolerance.pricing import Price, price
@@ -25,6 +28,7 @@ from bench.tolerance.survey import survey
 from protocols.secure_robust import robust_statistics
 from protocols.secure_sum import secure_sums
 from protocols.tolerance.conditions import conditions_of
+from protocols.tolerance.hidden import Delegates
 from protocols.tolerance.parts import size_groups
 from protocols.tolerance.policies import PLACEMENTS, POLICIES
 from tests.command import run_bench
@@ -242,6 +246,25 @@ def test_the_curves_of_hidden_sums_are_the_answers_probabilities() -> None:
     assert ways["correct", "some deviate, two committees"][0] < 1
     assert ways["private", "all follow the protocol"][1] < ways["private", "some deviate, one committee"][1]
     assert ways["private", "some deviate, one committee"][1] < ways["private", "some deviate, two committees"][1]
+
+
+def test_the_ways_to_deviate_are_drawn_of_one_committee_and_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, serving = hidden_named(mode=None, threshold=None, delegates=3)
+    drawn: dict[str, tuple[bool, int, int]] = {}
+
+    def noted(question: object, sides: object, ways: Iterable[tuple[str, Delegates]]) -> list[object]:
+        drawn.update({name: (way.deviating, way.committees, way.count) for name, way in ways})
+        return []
+
+    monkeypatch.setattr(hidden_survey, "_panels", noted)
+    for deviating, committees in ((False, 1), (True, 1), (True, 2)):
+        way = replace(serving, deviating=deviating, committees=committees)
+        hidden_survey.committee_curves(asked(n=24, delegates=way))
+        assert drawn == {
+            "all follow the protocol": (False, 1, 3),
+            "some deviate, one committee": (True, 1, 3),
+            "some deviate, two committees": (True, 2, 3),
+        }
 
 
 @pytest.mark.parametrize("placement", [None, "spread"])

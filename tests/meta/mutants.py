@@ -436,6 +436,7 @@ OWN: tuple[Mutant, ...] = (
         old="            state.suspects |= wrong\n",
         new="            wrong |= {rank for rank in sums if rank not in opened}\n            state.suspects |= wrong\n",
         killers=_DEALING,
+        quick=(*_DEALING, "-k", "is_no_cheat"),
     ),
     Mutant(
         name="a dealer counts although not all have its shares",
@@ -614,6 +615,7 @@ OWN: tuple[Mutant, ...] = (
         old="            or len(attendance.present.intersection(leaf)) <= self.sharing.threshold(len(leaf))\n",
         new="            or len(attendance.present.intersection(leaf)) < self.sharing.threshold(len(leaf))\n",
         killers=("tests/properties/test_hidden_groups.py", "-k", "TestCrashes"),
+        quick=("tests/properties/test_hidden_groups.py", "-k", "no_fewer"),
     ),
     Mutant(
         name="the results of two committees are not compared",
@@ -628,6 +630,7 @@ OWN: tuple[Mutant, ...] = (
         old="replace(asked, deviating=True, committees=2)",
         new="replace(asked, deviating=True)",
         killers=("tests/integration/test_bench_tolerance_design.py", "-k", "curves_of_hidden"),
+        quick=("tests/integration/test_bench_tolerance_design.py", "-k", "ways_to_deviate"),
     ),
     Mutant(
         name="a delegate of the first committee serves in the second",
@@ -776,6 +779,7 @@ OWN: tuple[Mutant, ...] = (
         old="(seen, min(adders, 1))",
         new="(seen, adders)",
         killers=("tests/units/test_checked_rounds.py", "-k", "own_noise_alone"),
+        quick=("tests/units/test_checked_rounds.py", "-k", "input_is_told"),
     ),
     Mutant(
         name="a weighted trimmed mean cuts clusters, whatever their weight",
@@ -804,6 +808,7 @@ OWN: tuple[Mutant, ...] = (
         old="Axis(steps=axis.steps[fade > -faded]",
         new="Axis(steps=axis.steps[fade > -faded / 8]",
         killers=("tests/units/test_tolerance_engines.py", "-k", "angles or third_kind"),
+        quick=("tests/units/test_tolerance_engines.py", "-k", "below_what_may_fade"),
     ),
     Mutant(
         name="a lower bound counts one cluster fewer that can be fine",
@@ -811,6 +816,7 @@ OWN: tuple[Mutant, ...] = (
         old="(mean - most) / (m - most)",
         new="(mean - most) / max(1, m - most - 1)",
         killers=("tests/units/test_tolerance_engines.py", "-k", "sandwich"),
+        quick=("tests/units/test_tolerance_engines.py", "-k", "markovs_own"),
     ),
     Mutant(
         name="clusters beyond the last that matters count once more",
@@ -921,6 +927,7 @@ _ONE_MODEL: tuple[Mutant, ...] = (
         new="pairs = dict(pairs)\n",
         private=True,
         killers=("tests/properties/test_invariants.py", "-k", "I24 and additive"),
+        quick=("tests/units/test_zero_sharing.py", "-k", "names_another_model"),
     ),
     Mutant(
         name="vouchers do not name the model",
@@ -928,6 +935,7 @@ _ONE_MODEL: tuple[Mutant, ...] = (
         old='use.to_bytes(_TAG_BYTES, "big") + model)\n',
         new='use.to_bytes(_TAG_BYTES, "big") + NO_MODEL)\n',
         killers=("tests/properties/test_invariants.py", "-k", "I24 and additive"),
+        quick=("tests/units/test_publish.py", "-k", "fits_its_model"),
     ),
     Mutant(
         name="the board does not compare the models of dealers",
@@ -935,6 +943,7 @@ _ONE_MODEL: tuple[Mutant, ...] = (
         old="return {rank for rank, post in said.items() if torch.equal(post[-DIGEST_BYTES:], announced)}\n",
         new="return {rank for rank, post in said.items() if len(post[-DIGEST_BYTES:]) == len(announced)}\n",
         killers=_MODELS,
+        quick=(*_MODELS, "-k", "verifies_nothing"),
     ),
     Mutant(
         name="members do not compare the models that the board shows",
@@ -949,6 +958,7 @@ _ONE_MODEL: tuple[Mutant, ...] = (
         old="return self.context(what) + self.model\n",
         new="return self.context(what)\n",
         killers=("tests/properties/test_invariants.py", "-k", "I24 and masked"),
+        quick=("tests/units/test_masking.py", "-k", "what_members_say"),
     ),
     Mutant(
         name="what a member said of its model fits a later batch",

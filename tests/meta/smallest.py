@@ -31,10 +31,15 @@ _PATIENCE_S = 120.0
 
 
 class _Timed:
-    """A pytest plug-in that takes the processor time of each test."""
+    """A pytest plug-in that takes the processor time of each test, and keeps what fails."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.failed: list[str] = []
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Keep what fails."""
+        self.failed += [f"{report.nodeid}: {report.longreprtext}"] if report.failed else []
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: Any) -> Generator[None, object, object]:
@@ -139,7 +144,7 @@ def _seconds(killers: Sequence[str]) -> dict[str, float]:
     timed = _Timed()
     code = run_pytest(killers, [timed], "dev")
     if code != 0:
-        raise RuntimeError(f"the killers {killers} do not pass on the correct code: pytest exit code {code}")
+        raise RuntimeError(f"{killers} do not pass on the correct code: pytest exit code {code}: {timed.failed}")
     return timed.seconds
 
 

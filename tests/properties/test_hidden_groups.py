@@ -15,6 +15,7 @@ from protocols.check import CloisterError
 from protocols.faults import Crash, Fault
 from protocols.galois import GaloisRing
 from protocols.hidden_sums import _resharing, _shamir_groups
+from protocols.hidden_sums._groups import Attendance
 from protocols.hidden_sums._resharing import Seats
 from protocols.hidden_sums._shamir_groups import ShamirGroups
 from protocols.network import NetworkError, TooFewPartiesError
@@ -158,6 +159,17 @@ class TestCrashes:
         expected = _left(protocol.formation(parties=parties).lowest, frozenset(ranks) - late, late, protocol.in_groups)
         assert opened.contributors == tuple(expected)
         assert torch.equal(opened.sums, protocol.reference(words[:, expected]).sums)
+
+    @pytest.mark.parametrize("threshold", [1, 2, 3])
+    def test_a_group_goes_on_with_one_member_more_than_its_threshold_and_with_no_fewer(self, threshold: int) -> None:
+        """All have dealt; of the first group some are gone since, the others are whole."""
+        spec = shamir(group_size=4, threshold=str(threshold))
+        formation = made(spec).formation(parties=12)
+        everybody = frozenset(range(12))
+        for left in range(5):
+            attendance = Attendance(present=everybody - frozenset(range(4 - left)), dealt=everybody)
+            complete = {1, 2} | ({0} if left > threshold else set())
+            assert formation.complete(attendance) == complete
 
     def test_a_later_crash_of_a_holder_stops_the_batch_with_a_typed_error_and_of_others_costs_nothing(self) -> None:
         words, protocol = words_of(9), made(self.SPEC)

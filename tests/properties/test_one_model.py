@@ -99,6 +99,14 @@ def test_party_processes_end_as_threads_do(pool: PartyPool) -> None:
             parties.open_sums(secure_sums.resolve("additive"), WORDS, models=odd())
 
 
+@pytest.mark.parametrize("mode", ["passive", "detect"])
+def test_a_board_that_verifies_nothing_leaves_out_a_dealer_with_another_model(mode: str) -> None:
+    spec = secure_sums.resolve({"name": "shamir", "mode": mode, "threshold": "1"})
+    opened = InProcessParties(4).open_sums(spec, WORDS, models=odd())
+    assert opened.contributors == (0, 1, 3)
+    assert torch.equal(opened.sums, WORDS[:, [0, 1, 3]].sum(dim=1))
+
+
 def test_whoever_corrects_faults_leaves_out_a_member_with_another_model() -> None:
     opened = InProcessParties(4).open_sums(secure_sums.resolve("shamir"), WORDS, models=odd())
     assert opened.contributors == (0, 1, 3)

@@ -222,6 +222,15 @@ class TestCorrected:
             run(protocol, words_of(parties), faults={rank: Crash(step=0) for rank in range(crashed)})
 
 
+@pytest.mark.parametrize("step", range(8, 12))
+def test_whoever_leaves_around_the_opening_of_sums_that_it_has_committed_to_is_no_cheat(step: int) -> None:
+    words = words_of(4)
+    opened = run(VSS, words, faults={1: Crash(step=step)})
+    assert opened.contributors == (0, 1, 2, 3)
+    assert not opened.suspects
+    assert_right(opened, words, frozenset({1}))
+
+
 class TestAuthenticated:
     @pytest.mark.parametrize(
         "cheat", [cheat for cheat in CHEATS if cheat is not FalseComplaints], ids=lambda cheat: cheat.__name__

@@ -10,8 +10,9 @@ from bench.data import Dataset
 from bench.datasets import datasets
 from bench.federation import build, run_cell
 from bench.grid import skip_reason
+from bench.noise import multipliers_of
 from bench.outcome import RoundOutcome
-from bench.round import run_round
+from bench.round import form_clusters, run_round
 from protocols.in_process import InProcessParties
 from protocols.playable import cluster_protocols
 from tests.rounds import cell_with, start
@@ -148,6 +149,16 @@ def test_whose_input_colluding_delegates_hold_is_hidden_by_its_own_noise_alone(
         else:
             assert honest == pytest.approx([own] * 9, rel=1e-12)
     assert exposed == {False, True}
+
+
+def test_of_those_whose_input_is_told_only_their_own_share_of_the_noise_counts(dataset: Dataset) -> None:
+    """Of each other member the shares of all honest ones of its group do."""
+    privacy = {"name": "distributed", "noise_multiplier": 0.3}
+    federation = build(checked_cell(n=12, f=0, cluster_size=4, aggregator="mean", privacy=privacy), dataset)
+    found = multipliers_of(federation, form_clusters(federation, 0), None, told=frozenset({1, 5}))
+    assert found is not None
+    shares = (found / found.min()) ** 2
+    assert shares == pytest.approx([1 if process in (1, 5) else 4 for process in range(12)], rel=1e-12)
 
 
 @pytest.mark.parametrize("curious", [0, 3])

@@ -5,6 +5,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -282,6 +283,12 @@ class TestMasks:
             plan_of(coordinates=4),
         ]
         contexts = [plan.context(what) for plan in plans for what in ("keys of 1", "keys of 11", "survivors")]
+        assert len(set(contexts)) == len(contexts)
+
+    def test_what_members_say_differs_in_the_model_that_they_have_trained_on(self) -> None:
+        """A seal or a signature under another context does not open, so that members of two models share no sum."""
+        plans = [replace(plan, model=bytes([which]) * 32) for plan in (plan_of(), plan_of(use=8)) for which in (1, 2)]
+        contexts = [plan.said(what) for plan in plans for what in ("shares of 1", "survivors")]
         assert len(set(contexts)) == len(contexts)
 
     def test_a_public_key_of_small_order_is_refused(self) -> None:

@@ -4,7 +4,8 @@ import math
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from scipy import stats
 from protocols.check import CloisterError
 from protocols.randomness import public_stream
 from protocols.tolerance import saddle
+from protocols.tolerance._angles import Axis
 from protocols.tolerance.binomial import log_binomial, log_hypergeometric
 from protocols.tolerance.cauchy import cauchy_any_bad
 from protocols.tolerance.design import smallest_committee
@@ -148,6 +150,17 @@ def test_the_sandwich_and_the_bounds_hold() -> None:
             assert loose.lower >= min((mean - most) / (m - most), loose.upper) - 1e-12
 
 
+@pytest.mark.parametrize("m", [2, 3, 5])
+def test_bounds_whatever_the_joint_law_are_markovs_own(m: int) -> None:
+    """Of m - 1 that are surely bad it is known which side is right; of a mean of m / 2 the formulas are."""
+    for most in range(m):
+        sure = bracket([1.0, 0.0], [m - 1, 1], most, associated=False)
+        assert sure.lower <= (most < m - 1) <= sure.upper
+        half = bracket([0.5], [m], most, associated=False)
+        assert half.lower == pytest.approx(max(0.0, 0.5 if most == 0 else (m / 2 - most) / (m - most)), rel=1e-12)
+        assert half.upper == pytest.approx(m / 2 / (most + 1), rel=1e-12)
+
+
 def test_failure_grows_with_the_number_of_faults() -> None:
     for n, c, rule in ((60, 7, above("c/2")), (48, 5, above("0")), (1000, 20, above("c/3"))):
         parts = parts_of(size_groups(n, c), rule)
@@ -253,6 +266,19 @@ def agrees_with_additions_of_three(monkeypatch: pytest.MonkeyPatch) -> float:
         expected = float(distribution(parts, n, counts)[most + 1 :].sum())
         worst = max(worst, relative(saddle_tail(parts, n, counts, most), expected))
     return worst
+
+
+@pytest.mark.parametrize("faded", [0.5, 5.0, 50.0])
+def test_angles_are_left_out_exactly_where_the_integrand_is_below_what_may_fade(
+    faded: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 20 clusters that are bad with 1/2 each |phi| is |cos(angle / 2)|^20."""
+    monkeypatch.setattr(saddle, "_table", lambda *_: (np.array([0.5, 0.5]), [0]))
+    axis, law = Axis(steps=np.arange(-20, 21), points=41), cast(Any, SimpleNamespace(count=20))
+    (kept,) = saddle._damped([axis], [law], np.zeros(1), 0, faded)
+    expected = [step for step in range(-20, 21) if 20 * math.log(abs(math.cos(math.pi * step / 41))) > -faded]
+    assert kept.steps.tolist() == expected
+    assert 0 < len(expected) < 41
 
 
 def test_the_angles_that_are_left_out_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:

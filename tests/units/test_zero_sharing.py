@@ -118,6 +118,19 @@ class TestZeroShares:
                     unmatched += alone.draw(**sizes, model=models[end])
         assert torch.equal(left, unmatched)
 
+    @pytest.mark.parametrize("coordinates", [3, 2**16])
+    def test_the_shares_do_not_cancel_where_one_names_another_model_and_do_where_all_name_the_same(
+        self, coordinates: int
+    ) -> None:
+        """By chance they would with 2^-192."""
+        shares, models = [replayed(rank, 3) for rank in range(3)], (b"\1" * 32, b"\2" * 32)
+        for use, chosen in enumerate([(0, 0, 0), (0, 0, 1), (1, 0, 1)]):
+            parts = [
+                share.draw(use=use, parties=3, clusters=1, coordinates=coordinates, model=models[which])
+                for share, which in zip(shares, chosen, strict=True)
+            ]
+            assert bool(torch.stack(parts).sum(dim=0).any()) == (len(set(chosen)) > 1)
+
     def test_no_use_is_drawn_twice(self) -> None:
         shares = agreed(3)[1]
         drawn(shares, 4, 1, 2)
