@@ -29,8 +29,6 @@ def weighted_sum(weights: Tensor, means: Tensor) -> Tensor:
             result[:, :, block] = weights @ means[:, :, block].double()
         return result
     factors = weights.to(means.dtype)
-    if factors.shape[1] == 1:
-        return torch.stack([each[0] @ rows for each, rows in zip(factors, means, strict=True)])[:, None]
     room = _empty(weights, means)
     if means.device.type != "cpu":
         return torch.matmul(factors, means, out=room)
