@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["LEAST", "MOST_ROWS", "column_moments", "mean_of_ranks", "pays"]
+__all__ = ["LEAST", "MOST_ROWS", "column_moments", "mean_of_ranks", "pays", "squares_from"]
 
 LEAST = 2**21
 """Fewer numbers take numpy a few milliseconds: too little to save for the half second of an import."""
@@ -53,3 +53,17 @@ def column_moments(rows: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
     vague = np.empty(rows.shape[1], dtype=np.bool_)
     some = kernels.column_moments(rows.contiguous().numpy(), mean.numpy(), deviation.numpy(), vague)
     return mean, deviation, torch.from_numpy(np.flatnonzero(vague)) if some else None
+
+
+def squares_from(centre: Tensor, means: Tensor) -> Tensor:
+    """Return the squared distances (cells, m) float64 of rows (cells, m, d) from centres (cells, d) of their type.
+
+    Sums in float64; see `protocols.kernels.squares_from`.
+    """
+    from protocols import kernels  # imports numba
+
+    result = np.empty(means.shape[:2])
+    numbers = zip(centre.contiguous().numpy(), means.contiguous().numpy(), result, strict=True)
+    for point, rows, squares in numbers:
+        kernels.squares_from(point, rows, squares)
+    return torch.from_numpy(result)

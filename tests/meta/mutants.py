@@ -830,6 +830,13 @@ OWN: tuple[Mutant, ...] = (
         killers=("tests/properties/test_compiled.py", "-k", "ColumnMoments"),
     ),
     Mutant(
+        name="compiled distances that leave the last coordinates out",
+        module=_KERNELS,
+        old="        for k in range(even, d):\n",
+        new="        for k in range(even, even):\n",
+        killers=("tests/properties/test_compiled.py", "-k", "SquaresFrom"),
+    ),
+    Mutant(
         name="bucketing promises as if no honest row shared a bucket with a tainted one",
         module="protocols/aggregators/pre/bucketing.py",
         old=" / (buckets - tolerate)\n",

@@ -17,6 +17,7 @@ from attacks.update import _statistics
 from protocols import compiled
 from protocols.aggregators import NotFiniteError, aggregators
 from protocols.aggregators import _ordered as ordered
+from protocols.aggregators._rows import distances_from
 from protocols.randomness import public_stream
 
 pytest.importorskip("numba")
@@ -205,6 +206,38 @@ def exact_moments(column: list[float]) -> tuple[float, float]:
     # As an integer root of 200 bits, so that squares of 1e300 are no trouble.
     scale = 10**700
     return float(mean), float(Fraction(math.isqrt(int(variance * scale**2)), scale))
+
+
+class TestSquaresFrom:
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("d", [1, 63, 64, 130])
+    def test_they_are_exact_but_for_rounding(self, kind: str, d: int, dtype: torch.dtype) -> None:
+        """Beside exact fractions; differences are off by U of themselves, and so squares by 2 U."""
+        means = rows_of(kind, 2, 5, d, dtype=dtype)
+        centre = rows_of(kind, 2, d, dtype=dtype, seed=1)
+        found = compiled.squares_from(centre, means)
+        for cell, point in enumerate(centre.tolist()):
+            for row, square in zip(means[cell].tolist(), found[cell].tolist(), strict=True):
+                exact = sum(((Fraction(x) - Fraction(c)) ** 2 for x, c in zip(row, point, strict=True)), Fraction(0))
+                # A square below the smallest number may be lost, of each coordinate.
+                assert abs(Fraction(square) - exact) <= exact * Fraction((d / 64 + 68) * U) + d * Fraction(5e-324)
+
+    def test_distances_are_those_of_the_portable_way(self) -> None:
+        """In float32 that is off by 2^-15 of itself at most; rows of 1e30 and of 1e-40 are among them."""
+        means = rows_of("plain", 2, 6, 150, dtype=torch.float32)
+        means[:, 1] *= 1e30
+        means[:, 2] = means[:, 3] + 1e-40
+        portable, found = both_ways(lambda: distances_from(means[:, 3].clone(), means))
+        assert torch.allclose(found, portable, rtol=2.0**-15, atol=0)
+        assert float(found[0, 3]) == 0.0
+
+    def test_what_is_not_finite_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(compiled, "LEAST", 0)
+        means = torch.zeros(1, 3, 70)
+        means[0, 2, 69] = math.inf
+        with pytest.raises(NotFiniteError):
+            distances_from(means[:, 0], means)
 
 
 class TestWhereItPays:
