@@ -12,14 +12,14 @@ from torch import Tensor
 from bench.peers import Comparison, interleave
 from bench.peers._byzfl import PEER, byzfl
 from bench.peers._rules import PAIRS, Pair, peer_result
-from protocols import check
+from protocols import check, compiled
 from protocols.check import CloisterError
 from protocols.memory import keep_freed_memory
 from protocols.randomness import public_stream
 
 __all__ = ["agreement_error", "compare_aggregators", "notes"]
 
-# Coordinates on which agreement is checked: with 100 rows enough for the kernels that large inputs take.
+# Coordinates on which agreement is checked, or as many as the kernels for large inputs need.
 _CHECKED = 4000
 AGREEMENT = 2e-5
 """Largest difference of two results over the largest number: some hundred roundings of 2^-24 on either side."""
@@ -42,8 +42,9 @@ def compare_aggregators(*, n: int = 100, f: int = 20, d: int = 100_000, turns: i
     try:
         with threadpool_limits(limits=1):
             rows = torch.from_numpy(public_stream(0, "peers", "aggregators", n, d).normal(size=(n, d))).float()
+            checked = max(_CHECKED, -(-compiled.LEAST // n))
             for pair in PAIRS:
-                error = agreement_error(pair, rows[:, :_CHECKED].contiguous(), f, module)
+                error = agreement_error(pair, rows[:, :checked].contiguous(), f, module)
                 assert error <= AGREEMENT, f"{pair.name}: the results differ by {error:.2g} of the largest number"
             return [_compare(pair, form, rows, f, turns=turns) for pair in PAIRS for form in (_TORCH, _NUMPY)]
     finally:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from attacks import attacks
@@ -88,17 +89,18 @@ def compare_attacks(*, turns: int = 7, n: int = 100, f: int = 20, d: int = 100_0
     torch.set_num_threads(1)
     keep_freed_memory()  # as in the workers; it is one process, so it serves the peer as well
     try:
-        return [
-            *(
-                _compared(name, make_round(n=n, f=f, d=d, dtype=dtype), turns)
-                for name in ("alie", "ipm")
-                for dtype in (torch.float64, torch.float32)
-            ),
-            *(
-                _compared(name, make_round(n=n, f=f, d=d, dtype=torch.float32), min(turns, _SEARCH_TURNS))
-                for name in ("optimal_alie", "optimal_ipm")
-            ),
-        ]
+        with threadpool_limits(limits=1):
+            return [
+                *(
+                    _compared(name, make_round(n=n, f=f, d=d, dtype=dtype), turns)
+                    for name in ("alie", "ipm")
+                    for dtype in (torch.float64, torch.float32)
+                ),
+                *(
+                    _compared(name, make_round(n=n, f=f, d=d, dtype=torch.float32), min(turns, _SEARCH_TURNS))
+                    for name in ("optimal_alie", "optimal_ipm")
+                ),
+            ]
     finally:
         torch.set_num_threads(threads)
 

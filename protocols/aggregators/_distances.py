@@ -131,22 +131,30 @@ def _gram(rows: Tensor, origin: int | None, dtype: torch.dtype) -> Gram:
     """Return the products of the rows relative to the origin, computed in that type, a block at a time."""
     m, d = rows.shape
     products = torch.zeros(m, m, dtype=torch.float64, device=rows.device)
-    for start in range(0, d, _BLOCK):
-        part = rows[:, start : start + _BLOCK].to(dtype)
-        _add_own_products(products, part if origin is None else part - part[origin])
+    if rows.device.type == "cpu":
+        _add_own_products(products.numpy(), rows.numpy(), origin, np.float32 if dtype == torch.float32 else np.float64)
+    else:
+        for start in range(0, d, _BLOCK):
+            part = rows[:, start : start + _BLOCK].to(dtype)
+            part = part if origin is None else part - part[origin]
+            products += part @ part.mT
     blocks = 0 if dtype == torch.float32 else -(-d // _BLOCK)
     roundoff = (min(d, _BLOCK) + blocks + 8) * torch.finfo(dtype).eps / 2
     return Gram(products=products, origin=origin, roundoff=roundoff)
 
 
-def _add_own_products(products: Tensor, part: Tensor) -> None:
-    """Add part @ part.T; numpy sees that it is symmetric and does half of the work."""
-    if part.device.type != "cpu":
-        products += part @ part.mT
-        return
-    plain, total = part.numpy(), products.numpy()
+def _add_own_products(
+    total: NDArray[np.float64],
+    rows: NDArray[np.float32] | NDArray[np.float64],
+    origin: int | None,
+    dtype: type[np.float32] | type[np.float64],
+) -> None:
+    """Add the products; numpy sees that each is of a matrix with itself, and does half of the work."""
     with np.errstate(over="ignore", invalid="ignore"):  # rows of 1e30: float64 follows
-        np.add(total, plain @ plain.T, out=total)
+        for start in range(0, rows.shape[1], _BLOCK):
+            part = rows[:, start : start + _BLOCK].astype(dtype, copy=False)
+            part = part if origin is None else part - part[origin]
+            total += part @ part.T
 
 
 def _origin(rows: Tensor) -> int | None:

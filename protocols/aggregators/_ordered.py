@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from protocols import compiled
 from protocols.aggregators import NotFiniteError
 
-__all__ = ["average_around_median", "in_order", "in_weighted_order", "middle", "nearest_average"]
+__all__ = ["average_around_median", "in_order", "in_weighted_order", "mean_of_ranks", "middle", "nearest_average"]
 
 # Numbers in a block: 1 MiB in float32, which a second-level cache holds; half and twice as many take as long.
 _BLOCK = 2**18
@@ -28,6 +29,21 @@ def in_order(means: Tensor, inner: Callable[[Tensor], Tensor]) -> Tensor:
             raise NotFiniteError("infinities and NaN are at the ends of the order")
         result[cells, columns] = inner(ordered).to(torch.float64)
     return result
+
+
+def mean_of_ranks(means: Tensor, first: int, last: int) -> Tensor:
+    """Return (cells, d) float64: the mean of the numbers of ranks `first` to `last` - 1 in each coordinate, from 0.
+
+    However it is computed, the numbers are those of (cells, m, d) in exact order, and their sum is off by `last` -
+    `first` units of 2^-53 times the sum of their sizes at most; of one or two numbers it is exact but for rounding.
+    Raises: NotFiniteError where a number is not finite.
+    """
+    if compiled.pays(means) and means.shape[1] <= compiled.MOST_ROWS:
+        found = compiled.mean_of_ranks(means, first, last)
+        if found is None:
+            raise NotFiniteError("infinities and NaN have no rank")
+        return found
+    return in_order(means, lambda ordered: ordered[..., first:last].mean(dim=-1, dtype=torch.float64))
 
 
 def in_weighted_order(means: Tensor, weights: Tensor, inner: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

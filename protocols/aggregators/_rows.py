@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from protocols import compiled
 from protocols.aggregators import NotFiniteError
 from protocols.norms import row_norms
 
@@ -29,12 +30,10 @@ def weighted_sum(weights: Tensor, means: Tensor) -> Tensor:
             result[:, :, block] = weights @ means[:, :, block].double()
         return result
     factors = weights.to(means.dtype)
-    if factors.shape[1] == 1:
-        return torch.stack([each[0] @ rows for each, rows in zip(factors, means, strict=True)])[:, None]
     room = _empty(weights, means)
-    if means.device.type != "cpu":
+    if means.device.type != "cpu" or factors.shape[1] > 1:
         return torch.matmul(factors, means, out=room)
-    np.matmul(factors.numpy(), means.numpy(), out=room.numpy())
+    np.matmul(factors.numpy(), means.numpy(), out=room.numpy())  # of one sum, nine tenths of the time of torch's
     return room
 
 
@@ -83,6 +82,8 @@ def cut_to(radius: Tensor, means: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _squares(centre: Tensor | None, means: Tensor, dtype: torch.dtype) -> Tensor:
+    if centre is not None and compiled.pays(means):
+        return compiled.squares_from(centre, means)
     squares = torch.zeros(means.shape[:2], dtype=torch.float64, device=means.device)
     for start in range(0, means.shape[2], _BLOCK):
         block = slice(start, start + _BLOCK)

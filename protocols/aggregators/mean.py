@@ -45,6 +45,7 @@ def _mean(points: Points) -> Tensor:
     weights = points.sizes.double()
     shares = (weights / weights.sum()).expand(len(points.means), 1, -1)
     result = weighted_sum(shares, points.means)[:, 0]
-    if not bool(torch.isfinite(result).all()):
+    # A sum shows in a tenth of the time that all are finite, unless it overflows.
+    if not (bool(torch.isfinite(result.sum())) or bool(torch.isfinite(result).all())):
         raise NotFiniteError("all weights are above zero, so what is not finite in a row is not in the mean")
     return result

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, majority_breakdown
 from protocols.aggregators._bounds import faulty_share
-from protocols.aggregators._ordered import in_order, middle
+from protocols.aggregators._ordered import mean_of_ranks
 
 
 @aggregators.register(
@@ -42,4 +42,5 @@ class Median:
 
 
 def _median(points: Points) -> Tensor:
-    return in_order(points.means, middle)
+    m = points.means.shape[1]
+    return mean_of_ranks(points.means, (m - 1) // 2, m // 2 + 1)

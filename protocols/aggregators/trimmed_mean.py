@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, majority_breakdown
 from protocols.aggregators._bounds import faulty_share
-from protocols.aggregators._ordered import in_order
+from protocols.aggregators._ordered import mean_of_ranks
 
 
 @aggregators.register(
@@ -45,5 +44,4 @@ class TrimmedMean:
 
 
 def _trimmed(points: Points) -> Tensor:
-    kept = slice(points.tolerate, points.means.shape[1] - points.tolerate)
-    return in_order(points.means, lambda ordered: ordered[..., kept].mean(dim=-1, dtype=torch.float64))
+    return mean_of_ranks(points.means, points.tolerate, points.means.shape[1] - points.tolerate)

@@ -31,6 +31,7 @@ _SECRETS = "protocols/secret_source.py"
 _VERIFIED = "protocols/secure_sum/_verified_plan.py"
 _BULLETIN = "protocols/secure_sum/_bulletin.py"
 _SHAMIR = "protocols/secure_sum/shamir.py"
+_KERNELS = "protocols/kernels.py"
 _BEACON = "protocols/beacons/shared.py"
 _BEACONS = ("tests/properties/test_beacons.py",)
 _COMPRESSING = ("tests/units/test_compressing.py",)
@@ -149,7 +150,7 @@ LISTED: tuple[Mutant, ...] = (
         name="the outer mean instead of the robust rule",
         listed=18,
         module="protocols/aggregators/median.py",
-        old="    return in_order(points.means, middle)\n",
+        old="    return mean_of_ranks(points.means, (m - 1) // 2, m // 2 + 1)\n",
         new="    return points.means.double().mean(dim=1)\n",
         killers=("tests/properties/test_aggregators.py", "-k", "median"),
     ),
@@ -898,9 +899,37 @@ OWN: tuple[Mutant, ...] = (
     Mutant(
         name="the deviations of an attack are differences that cancel",
         module="attacks/update/_statistics.py",
-        old="    if bool(vague.any()):\n",
+        old="    if vague is not None:\n",
         new="    if False:\n",
         killers=("tests/units/test_update_attacks.py", "-k", "cancel"),
+    ),
+    Mutant(
+        name="a sorting network without the pairs that touch one needed place",
+        module=_KERNELS,
+        old="        if low in needed or high in needed:\n",
+        new="        if low in needed and high in needed:\n",
+        killers=("tests/properties/test_compiled.py", "-k", "Comparators"),
+    ),
+    Mutant(
+        name="compiled loops that do not look whether a number is one",
+        module=_KERNELS,
+        old="            doubts[k] += number - number\n",
+        new="            doubts[k] += 0.0\n",
+        killers=("tests/properties/test_compiled.py", "-k", "MeanOfRanks"),
+    ),
+    Mutant(
+        name="compiled moments around zero",
+        module=_KERNELS,
+        old="= rows[0, start + k], 0.0, 0.0\n",
+        new="= 0.0, 0.0, 0.0\n",
+        killers=("tests/properties/test_compiled.py", "-k", "ColumnMoments"),
+    ),
+    Mutant(
+        name="compiled distances that leave the last coordinates out",
+        module=_KERNELS,
+        old="        for k in range(even, d):\n",
+        new="        for k in range(even, even):\n",
+        killers=("tests/properties/test_compiled.py", "-k", "SquaresFrom"),
     ),
     Mutant(
         name="bucketing promises as if no honest row shared a bucket with a tainted one",

@@ -47,7 +47,8 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return spec
 
     def exec_module(self, module: ModuleType) -> None:
-        exec(compile(self._source, str(self._path), "exec"), vars(module))
+        # Not the file's own name: numba would keep the bug's machine code for whoever imports that file next.
+        exec(compile(self._source, f"{self._path} with a planted bug", "exec"), vars(module))
 
 
 class Planted:

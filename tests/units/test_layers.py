@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = ("protocols", "attacks", "bench", "tests")
 ONE_PLACE = {
     "crypten": {"protocols/crypten_engine.py"},
+    "numba": {"protocols/kernels.py"},
     "seaborn": {"bench/report/canvas.py"},
     "dp_accounting": {"protocols/privacy/ledger.py"},
     "networkx": {"protocols/decentralised/graphs/_networkx.py"},
