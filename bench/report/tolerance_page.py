@@ -17,7 +17,7 @@ from bench.report.tolerance_axes import Shown
 from bench.report.tolerance_figures import FIGURES, figures_of, has_law
 from bench.tolerance.answer import Answer
 from bench.tolerance.survey import Survey, survey
-from bench.tolerance.wording import describe, shown
+from bench.tolerance.wording import between, describe, shown
 
 __all__ = ["write_tolerance_page"]
 
@@ -79,7 +79,7 @@ def _rows(answers: Sequence[Answer]) -> list[list[str]]:
     rows: list[list[str]] = []
     for answer in answers:
         sides = answer.analysis
-        probabilities = [shown(side.value) for side in (sides.private, sides.correct, sides.live, sides.fail)]
+        probabilities = [between(side) for side in (sides.private, sides.correct, sides.live, sides.fail)]
         sizes = " and ".join(f"{count} of {size}" for size, count in answer.groups)
         row = [sizes, *probabilities, str(answer.worst.all)]
         if row not in rows:

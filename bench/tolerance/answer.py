@@ -113,6 +113,7 @@ class Answer:
             "rounds": asked.rounds,
             "p_fail_over_rounds": over and over[1],
             "p_fail_over_rounds_bounds": over and list(over),
+            "p_fail_over_rounds_because": self.over_rounds_because or None,
             "rounds_until_disclosed": self.rounds_until_disclosed,
             "rounds_until_identified": self.rounds_until_identified,
             "design": self.designs and self.designs.as_json(),
@@ -137,6 +138,17 @@ class Answer:
                 return found, found
         low, _ = asked.known.over_rounds(self.analysis.fail.lower, draws)
         return low, asked.known.over_rounds(self.analysis.fail.upper, draws)[1]
+
+    @property
+    def over_rounds_because(self) -> str:
+        """Why the probability over rounds is not known exactly, given that of one round; nothing where it is."""
+        low, high = self.over_rounds or (0.0, 0.0)
+        if low == high:
+            return ""
+        asked = self.question
+        if asked.delegates is not None and not (asked.known.redrawn and asked.every == 1):
+            return "delegates are drawn anew in every round while clusters are kept"
+        return asked.known.rounds_because or self.analysis.fail.because
 
     @property
     def rounds_until_disclosed(self) -> int | None:

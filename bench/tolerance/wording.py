@@ -10,8 +10,9 @@ from protocols.tolerance._predicates import any_colluding, opens_the_last
 from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.hidden import Delegates, sums_shown
 from protocols.tolerance.parts import Groups, clusters_of
+from protocols.tolerance.solve import Probability
 
-__all__ = ["describe", "shown", "tabulate", "threshold_words"]
+__all__ = ["between", "describe", "shown", "tabulate", "threshold_words"]
 
 
 def shown(probability: float) -> str:
@@ -22,6 +23,13 @@ def shown(probability: float) -> str:
     if 1 - 1e-9 < probability < 1:
         return "above 1 - 1e-9"
     return f"1 - {1 - probability:.3g}" if 0.999 < probability < 1 else f"{probability:.6g}"
+
+
+def between(probability: Probability) -> str:
+    """Return a probability for people, or both of its bounds where it is not known exactly."""
+    if probability.engine != "bounds":
+        return shown(probability.value)
+    return f"between {shown(probability.lower)} and {shown(probability.upper)}"
 
 
 def threshold_words(conditions: Conditions) -> str:
@@ -52,10 +60,10 @@ def describe(answer: Answer) -> list[str]:
     lines = [
         f"{processes}, {who}{_placement_words(answer)}; {_sizes_words(answer.groups)}, {asked.policy}; "
         f"{scheme.protocol} ({scheme.mode}{threshold}); {asked.rule_name}",
-        f"private  fails with probability {shown(found.private.value)}: {_why_private(answer)}",
-        f"correct  fails with probability {shown(found.correct.value)}: {_why_correct(answer)}",
-        f"live     fails with probability {shown(found.live.value)}: {_why_live(answer)}",
-        f"any      fails with probability {shown(found.fail.value)} (union bound {found.union_bound:.6g}); "
+        f"private  fails with probability {between(found.private)}: {_why_private(answer)}{_why_bounds(found.private)}",
+        f"correct  fails with probability {between(found.correct)}: {_why_correct(answer)}{_why_bounds(found.correct)}",
+        f"live     fails with probability {between(found.live)}: {_why_live(answer)}{_why_bounds(found.live)}",
+        f"any      fails with probability {between(found.fail)} (union bound {found.union_bound:.6g}); "
         f"{_verdict(answer)}",
         _worst_words(answer),
         _best_words(answer),
@@ -84,8 +92,9 @@ def _rounds_words(answer: Answer) -> list[str]:
     if asked.rounds is None:
         return []
     low, high = answer.over_rounds or (0.0, 1.0)
-    between = shown(high) if low == high else f"between {shown(low)} and {shown(high)}"
-    lines = [f"over {asked.rounds} rounds, clusters {asked.known.rounds_words}: {between}"]
+    chance = shown(high) if low == high else f"between {shown(low)} and {shown(high)}"
+    why = "" if low == high else f" (bounds only, because {answer.over_rounds_because})"
+    lines = [f"over {asked.rounds} rounds, clusters {asked.known.rounds_words}: {chance}{why}"]
     disclosed, identified = answer.rounds_until_disclosed, answer.rounds_until_identified
     if disclosed is not None:
         lines.append(
@@ -223,11 +232,15 @@ def _withheld_words(answer: Answer) -> str:
 
 def _verdict(answer: Answer) -> str:
     target, fail = answer.question.target, answer.analysis.fail
+    bounds = f"; bounds only, because {fail.because}" if fail.engine == "bounds" else ""
     if target is not None:
-        return f"the target {target:g} is {'met' if fail.upper <= target else 'missed'}"
-    if fail.engine == "bounds":
-        return f"a bound, and not below {shown(fail.lower)}, because {fail.because}"
-    return _how(fail.engine)
+        missed = "missed" if fail.lower > target else "met by the lower bound only"
+        return f"the target {target:g} is {'met' if fail.upper <= target else missed}{bounds}"
+    return bounds.removeprefix("; ") or _how(fail.engine)
+
+
+def _why_bounds(probability: Probability) -> str:
+    return f" (bounds only, because {probability.because})" if probability.engine == "bounds" else ""
 
 
 def _how(engine: str) -> str:
@@ -261,6 +274,10 @@ def _best_words(answer: Answer) -> str:
     return f"best size: {best.size}, failing with {shown(best.fail)}"
 
 
+def _in_short(side: Probability) -> str:
+    return f"{side.lower:.3g} to {side.upper:.3g}" if side.engine == "bounds" else f"{side.value:.3g}"
+
+
 def tabulate(found: list[Answer], refused: Mapping[int, str]) -> Table:
     """Return one line for each cluster size; of those that the protocol refuses it has the reason."""
     table = Table("size", "clusters", "private", "correct", "live", "any", "worst case")
@@ -271,7 +288,7 @@ def tabulate(found: list[Answer], refused: Mapping[int, str]) -> Table:
             continue
         answer = next(answers)
         sides = answer.analysis
-        shown = [f"{side.value:.3g}" for side in (sides.private, sides.correct, sides.live, sides.fail)]
+        shown = [_in_short(side) for side in (sides.private, sides.correct, sides.live, sides.fail)]
         table.add_row(str(size), str(clusters_of(answer.groups)), *shown, str(answer.worst.all))
     if refused:
         size, reason = next(iter(refused.items()))

@@ -69,6 +69,7 @@ class Side:
 
 
 def thinned(side: Side) -> Side:
+    """Return one of every few occupancies, heavier by as much: enough to find a tilt by."""
     step = -(-len(side.logs) // _MOST_TILTED) if len(side.logs) else 1
     step += step % 2 == 0  # in step with no axis of even length
     return Side(points=side.points[::step], logs=side.logs[::step] + math.log(step))
@@ -76,12 +77,15 @@ def thinned(side: Side) -> Side:
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
+    """Clusters of one size: how many, and their safe and bad occupancies."""
+
     count: int
     safe: Side
     bad: Side
 
 
 def size_of(size: int, count: int, n: int, counts: Sequence[int], cells: Cells) -> Size:
+    """Return the occupancies of clusters of a size, but those of no weight; NotExactError for too many."""
     lengths = [min(size, number) + 1 for number in counts]
     if math.prod(lengths) > _MOST_CELLS:
         raise NotExactError(f"clusters of {size} with {len(counts)} kinds of fault have too many occupancies")
@@ -126,6 +130,7 @@ def ways(sizes: Sequence[Size], safe: Sequence[float], bad: Sequence[float], mos
 
 
 def log_tail(sizes: Sequence[Size], tilt: Floats, most: int) -> float:
+    """Return the logarithm of the tilted weight of more than `most` bad clusters."""
     terms = ways(sizes, [s.safe.mass(tilt) for s in sizes], [s.bad.mass(tilt) for s in sizes], most)
     return _log_sum(list(terms.values()))
 
@@ -136,6 +141,7 @@ def _log_sum(logs: Sequence[float]) -> float:
 
 
 def moments(sizes: Sequence[Size], tilt: Floats, most: int) -> tuple[float, Floats, Floats]:
+    """Return that, and the mean and the covariance of the faulty of each kind, given more than `most` bad clusters."""
     safe, bad = [each.safe.at(tilt) for each in sizes], [each.bad.at(tilt) for each in sizes]
     terms = ways(sizes, [s[0] for s in safe], [f[0] for f in bad], most)
     height = _log_sum(list(terms.values()))
@@ -166,6 +172,7 @@ class Box:
 
 
 def boxed(side: Side, tilt: Floats) -> Box | None:
+    """Return the tilted occupancies as a table; None where there are none."""
     if not len(side.logs):
         return None
     logs = side.logs + side.points @ tilt

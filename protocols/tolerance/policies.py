@@ -177,14 +177,16 @@ def _learnt(p: float, rounds: int) -> Range:
 class Policy:
     """What is known of a policy: who can arrange a bad placement, its law by fault placement, and over rounds.
 
-    `over_rounds` takes the failure probability of one round and the number of rounds, and returns bounds. `enumerated`
-    has the exact answer for several rounds of few processes with uniform faults, or None.
+    `over_rounds` takes the failure probability of one round and the number of rounds, and returns bounds; where they
+    do not meet, `rounds_because` says why. `enumerated` has the exact answer for several rounds of few processes with
+    uniform faults, or None.
     """
 
     words: str
     laws: Laws
     over_rounds: Callable[[float, int], Range]
     rounds_words: str
+    rounds_because: str = ""
     hierarchical: bool = False
     redrawn: bool = False
     enumerated: Callable[[Faults, int, Conditions, int], float | None] | None = None
@@ -246,6 +248,7 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
             laws=_DRAWN,
             over_rounds=_learnt,
             rounds_words="drawn anew by what is learnt, which may be anything",
+            rounds_because="scores are learnt from what the faulty show: a later round may be as bad as the worst case",
         ),
         "locality": Policy(
             words="an adversary who is somewhere, or a site that fails, is together in clusters",
@@ -254,13 +257,18 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
             rounds_words="the same in all",
         ),
         "sticky": Policy(
-            words=_LUCK, laws=_DRAWN, over_rounds=_batches_kept, rounds_words="of the same batches, drawn anew for each"
+            words=_LUCK,
+            laws=_DRAWN,
+            over_rounds=_batches_kept,
+            rounds_words="of the same batches, drawn anew for each",
+            rounds_because="who is faulty in which batch is the same in all rounds, and the rest is drawn anew",
         ),
         "overlapping": Policy(
             words=_LUCK,
             laws=_DRAWN,
             over_rounds=_cover_kept,
             rounds_words="of one cover of two partitions, in turn",
+            rounds_because="covers whose sums tell too much are rejected, which makes partitions depend on each other",
             enumerated=either_fails,
         ),
         "hierarchical": Policy(

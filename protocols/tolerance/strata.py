@@ -9,9 +9,11 @@ from itertools import product
 import numpy as np
 
 from protocols.check import CloisterError
+from protocols.tolerance.binomial import Floats
 from protocols.tolerance.kinds import MarkedEvent, apart
 from protocols.tolerance.laws import Event, poisson_binomial
 from protocols.tolerance.parts import Mask
+from protocols.tolerance.sieve import sieved
 from protocols.tolerance.solve import Probability, bounds_on
 from protocols.tolerance.union import bracket
 
@@ -21,6 +23,7 @@ _MOST_STATES = 60_000
 _FEW_FAULTY = 24
 _MOST_PRODUCTS = 20_000_000
 _MOST_SPLITS = 50_000  # well below a second
+_MEET = 1e-9
 _MANY = "rows and columns of a 0/1 table with given sums are counted in too many ways"
 
 
@@ -30,7 +33,8 @@ class Strata:
 
     strata[s][k] is the probability that k members of stratum s are faulty. All strata have m members but the last,
     which has `last` (0: none is smaller). Exact by the histogram of the clusters while that takes at most 60,000
-    states (clusters are exchangeable); else the negative-association sandwich, or bounds.
+    states (clusters are exchangeable), or by inclusion and exclusion where few clusters are bad at once; else the
+    negative-association sandwich, or bounds.
 
     Guarantees:
         Equal to trying every order in every stratum, or bounds around it.
@@ -64,7 +68,33 @@ class Strata:
         if states is not None:
             value = math.fsum(weight for state, weight in states.items() if _counts(state, masks, event.most))
             return Probability.exact(min(1.0, value), "histogram")
-        return self._sandwich(event, masks)
+        return self._sieved(
+            [(safe.astype(np.float64), bad.astype(np.float64)) for safe, bad in masks],
+            event,
+            self._sandwich(event, masks),
+        )
+
+    def _sieved(
+        self, soft: Sequence[tuple[Floats, Floats]], event: Event | MarkedEvent, found: Probability
+    ) -> Probability:
+        """What inclusion and exclusion says beyond that, which ends where some clusters more are hardly ever bad."""
+        if found.engine != "bounds" or event.most < 0 or (event.forbidden is not None and event.most > 0):
+            return found
+
+        def series(bad: Sequence[Floats]) -> tuple[float, float]:
+            return sieved(self.strata, self.clusters, self.last, bad, event.most)
+
+        if event.forbidden is None:
+            lower, upper = series([bad for _, bad in soft])
+        else:  # some cluster is bad or forbidden, but none is forbidden
+            (low, high), (barred_low, barred_high) = (
+                series(each) for each in ([1.0 - safe for safe, _ in soft], [1.0 - safe - bad for safe, bad in soft])
+            )
+            lower, upper = max(0.0, low - barred_high), max(0.0, high - barred_low)
+        lower, upper = max(lower, found.lower), min(upper, found.upper)
+        if upper - lower <= _MEET * upper:
+            return Probability.exact(upper, "inclusion and exclusion")
+        return bounds_on(lower, upper, because=_MANY)
 
     def marked(self, event: MarkedEvent) -> Probability:
         """See Law: one histogram after the other, or the union bound."""
@@ -81,7 +111,8 @@ class Strata:
         laws = [np.array(self._marginal(with_last=place == 0 and self.last > 0)) for place in range(len(soft))]
         shares = [float(law @ bad) for law, (_, bad) in zip(laws, soft, strict=True)]
         bounds = bracket(shares, [count for _, count in self._sizes], event.most, associated=False)
-        return bounds_on(0.0 if event.forbidden else bounds.lower, bounds.upper, because=_MANY)
+        found = bounds_on(0.0 if event.forbidden else bounds.lower, bounds.upper, because=_MANY)
+        return self._sieved(soft, event, found)
 
     def _sandwich(self, event: Event, masks: Sequence[tuple[Mask, Mask]]) -> Probability:
         laws = [self._marginal(with_last=place == 0 and self.last > 0) for place in range(len(masks))]

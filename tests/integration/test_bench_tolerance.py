@@ -283,3 +283,53 @@ def test_the_sizes_refused_are_those_that_a_run_refuses(protocol: str) -> None:
         rounds=None,
     )
     assert [size for size in range(1, 10) if size not in tolerance.refusals(question)] == runs
+
+
+HARD = ("--n", "400", "--faulty", "20", "--cluster-size", "10", "--policy", "stratified", "--placement", "by_domain")
+
+
+def test_what_is_only_bounded_says_between_what_and_why_in_every_line_and_in_json(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (*HARD, "--domains", "133")
+    lines = run(capsys, monkeypatch, *words)[1].splitlines()[1:5]
+    found = json.loads(run(capsys, monkeypatch, *words, "--json")[1])
+    for line, side in zip(lines, ("private", "correct", "live", "fail"), strict=True):
+        low, high = found["bounds"][side]
+        assert low < high
+        assert found["engines"][side] == "bounds"
+        assert f"fails with probability between {shown(low)} and {shown(high)}" in line
+        assert f"bounds only, because {found['because'][side]}" in line
+    exact = run(capsys, monkeypatch, *HARD, "--domains", "10")[1]
+    assert "between" not in exact
+    assert "bounds only" not in exact
+
+
+@pytest.mark.parametrize(("target", "said"), [(1e-5, "missed"), (1e-3, "met by the lower bound only"), (0.9, "met")])
+def test_a_target_between_the_bounds_is_neither_met_nor_missed(
+    target: float, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = run(capsys, monkeypatch, *HARD, "--domains", "133", "--target", str(target))[1]
+    assert f"the target {target:g} is {said}; bounds only, because choices of domains" in out
+
+
+@pytest.mark.parametrize(
+    ("policy", "why"),
+    [
+        ("reputation", "scores are learnt from what the faulty show"),
+        ("sticky", "who is faulty in which batch is the same in all rounds"),
+        ("overlapping", "covers whose sums tell too much are rejected"),
+    ],
+)
+def test_rounds_that_depend_on_each_other_have_bounds_and_say_why(
+    policy: str, why: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--n", "60", "--faulty", "3", "--cluster-size", "10", "--policy", policy, "--rounds", "5")
+    out = run(capsys, monkeypatch, *words)[1]
+    found = json.loads(run(capsys, monkeypatch, *words, "--json")[1])
+    low, high = found["p_fail_over_rounds_bounds"]
+    assert low < high
+    assert f"between {shown(low)} and {shown(high)} (bounds only, because {why}" in out
+    assert found["p_fail_over_rounds_because"].startswith(why)
+    drawn = json.loads(run(capsys, monkeypatch, *words[:-4], "--policy", "random", "--rounds", "5", "--json")[1])
+    assert drawn["p_fail_over_rounds_because"] is None

@@ -820,6 +820,20 @@ OWN: tuple[Mutant, ...] = (
         quick=("tests/units/test_tolerance_engines.py", "-k", "markovs_own"),
     ),
     Mutant(
+        name="inclusion and exclusion stops at a lower bound and calls it an upper one",
+        module="protocols/tolerance/sieve.py",
+        old="        if place % 2:\n",
+        new="        if not place % 2:\n",
+        killers=("tests/units/test_tolerance_sieve.py", "-k", "cut_off or orders"),
+    ),
+    Mutant(
+        name="faulty members of a stratum fall on each cluster as if there were one more",
+        module="protocols/tolerance/sieve.py",
+        old="math.comb(width - reached, k - j) / math.comb(width, k)",
+        new="math.comb(width - reached, k - j) / math.comb(width + 1, k)",
+        killers=("tests/units/test_tolerance_sieve.py", "-k", "orders"),
+    ),
+    Mutant(
         name="clusters beyond the last that matters count once more",
         module="protocols/tolerance/contour.py",
         old="grown[-1] = grown[-1] + rows[-1] * other * math.exp(unit)",
