@@ -214,7 +214,7 @@ def open_aggregate(
     )
     if not there:
         nothing = Opened(numbers=[], means=words[:0].double(), contributors=[], exact=[], traffic=opened.traffic)
-        return replace(nothing, lost=opened.traffic, named=named, told=told)
+        return replace(nothing, lost=opened.traffic, named=named, told=told, stopped=bool(misconduct))
     sums = torch.stack([words[list(clustering.clusters[j])].sum(dim=0) for j in there])
     sizes = torch.tensor([clustering.sizes[j] for j in there])
     result = _judged(protocol, words[places][None, list(opened.contributors)], opened.sums, opened.kept)

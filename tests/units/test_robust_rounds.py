@@ -78,6 +78,25 @@ def test_no_attack_on_messages_contradicts_a_verdict(
     assert metrics["framed_processes"] == 0
 
 
+@pytest.mark.parametrize("name", ["norm_check", "range_check"])
+def test_a_model_that_garbage_destroys_is_never_called_right(
+    dataset: Dataset, parties: InProcessParties, name: str
+) -> None:
+    """Two of three clusters have a liar, and the third is clean: flags of nobody must not forgive what opens.
+
+    Garbage is drawn anew in every run: in about one of a thousand, both tainted clusters are empty in all three rounds,
+    and the model is that of the clean one.
+    """
+    axes = {"n": 12, "cluster_size": 4, "f": 2, "placement": "spread", "rounds": 3}
+    found = run(dataset, parties, name, attack="garbage", **axes)
+    assert found["predicted_correct"] is False
+    assert found["observed_correct"] is (found["honest_deviation"] < 1e6)
+    # The twin: packed into one cluster the same liars leave two clean ones, and the median holds.
+    packed = run(dataset, parties, name, attack="garbage", **{**axes, "placement": "packed"})
+    assert packed["honest_deviation"] < 3
+    assert packed["predicted_correct"] is packed["observed_correct"] is True
+
+
 TAMPERING = {"name": "tamper_share", "step": 2, "delta": 2**40}
 
 
@@ -175,6 +194,8 @@ class TestNobodyPasses:
         assert metrics["contradicted"] == ""
         assert metrics["failed_clusters"] == 0
         assert metrics["observed_live"]
+        assert (metrics["predicted_correct"], metrics["observed_correct"]) == (True, False)  # there is no result
+        assert "honest members did not pass" in metrics["observed_why"]
 
     def test_a_crashed_cluster_is_lost_all_the_same(self, dataset: Dataset, parties: InProcessParties) -> None:
         axes = {"f": 0, "attack": "none", "crashed": 1}
