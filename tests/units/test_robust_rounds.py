@@ -78,21 +78,18 @@ def test_no_attack_on_messages_contradicts_a_verdict(
     assert metrics["framed_processes"] == 0
 
 
-@pytest.mark.parametrize("name", ["norm_check", "range_check"])
-def test_a_model_that_garbage_destroys_is_never_called_right(
-    dataset: Dataset, parties: InProcessParties, name: str
-) -> None:
+def test_a_model_that_garbage_destroys_is_never_called_right(dataset: Dataset, parties: InProcessParties) -> None:
     """Two of three clusters have a liar, and the third is clean: flags of nobody must not forgive what opens.
 
-    Garbage is drawn anew in every run: in about one of a thousand, both tainted clusters are empty in all three rounds,
-    and the model is that of the clean one.
+    Garbage is drawn anew in every run: in about one of a hundred, both tainted clusters are empty in both rounds, and
+    the model is that of the clean one.
     """
-    axes = {"n": 12, "cluster_size": 4, "f": 2, "placement": "spread", "rounds": 3}
-    found = run(dataset, parties, name, attack="garbage", **axes)
+    axes = {"n": 12, "cluster_size": 4, "f": 2, "placement": "spread", "rounds": 2}
+    found = run(dataset, parties, "norm_check", attack="garbage", **axes)
     assert found["predicted_correct"] is False
     assert found["observed_correct"] is (found["honest_deviation"] < 1e6)
     # The twin: packed into one cluster the same liars leave two clean ones, and the median holds.
-    packed = run(dataset, parties, name, attack="garbage", **{**axes, "placement": "packed"})
+    packed = run(dataset, parties, "norm_check", attack="garbage", **{**axes, "placement": "packed"})
     assert packed["honest_deviation"] < 3
     assert packed["predicted_correct"] is packed["observed_correct"] is True
 
