@@ -61,6 +61,22 @@ def test_every_statistic_runs_with_colluding_processes_and_keeps_its_verdict(
     assert metrics["sum_exact"]
 
 
+@pytest.mark.parametrize("step", [0.01, 0.5])
+def test_a_majority_of_signs_under_encryption_trains_as_the_plain_rule_does(
+    dataset: Dataset, parties: InProcessParties, step: float
+) -> None:
+    """To the bit, where all processes are one cluster; without its step a vote would move every coordinate by 1."""
+    parts, rule = {"n": 5, "f": 0, "attack": "none", "rounds": 3}, {"name": "sign_majority", "step": step}
+    inside = run(dataset, parties, rule, clustering="single", aggregator="mean", **parts)
+    plain = run(dataset, parties, "plaintext", clustering="singletons", cluster_size=1, aggregator=rule, **parts)
+    assert inside["clusters"] == 1
+    assert inside["loss"] == plain["loss"]
+    assert inside["honest_deviation"] == plain["honest_deviation"]
+    if step == 0.01:  # the default
+        assert run(dataset, parties, "sign_majority", clustering="single", **parts)["loss"] == plain["loss"]
+        assert plain["accuracy"] > 0.85
+
+
 @pytest.mark.parametrize("name", robust_statistics.entries())
 def test_nothing_is_known_of_shares_of_a_robust_statistic(name: str) -> None:
     assert learns(robust_statistics.resolve(name), 5, (0, 1), ()) is None
