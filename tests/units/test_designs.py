@@ -108,6 +108,28 @@ def test_a_design_of_which_a_trial_failed_is_not_chosen(status: str) -> None:
     assert "failed" not in shown["median in clusters"].note
 
 
+def test_a_mean_of_seeds_says_so_and_the_lowest_trial_is_shown_beside_it() -> None:
+    """One seed keeps 80 %, the other nothing: 40 % is what neither has."""
+    apart = {("ipm", 0): 0.8, ("ipm", 1): 0.0}
+    rows = [
+        each | {"accuracy": apart.get((each["attack"], each["seed"]), each["accuracy"])}
+        if (each["protocol"], each["f"]) == ("additive", 2)
+        else each
+        for each in lines()
+    ]
+    table = overview(trials_of(found(rows)))
+    shown = {row[0].text: row[1] for row in table.lines}
+    assert "lowest mean accuracy" in table.columns[1]
+    assert (shown["additive in clusters"].text, shown["additive in clusters"].note.split("; ")[0]) == (
+        "40.0 %",
+        "ipm, 0.0 % in one trial",
+    )
+    assert "in one trial" not in shown["median in clusters"].note
+    # Without attack nothing is lowest.
+    clean = [each | ({"accuracy": 0.0} if each["attack"] == "none" else {}) for each in rows]
+    assert [each.single for each in trials_of(found(clean))] == [each.single for each in trials_of(found(rows))]
+
+
 def test_a_seed_that_other_designs_have_must_not_be_missing() -> None:
     rows = [each for each in lines() if (each["protocol"], each["attack"], each["seed"]) != ("norm_check", "ipm", 0)]
     assert names("accuracy alone", 0.1, rows) == ("median", None)
