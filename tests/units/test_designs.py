@@ -23,6 +23,7 @@ from bench.report.study import Study, study
 from bench.report.theme import LIGHT
 from bench.report.wording import human_bytes
 from bench.report.words import stories
+from bench.store import load_results
 from tests.units.test_report import ENVIRONMENT, EXPERIMENT, Page, line, rounds_of
 
 SAFE = {"predicted_why": "", "observed_private": True, "observed_correct": True, "observed_live": True}
@@ -292,3 +293,35 @@ def test_every_cell_of_the_preset_can_be_run_and_its_designs_differ() -> None:
     assert {cell.f / cell.n for cell in cells} == {0.1, 0.2, 0.3}
     designs = {(cell.labels()["protocol"], cell.labels()["pre"], cell.cluster_size) for cell in cells}
     assert len(designs) == 5
+
+
+ROOT = Path(__file__).parents[2]
+IN_THE_README = {
+    "encrypted sums of 3, opened means, median": "additive in clusters of 3, then median",
+    "the same, NNM before a trimmed mean": "additive in clusters of 3, then nnm and trimmed_mean",
+    "sums of 3 that stay hidden among 5 delegates, median": "hidden(delegates=5) in clusters of 3, then median",
+    "norm check in clusters of 3, median": "norm_check(norm=2.0) in clusters of 3, then median",
+    "median in clusters of 5, median": "median in clusters of 5, then median",
+}
+
+
+def two_decimals(value: float) -> str:
+    return f"{value:.2f}".removeprefix("0")
+
+
+def test_the_readmes_table_of_designs_is_that_of_the_committed_results() -> None:
+    """What the last line says it ought to be is what to write there once the report has been made again."""
+    results = load_results(ROOT / "reports" / "encrypted_robust")
+    own = {(each.design, each.rate): each for each in trials_of(study(results, rounds_of(results)))}
+    expected: list[str] = []
+    for name, design in IN_THE_README.items():
+        trials = [own[design, rate] for rate in (0.1, 0.2, 0.3)]
+        accuracies = [
+            two_decimals(each.lowest) + (f" ({two_decimals(each.single)})" if each.single < each.lowest - 0.01 else "")
+            for each in trials
+        ]
+        sent = max(each.sent for each in trials) / 1e6
+        expected.append(f"| {name} | {' | '.join(accuracies)} | {f'{sent:.2f}' if sent < 1 else f'{sent:.1f}'} MB |")
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert [line_ for line_ in lines if line_.split(" | ")[0].removeprefix("| ") in IN_THE_README] == expected
+    assert (len({each.number for each in own.values()}), len(expected)) == (1, 5)
