@@ -206,7 +206,10 @@ def open_aggregate(
     present = frozenset(places[rank] for rank in opened.contributors)
     counted = present if opened.kept is None else frozenset(_kept_of(places, opened))
     there = [j for j, each in enumerate(clustering.clusters) if counted.issuperset(each)]
-    named = frozenset(places[rank] for rank in opened.suspects)
+    suspects = frozenset(places[rank] for rank in opened.suspects)
+    excluded = None if opened.kept is None else suspects
+    # A delegate that departs from the protocol may have honest members fail.
+    named = suspects if excluded is None or not misconduct else frozenset[int]()
     ranks = frozenset(rank for rank, process in enumerate(places) if process in colluding)
     n, contributors, use = len(places), opened.contributors, number
     told = frozenset(
@@ -214,7 +217,8 @@ def open_aggregate(
     )
     if not there:
         nothing = Opened(numbers=[], means=words[:0].double(), contributors=[], exact=[], traffic=opened.traffic)
-        return replace(nothing, lost=opened.traffic, named=named, told=told)
+        nothing = replace(nothing, excluded=excluded)
+        return replace(nothing, lost=opened.traffic, named=named, told=told, stopped=bool(misconduct))
     sums = torch.stack([words[list(clustering.clusters[j])].sum(dim=0) for j in there])
     sizes = torch.tensor([clustering.sizes[j] for j in there])
     result = _judged(protocol, words[places][None, list(opened.contributors)], opened.sums, opened.kept)
@@ -230,6 +234,7 @@ def open_aggregate(
         told=told,
         faulty=frozenset(there if misconduct else ()),
         named=named,
+        excluded=excluded,
         empty=frozenset(
             j for j, each in enumerate(clustering.clusters) if present.issuperset(each) and not counted.issuperset(each)
         ),

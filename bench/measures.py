@@ -25,6 +25,7 @@ MEASURES = (
     "cluster_recall",
     "process_precision",
     "process_recall",
+    "excluded_processes",
     "accuracy_lost",
     "rounds_to_recover",
 )
@@ -32,10 +33,13 @@ MEASURES = (
 
 `honest_deviation`: how far the combined update is from the mean of the honest processes' updates, in units of the root
 mean square distance of these from their mean; root mean square over the rounds. `excluded_clusters`: how many clusters
-the rule left out, a round. `cluster_precision`: the share of excluded clusters that are tainted; `cluster_recall`: the
-share of tainted clusters that are excluded; and the same of processes, where all members of an excluded cluster count
-as accused. `accuracy_lost`: how far accuracy fell from where it stood before an attack that has an end;
-`rounds_to_recover`: how many rounds after that end it was back. None where there is nothing to measure.
+the rule left out, a round: those that have no part in its result, be it that it found them bad or, as krum does, that
+it took a better one; empty ones count. `cluster_precision`: the share of excluded clusters that are tainted, to be read
+beside the share of all clusters that are, which leaving out at random has; `cluster_recall`: the share of tainted
+clusters that are excluded. `process_precision`, `process_recall`: the same of processes, where those count as accused
+whose update a check of inputs did not pass, and all members of a cluster that the rule left out; `excluded_processes`:
+how many a check did not pass, a round. `accuracy_lost`: how far accuracy fell from where it stood before an attack that
+has an end; `rounds_to_recover`: how many rounds after that end it was back. None where there is nothing to measure.
 """
 
 # So near to the accuracy before the attack counts as recovered: a point, the noise of a test set of 10,000 rows.
@@ -47,13 +51,30 @@ class Excluded:
     """Who was excluded in a round and who ought to be: clusters that took part, and their members.
 
     `excluded` and `tainted` are masks (m,), `members` and `faulty` (m,) count the members of each cluster and the
-    Byzantine ones among them.
+    Byzantine ones among them, `failing` and `caught` (m,) those whom a check of inputs did not pass and the Byzantine
+    ones among these. `excluded` is None where the rule excludes no cluster by nature, `failing` where nobody checks.
     """
 
-    excluded: NDArray[np.bool_]
+    excluded: NDArray[np.bool_] | None
     tainted: NDArray[np.bool_]
     members: NDArray[np.int64]
     faulty: NDArray[np.int64]
+    failing: NDArray[np.int64] | None = None
+    caught: NDArray[np.int64] | None = None
+
+    @property
+    def accused(self) -> int:
+        """The number of members of excluded clusters, and of others whom a check did not pass."""
+        return self._count(self.members, self.failing)
+
+    @property
+    def convicted(self) -> int:
+        """The number of Byzantine processes among the accused."""
+        return self._count(self.faulty, self.caught)
+
+    def _count(self, whole: NDArray[np.int64], checked: NDArray[np.int64] | None) -> int:
+        alone = np.zeros_like(whole) if checked is None else checked
+        return int((alone if self.excluded is None else np.where(self.excluded, whole, alone)).sum())
 
 
 def deviation(combined: Tensor | None, honest: Tensor) -> float | None:
@@ -79,22 +100,44 @@ def excluded_clusters(
     exchange: Exchange | None,
     given: Given = NOTHING,
 ) -> Excluded | None:
-    """Return who was excluded from means (opened, d); None where the rule excludes nobody by nature, or never `ran`.
+    """Return who was excluded from means (opened, d) by the rule, where it ran, and by a check of inputs.
 
-    Without a server a cluster is excluded where more than half of the clean clusters that asked it gave it less weight
-    than others.
+    None where no check is made and the rule excludes nobody by nature. Without a server a cluster is excluded where
+    more than half of the clean clusters that asked it gave it less weight than others.
     """
+    numbers = np.array(opened.numbers, dtype=np.int64)
+    mask: NDArray[np.bool_] | None = None
     if exchange is not None:
         numbers = np.flatnonzero(exchange.asked)
         mask = 2 * exchange.ignored[numbers] > exchange.asked[numbers]
     elif ran and isinstance(federation.rule, Selecting):
-        numbers = np.array(opened.numbers)
         mask = federation.rule.excluded(means, opened.added, federation.told(len(numbers)), given).numpy()
-    else:
+    elif opened.excluded is None:
         return None
-    faulty = clustering.faulty_counts(federation.faulty)[numbers]
-    members = np.array(clustering.sizes)[numbers]
-    return Excluded(excluded=mask, tainted=faulty > 0, members=members, faulty=faulty)
+    empty = np.array(sorted(opened.empty - set(numbers.tolist())), dtype=np.int64)
+    every = np.concatenate([numbers, empty])
+    faulty = clustering.faulty_counts(federation.faulty)[every]
+    failing, caught = _failing(federation, clustering, opened, every)
+    return Excluded(
+        excluded=None if mask is None else np.concatenate([mask, np.ones(len(empty), dtype=np.bool_)]),
+        tainted=faulty > 0,
+        members=np.array(clustering.sizes)[every],
+        faulty=faulty,
+        failing=failing,
+        caught=caught,
+    )
+
+
+def _failing(
+    federation: Federation, clustering: Clustering, opened: Opened, numbers: NDArray[np.int64]
+) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
+    """Return how many members of each of these clusters a check did not pass, and how many of them are Byzantine."""
+    if opened.excluded is None:
+        return None, None
+    failing = np.zeros(len(federation.faulty), dtype=np.bool_)
+    failing[list(opened.excluded)] = True
+    counted = (clustering.faulty_counts(mask)[numbers] for mask in (failing, failing & federation.faulty))
+    return next(counted), next(counted)
 
 
 def measures(
@@ -103,17 +146,18 @@ def measures(
     """Return the columns MEASURES of a cell, from its rounds; `recovered` are those of recovery()."""
     known = [value for value in deviations if value is not None]
     seen = [each for each in excluded if each is not None]
-    out = [each.excluded for each in seen]
-    accused = _sum(each.members[each.excluded] for each in seen)
-    caught = _sum(each.faulty[each.excluded] for each in seen)
-    hits = _sum(each.tainted & each.excluded for each in seen)
+    chosen = [(each.excluded, each.tainted) for each in seen if each.excluded is not None]
+    checked = [each.failing for each in seen if each.failing is not None]
+    out, hits = _sum(mask for mask, _ in chosen), _sum(mask & tainted for mask, tainted in chosen)
+    caught = sum(each.convicted for each in seen)
     return {
         "honest_deviation": math.sqrt(sum(value * value for value in known) / len(known)) if known else None,
-        "excluded_clusters": _sum(out) / len(seen) if seen else None,
-        "cluster_precision": _ratio(hits, _sum(out)),
-        "cluster_recall": _ratio(hits, _sum(each.tainted for each in seen)),
-        "process_precision": _ratio(caught, accused),
+        "excluded_clusters": out / len(chosen) if chosen else None,
+        "cluster_precision": _ratio(hits, out),
+        "cluster_recall": _ratio(hits, _sum(tainted for _, tainted in chosen)),
+        "process_precision": _ratio(caught, sum(each.accused for each in seen)),
         "process_recall": _ratio(caught, _sum(each.faulty for each in seen)),
+        "excluded_processes": _sum(checked) / len(checked) if checked else None,
         **recovered,
     }
 

@@ -47,7 +47,8 @@ class Observation:
     tells the coalition more than itself. `correct`: every sum of a cluster that the verdict calls correct is exact,
     and the rule's result is as near the honest means as the rule promises. `promised`: whether it promises anything for
     clusters of the sizes that opened, where it does for as many of one size. `live`: no more clusters were lost than
-    the rule withstands.
+    the rule withstands. `passed`: whether honest updates passed the check of inputs, which every verdict takes for
+    granted; where some did not, a result that is not correct contradicts none.
     """
 
     exposed: frozenset[int]
@@ -57,6 +58,7 @@ class Observation:
     near_honest: bool
     live: bool
     promised: bool = True
+    passed: bool = True
 
     @property
     def private(self) -> bool:
@@ -80,13 +82,18 @@ class Observation:
                 self.promised and not self.near_honest,
                 "the result is farther from the honest means than the rule promises",
             ),
+            (
+                not self.near_honest and not self.passed,
+                "updates of honest members did not pass the check, of which no verdict says anything",
+            ),
             (not self.live, f"clusters {list(self.lost)} are lost"),
         )
         return tuple(sentence for happened, sentence in events if happened)
 
     def contradicts(self, said: Verdict) -> tuple[str, ...]:
-        """Return the sides that the verdict called safe and that broke."""
-        return tuple(side for side in _SIDES if getattr(said, side) and not getattr(self, side))
+        """Return the sides that the verdict called safe and that broke, though all that it rests on was so."""
+        broken = (side for side in _SIDES if getattr(said, side) and not getattr(self, side))
+        return tuple(side for side in broken if side != "correct" or self.passed or self.wrong_sums)
 
 
 def observe(
@@ -102,6 +109,7 @@ def observe(
     numbers: Sequence[int] | None = None,
     replay: Replay = _not_replayed,
     empty: frozenset[int] = frozenset(),
+    all_pass: bool = False,
     told: frozenset[int] = frozenset(),
     stopped: bool = False,
 ) -> Observation:
@@ -109,9 +117,9 @@ def observe(
 
     The result is before any noise is added to it. `numbers` are the processes' numbers, where they are not 0..n-1.
     `replay` says what coalitions learn from their shares. `empty` clusters opened that nobody's update passed their
-    check: they are not lost; but where too few others are left for the rule, nothing is said of its result. `told` are
-    processes of whom colluding ones learn where sums stay hidden; where a round of these is `stopped` by somebody who
-    misbehaves, no wrong result is taken over.
+    check: they are not lost, and forgive no result. `all_pass`: honest updates are made to pass whatever check there
+    is. `told` are processes of whom colluding ones learn where sums stay hidden; where a round of these is `stopped` by
+    somebody who misbehaves, no wrong result is taken over.
     """
     honest = [
         j
@@ -123,8 +131,6 @@ def observe(
     promised = result is None or not lapses(rule, sizes, tolerate)
     if near and result is not None:
         near = within_coefficient(rule, result, means[torch.tensor(honest)], sizes, tolerate)
-    if empty and (result is None or len(opened) - len(honest) > tolerate):
-        near = promised = True
     by_sums, by_shares = told.union(_exposed(opened, faulty)), frozenset(_by_shares(opened, said, faulty, replay))
     named = range(faulty.n) if numbers is None else numbers
     return Observation(
@@ -135,6 +141,24 @@ def observe(
         near_honest=near,
         live=len(lost) <= said.tolerate,
         promised=promised,
+        passed=all_pass or not _fails_by_itself(opened, said, faulty, empty),
+    )
+
+
+def _fails_by_itself(
+    opened: Sequence[OpenedCluster], said: Verdict, faulty: FaultyProcesses, empty: frozenset[int]
+) -> bool:
+    """Return whether an honest member is in no sum although its cluster opened, and nobody can have left it out.
+
+    Somebody can where a Byzantine member does what it likes to messages, and not to its input alone.
+    """
+    left_out = {each.number: set(said.clusters[each.number].members) - set(each.contributors) for each in opened}
+    left_out |= {number: set(said.clusters[number].members) for number in empty}
+    alone = {each.number for each in opened if each.withstands}
+    return any(
+        bool(missing - faulty.byzantine - faulty.crashed)
+        and (number in alone or not faulty.byzantine & set(said.clusters[number].members))
+        for number, missing in left_out.items()
     )
 
 

@@ -29,7 +29,9 @@ class Opened:
     `exact` (m,) says of each whether the opened words are the ring's sum of its contributors' words, or the robust
     statistic of its members' words. `named` are the processes that were named as cheats; `lost` is the part of the
     traffic that opened nothing; `faulty` are the clusters, opened or not, in which somebody misbehaved. `empty` are
-    those that opened that nobody's update passed their check, and so have no mean.
+    those that opened that nobody's update passed their check, and so have no mean. `excluded` are the members whose
+    updates a check of inputs did not pass, whoever made it so; None where there is no check. Only who is also `named`
+    has surely cheated.
     Where cluster sums stay hidden, only the rule's result opened, `aggregate` (d,) plus `noise` (d,), of which nobody
     faulty knows `protection` times what the mechanism asks for. The means are then what nobody saw; `told` are the
     processes whose updates the result, or sums and inputs that colluding delegates hold, tell the colluding ones, or
@@ -46,6 +48,7 @@ class Opened:
     lost: Traffic = field(default_factory=Traffic.none)
     faulty: frozenset[int] = frozenset()
     empty: frozenset[int] = frozenset()
+    excluded: frozenset[int] | None = None
     aggregate: Tensor | None = None
     noise: Tensor | None = None
     protection: float = 1.0
@@ -121,6 +124,7 @@ def open_sums(
         lost=found.lost,
         faulty=frozenset(j for j, members in enumerate(clustering.clusters) if (doings.keys() | misled) & set(members)),
         empty=frozenset(found.empty),
+        excluded=None if found.excluded is None else frozenset(found.excluded),
     )
 
 
@@ -128,12 +132,14 @@ def open_sums(
 class _Found:
     """What the batches of a round have opened, who was named in them, and what they cost.
 
-    Where only inputs `in_range` are added, who is left out has entered what no honest member enters.
+    Where only inputs `in_range` are added, who is left out has entered what no honest member enters, unless somebody
+    misbehaves, who may have others left out.
     """
 
     in_range: bool
     results: dict[int, Inside] = field(default_factory=dict[int, Inside])
     empty: set[int] = field(default_factory=set[int])
+    excluded: set[int] | None = None
     named: set[int] = field(default_factory=set[int])
     traffic: Traffic = field(default_factory=Traffic.none)
     lost: Traffic = field(default_factory=Traffic.none)
@@ -144,14 +150,19 @@ class _Found:
         if len(sitting.numbers) == 1 or sitting.misbehaves:
             self._name(sitting, opened.suspects)
         for number, members, each in zip(sitting.numbers, sitting.seats, inside, strict=True):
-            if each.contributors:
-                contributors = tuple(members[place] for place in each.contributors)
+            contributors = tuple(members[place] for place in each.contributors)
+            if contributors:
                 self.results[number] = replace(each, contributors=contributors)
-                if self.in_range:
-                    self.named.update(set(members) - set(contributors))
             else:
                 self.empty.add(number)
+            if opened.kept is not None:
+                self._exclude({members[place] for place in opened.contributors} - set(contributors))
+                if self.in_range and contributors and not sitting.misbehaves:
+                    self.named.update(set(members) - set(contributors))
         self.traffic = self.traffic.beside(opened.traffic)
+
+    def _exclude(self, processes: Collection[int]) -> None:
+        self.excluded = {*(self.excluded or ()), *processes}
 
     def lose(self, sitting: Sitting, suspects: Collection[int], spent: Traffic) -> None:
         """Take note of a batch that opened nothing."""

@@ -1,6 +1,7 @@
 """A run's directory: one atomic JSON row a cell, and the tables made from them."""
 
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -74,6 +75,7 @@ _ADDED: Mapping[str, Any] = MappingProxyType(
         **{"beacon": "given", "bytes_beacon": 0, "beacon_s": 0.0, "epsilon_leaves_out": ""},
         **{"churn": 0.0, "reserve": 0, **dict.fromkeys(CHURNED, 0)},
         "misconduct_among": "",
+        "excluded_processes": math.nan,  # which were not counted
     }
 )
 _ADDED_LABELS = {name: value for name, value in _ADDED.items() if name in PLUGINS or name in NUMBERS}

@@ -16,9 +16,11 @@ __all__ = ["NOTE", "defences"]
 NOTE = (
     "Means over the finished seeds and, of what is measured in every round, over the rounds. Worst class: the lowest "
     "accuracy among the test rows of one class. Moved: how far the combined update is from the mean of the honest "
-    "updates, in units of their root mean square distance from it. Excluded clusters, a round; precision is the share "
-    "of them that are tainted, recall the share of tainted clusters that are excluded, and the same of processes, "
-    "where every member of an excluded cluster counts as accused. Lost and recovered: how far accuracy fell under an "
+    "updates, in units of their root mean square distance from it. Excluded clusters have no part in the rule's result "
+    "(with krum all but one), a round; precision is the share of them that are tainted, to be read beside the share of "
+    "all that are, recall the share of tainted clusters that are excluded, and the same of processes, where every "
+    "member of an excluded cluster counts as accused, and who does not pass a check of inputs: how many these are, a "
+    "round, is said as well. Lost and recovered: how far accuracy fell under an "
     "attack that ended during training, and in how many rounds it was back within a point. Disagreement: the root "
     "mean square distance of the clusters' models from their average, in units of parameters, and the accuracy of the "
     "worst of them, where there is no server. Aborted clusters opened no sum, in all rounds together; named are "
@@ -45,6 +47,7 @@ _SHOWN: dict[str, tuple[str, Callable[[float], str]]] = {
     "cluster_recall": ("recall,\nclusters", percent),
     "process_precision": ("precision,\nprocesses", percent),
     "process_recall": ("recall,\nprocesses", percent),
+    "excluded_processes": ("not passed,\nprocesses", _plain),
     "failed_clusters": ("aborted\nclusters", _plain),
     "identified_culprits": ("culprits\nnamed", _plain),
     "framed_processes": ("honest ones\nnamed", _plain),

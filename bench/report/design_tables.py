@@ -13,7 +13,7 @@ __all__ = ["choices", "overview"]
 def choices(found: Sequence[Trials]) -> Table:
     """Return a line for each fault rate and goal: the design to choose, what it keeps, what it costs."""
     lines = tuple(_choice(found, rate, goal) for rate in fault_rates(found) for goal in GOALS)
-    names = ("Byzantine", "goal", "choose", "lowest accuracy\nunder attack", "sent per process\nand round")
+    names = ("Byzantine", "goal", "choose", "lowest mean accuracy\nunder attack", "sent per process\nand round")
     return Table(columns=(*names, "secure aggregation,\na round", "nearly as good, and cheaper"), lines=lines)
 
 
@@ -52,7 +52,7 @@ def _costs(each: Trials) -> tuple[Cell, Cell]:
 
 
 def overview(found: Sequence[Trials]) -> Table:
-    """Return a line for each design: at each rate its lowest accuracy, the attack, and what it was called safe on."""
+    """Return a line for each design: at each rate its lowest mean accuracy, the attack, and on what it was safe."""
     rates = fault_rates(found)
     lines: list[tuple[Cell, ...]] = []
     for design in dict.fromkeys(each.design for each in found):
@@ -60,13 +60,15 @@ def overview(found: Sequence[Trials]) -> Table:
         cells = [_outcome(own[rate]) if rate in own else Cell(text=NONE, number=True) for rate in rates]
         dearest = max(own.values(), key=lambda each: -1.0 if math.isnan(each.sent) else each.sent)
         lines.append((Cell(text=design), *cells, *_costs(dearest)))
-    names = ("design", *(f"{percent(rate)} Byzantine:\nlowest accuracy" for rate in rates))
+    names = ("design", *(f"{percent(rate)} Byzantine:\nlowest mean accuracy" for rate in rates))
     return Table(columns=(*names, "sent per process\nand round", "secure aggregation,\na round"), lines=tuple(lines))
 
 
 def _outcome(each: Trials) -> Cell:
     sides = ", ".join(_safe(each, goal) for goal in ("private", "correct") if each.safe[goal])
     parts = [each.worst] if each.worst else []
+    # A mean of a good seed and a lost one reads like half of the accuracy.
+    parts += [f"{percent(each.single)} in one trial"] if percent(each.single) != percent(each.lowest) else []
     parts += [f"{each.failed} of {each.number} failed"] if each.failed else []
     # Where trials failed, that is said already.
     parts += [] if each.complete or each.failed else ["not in all trials that others met"]

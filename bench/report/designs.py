@@ -37,16 +37,18 @@ class Trials:
     """What a design came to at one fault rate (Byzantine / all processes), over its trials, failed ones included.
 
     An environment is one combination of all settings that are neither design nor attack, such as data and model.
-    `accuracy` is by attack the mean over the trials in the environment where that is lowest; `sent` the bytes a process
-    and round and `seconds` a round's secure aggregation, of finished trials, where they are highest. `safe` says for
-    each of GOALS in how many of the `number` trials every verdict called the design safe, and `failed` how many failed
-    or ended without an accuracy. `complete` tells whether none did, and whether it has every trial (attack, environment
+    `accuracy` is by attack the mean over the trials in the environment where that is lowest; `single` the lowest of any
+    one attacked trial, NaN where there is none, from which a mean over seeds may be far; `sent` the bytes a process and
+    round and `seconds` a round's secure aggregation, of finished trials, where they are highest. `safe` says for each
+    of GOALS in how many of the `number` trials every verdict called the design safe, and `failed` how many failed or
+    ended without an accuracy. `complete` tells whether none did, and whether it has every trial (attack, environment
     and seed) that any design has at this rate.
     """
 
     design: str
     rate: float
     accuracy: Mapping[str, float]
+    single: float
     sent: float
     seconds: float
     number: int
@@ -62,7 +64,7 @@ class Trials:
 
     @property
     def lowest(self) -> float:
-        """The accuracy that it leaves; NaN where there is none."""
+        """The accuracy that it leaves, a mean over seeds; NaN where there is none."""
         return self.accuracy.get(self.worst, math.nan)
 
 
@@ -185,6 +187,11 @@ def _lowest(settings: Sequence[str], group: Sequence[Mapping[str, Any]]) -> dict
     return {attack: min(values) for attack, values in means.items() if values}
 
 
+def _attacked_accuracies(group: Sequence[Mapping[str, Any]]) -> list[float]:
+    values = [float(line["accuracy"]) for line in group if line["attack"] != CLEAN]
+    return [value for value in values if math.isfinite(value)]
+
+
 def _means(
     settings: Sequence[str], group: Sequence[Mapping[str, Any]], value: Callable[[Mapping[str, Any]], float]
 ) -> list[float]:
@@ -210,6 +217,7 @@ def _trials(
         design=design,
         rate=rate,
         accuracy=_lowest(settings, group),
+        single=min(_attacked_accuracies(group), default=math.nan),
         sent=max(sent, default=math.nan),
         seconds=max(seconds, default=math.nan),
         number=len(group),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from protocols import check
-from protocols.aggregators import NOTHING, Given, Points, aggregators, combine
+from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, exclude
 from protocols.aggregators._cells import cosines, each_cell
 from protocols.aggregators._facts import history_of
 
@@ -59,6 +59,20 @@ class FoolsGold:
             return each_cell(points, average)
 
         return combine(self, means, sizes, tolerate, averaged)
+
+    def excluded(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:
+        """See Selecting: those of weight zero; nobody where all are, as then none is told from another."""
+
+        def left_out(points: Points) -> Tensor:
+            before = history_of(given, points)
+
+            def weightless(rows: Tensor) -> Tensor:
+                weights = _weights(cosines(before + rows), self.confidence)
+                return (weights == 0) & (weights > 0).any()
+
+            return each_cell(points, weightless)
+
+        return exclude(self, means, sizes, tolerate, left_out)
 
     def breakdown(self, m: int) -> int:  # noqa: ARG002
         """None: a lone attacker resembles nobody, and its mean counts in full, however long it is."""

@@ -83,7 +83,7 @@ class RobustStatistic(Protocol):
         ...
 
     def decode(self, opened: Opened, *, parties: int) -> Tensor:
-        """Return the estimates of the members' mean that the opened words stand for, float64."""
+        """Return what the opened words stand for, float64: estimates of the members' mean, or a step by their signs."""
         ...
 
     def cost(self, *, parties: int, clusters: int, coordinates: int) -> Traffic:

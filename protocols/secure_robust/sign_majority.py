@@ -22,17 +22,21 @@ _BALLOT_BITS = 2
 
 @robust_statistics.register(
     source="Bernstein, Zhao, Azizzadenesheli and Anandkumar 2019, ICLR (signSGD with majority vote)",
-    examples=({}, {"bits": 32}, {"threshold": "1"}),
+    examples=({}, {"bits": 32}, {"threshold": "1", "step": 0.1}),
 )
 @dataclass(frozen=True, kw_only=True)
 class SignMajority:
-    """The majority of the members' signs in every coordinate: -1, 0 or 1; zeros abstain, and a tie is 0.
+    """`step` times the majority of the members' signs in every coordinate; zeros abstain, and a tie is 0.
+
+    It stands for no mean: a vote does not tell how long updates are, so every coordinate moves by `step` or not at all,
+    as under the rule of this name (`protocols.aggregators`). What opens is -1, 0 or 1; `step` is public.
 
     Threat model: see `protocols.secure_robust`. Opened is the sign of (positive - negative) alone; neither ballots nor
     counts are. A member's ballot is two bits, so none counts for more than one vote, whatever its input is.
 
     Guarantees:
         The opened words equal the reference's, for inputs of any words.
+        What they stand for equals, bit for bit, what the rule of this name makes of the updates as words.
         While fewer than half of the members are Byzantine, the nonzero sign that all honest members have is the result.
         Where honest members abstain, as few others decide as vote: one alone where all honest members abstain.
         The cost formula equals what the meter counts.
@@ -41,8 +45,10 @@ class SignMajority:
     bits: int = 64
     fraction_bits: int = 16
     threshold: str = MOST
+    step: float = 0.01
 
     def __post_init__(self) -> None:
+        check.positive(step=self.step)
         _ = self.ring, self.conditions  # refuse what does not fit
 
     @property
@@ -83,8 +89,8 @@ class SignMajority:
         return Opened(sums=self.ring.wrap(words).sign().sum(dim=1).sign(), contributors=tuple(range(words.shape[1])))
 
     def decode(self, opened: Opened, *, parties: int) -> Tensor:  # noqa: ARG002
-        """Return the signs themselves: the step along them is the learning rate."""
-        return opened.sums.double()
+        """Return `step` times the signs."""
+        return self.step * opened.sums.double()
 
     def cost(self, *, parties: int, clusters: int, coordinates: int) -> Traffic:
         """Fewer than 2 c ANDs a coordinate to count, about 6 log2(c) to compare."""

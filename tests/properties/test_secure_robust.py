@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from protocols.aggregators.sign_majority import SignMajority as PlainSignMajority
 from protocols.check import CloisterError
 from protocols.in_process import InProcessParties
 from protocols.network import BOARD
@@ -240,6 +241,25 @@ def test_the_nonzero_sign_that_all_honest_members_have_is_the_majority_sign() ->
     opened = opened_by_threads(robust_statistics.resolve("sign_majority"), words)
     assert opened.sums.tolist() == [[1, -1]]
     assert opened_by_threads(robust_statistics.resolve("sign_majority"), words[:, 1:]).sums.tolist() == [[0, 0]]
+
+
+@given(seed=st.integers(0, 2**31), members=st.sampled_from([3, 4, 5]), step=st.sampled_from([0.01, 0.1, 3.0]))
+def test_what_a_majority_of_signs_stands_for_is_the_step_of_the_rule_of_this_name(
+    seed: int, members: int, step: float
+) -> None:
+    """Bit for bit, on updates in units of the ring: zeros, ties and steps that are no binary fractions among them."""
+    statistic, rule = SignMajority(step=step), PlainSignMajority(step=step)
+    units = torch.from_numpy(np.random.default_rng(seed).integers(-2, 3, size=(members, 40)))
+    means, sizes = units.double() * statistic.ring.unit, torch.ones(members, dtype=torch.int64)
+    found = statistic.decode(statistic.reference(units[None]), parties=members)[0]
+    assert torch.equal(found, rule(means, sizes, 0))
+    assert SignMajority().step == PlainSignMajority().step
+
+
+@pytest.mark.parametrize("step", [0.0, -0.01, float("nan"), float("inf")])
+def test_a_step_that_goes_nowhere_is_refused(step: float) -> None:
+    with pytest.raises(CloisterError, match="step"):
+        SignMajority(step=step)
 
 
 def test_where_honest_members_abstain_one_vote_decides_and_no_number_of_them_is_withstood() -> None:

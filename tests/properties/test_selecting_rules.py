@@ -667,6 +667,22 @@ class TestOneByOne:
         assert torch.equal(results[0], results[2])
         assert bool(results[0].any())
 
+    def test_foolsgold_excludes_those_of_weight_zero_and_nobody_where_nobody_differs(self) -> None:
+        means, sizes = kit.make_points(6, 40)
+        means[0] = means[1] = torch.ones(40)
+        rule = rule_of("foolsgold")
+        assert isinstance(rule, Selecting)
+        apart = Given(history=0 * means)
+        excluded = rule.excluded(means, sizes, 0, apart)
+        assert excluded[:2].all()
+        assert not excluded.all()
+        # A lone attacker, however long, is none of them.
+        means[1] = -1e6 * torch.arange(40)
+        assert not rule.excluded(means, sizes, 0, apart)[1]
+        alike = torch.ones_like(means)
+        assert not rule.excluded(alike, sizes, 0, apart).any()
+        assert not rule(alike, sizes, 0, apart).any()
+
     def test_foolsgold_lets_a_lone_attacker_pass_and_says_so(self) -> None:
         means, sizes = kit.make_points(6, 40)
         means[0] *= 1e6

@@ -113,6 +113,79 @@ def test_in_opened_sums_who_enters_too_much_is_named_and_left_out_alone(
     assert outcome.observed.contradicts(outcome.said) == ()
 
 
+LONG = {"name": "sign_flip", "scale": 100.0}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "attack", "named"),
+    [
+        ({"name": "norm_check", "norm": 10.0}, LONG, 0),
+        ({"name": "norm_check", "norm": 10.0}, HUGE, 0),
+        ("range_check", HUGE, 3),
+        (HIDDEN, HUGE, 3),
+    ],
+)
+def test_whom_a_check_does_not_pass_is_detected_and_named_only_where_no_honest_member_can_fail(
+    dataset: Dataset, parties: InProcessParties, protocol: object, attack: object, named: int
+) -> None:
+    """No more and no fewer than the Byzantine three; a norm that is too small has honest ones fail, a range never."""
+    cell = checked_cell(protocol=protocol, attack=attack, f=3, n=18, rounds=2, placement="spread")
+    found = run_cell(cell, dataset, parties).metrics
+    assert found["process_precision"] == found["process_recall"] == 1.0
+    assert found["excluded_processes"] == 3
+    assert (found["identified_culprits"], found["framed_processes"]) == (named, 0)
+    assert found["excluded_clusters"] is None  # a median leaves no cluster out
+    # The twin: what passes is not detected.
+    quiet = run_cell(checked_cell(protocol=protocol, attack="sign_flip", f=3, n=18), dataset, parties).metrics
+    assert (quiet["process_precision"], quiet["process_recall"], quiet["excluded_processes"]) == (None, 0.0, 0)
+
+
+def test_the_last_honest_member_of_a_cluster_that_opens_nothing_is_excluded_with_the_others(
+    dataset: Dataset, parties: InProcessParties
+) -> None:
+    """A sum of one does not open, and who it would have been of is not said: of three that are out two have failed."""
+    cell = checked_cell(protocol="range_check", attack=HUGE, placement="packed")
+    found = run_cell(cell, dataset, parties).metrics
+    assert (found["excluded_processes"], found["process_recall"]) == (3, 1.0)
+    assert found["process_precision"] == pytest.approx(2 / 3)
+    assert (found["identified_culprits"], found["framed_processes"]) == (0, 0)
+
+
+def test_honest_updates_that_are_too_long_are_false_alarms(dataset: Dataset, parties: InProcessParties) -> None:
+    cell = checked_cell(protocol={"name": "norm_check", "norm": 1e-3}, attack=LONG, f=3, n=18)
+    found = run_cell(cell, dataset, parties).metrics
+    assert (found["excluded_processes"], found["process_recall"]) == (18, 1.0)
+    assert found["process_precision"] == pytest.approx(3 / 18)
+    assert found["framed_processes"] == 0
+
+
+def test_a_rule_that_leaves_clusters_out_accuses_beside_the_check(dataset: Dataset, parties: InProcessParties) -> None:
+    """Krum takes one of six means: the 15 others' members are accused, and who fails in the one that it takes."""
+    cell = checked_cell(
+        protocol={"name": "norm_check", "norm": 10.0}, attack=LONG, f=3, n=18, aggregator="krum", placement="spread"
+    )
+    outcome = one_round(cell, dataset, parties)
+    assert outcome.excluded is not None
+    assert outcome.excluded.excluded is not None
+    assert outcome.excluded.failing is not None
+    kept = ~outcome.excluded.excluded
+    assert kept.sum() == 1
+    assert outcome.excluded.accused == 15 + outcome.excluded.failing[kept].sum()
+    assert outcome.excluded.convicted == 3
+
+
+@pytest.mark.parametrize("protocol", ["range_check", "norm_check"])
+@pytest.mark.parametrize("attack", ["garbage", "equivocate"])
+def test_who_is_left_out_where_somebody_misbehaves_is_nobody_proven(
+    dataset: Dataset, parties: InProcessParties, protocol: str, attack: str
+) -> None:
+    """Garbage may have honest members fail: they are excluded, and must not be named."""
+    cell = checked_cell(protocol=protocol, attack=attack, placement="spread", rounds=2)
+    found = run_cell(cell, dataset, parties).metrics
+    assert (found["identified_culprits"], found["framed_processes"]) == (0, 0)
+    assert found["contradicted"] == ""
+
+
 def test_too_few_clusters_that_surely_pass_are_predicted(dataset: Dataset) -> None:
     """Of four clusters two have a Byzantine member: nothing opens for three delegates, and the model stays."""
     cell = checked_cell(n=12, f=2, attack=HUGE, placement="spread")

@@ -23,6 +23,7 @@ from bench.report.study import Study, study
 from bench.report.theme import LIGHT
 from bench.report.wording import human_bytes
 from bench.report.words import stories
+from bench.store import load_results
 from tests.units.test_report import ENVIRONMENT, EXPERIMENT, Page, line, rounds_of
 
 SAFE = {"predicted_why": "", "observed_private": True, "observed_correct": True, "observed_live": True}
@@ -106,6 +107,28 @@ def test_a_design_of_which_a_trial_failed_is_not_chosen(status: str) -> None:
     shown = {row[0].text: row[1] for row in overview(trials_of(found(rows))).lines}
     assert "ipm, 1 of 6 failed" in shown["norm_check in clusters"].note
     assert "failed" not in shown["median in clusters"].note
+
+
+def test_a_mean_of_seeds_says_so_and_the_lowest_trial_is_shown_beside_it() -> None:
+    """One seed keeps 80 %, the other nothing: 40 % is what neither has."""
+    apart = {("ipm", 0): 0.8, ("ipm", 1): 0.0}
+    rows = [
+        each | {"accuracy": apart.get((each["attack"], each["seed"]), each["accuracy"])}
+        if (each["protocol"], each["f"]) == ("additive", 2)
+        else each
+        for each in lines()
+    ]
+    table = overview(trials_of(found(rows)))
+    shown = {row[0].text: row[1] for row in table.lines}
+    assert "lowest mean accuracy" in table.columns[1]
+    assert (shown["additive in clusters"].text, shown["additive in clusters"].note.split("; ")[0]) == (
+        "40.0 %",
+        "ipm, 0.0 % in one trial",
+    )
+    assert "in one trial" not in shown["median in clusters"].note
+    # Without attack nothing is lowest.
+    clean = [each | ({"accuracy": 0.0} if each["attack"] == "none" else {}) for each in rows]
+    assert [each.single for each in trials_of(found(clean))] == [each.single for each in trials_of(found(rows))]
 
 
 def test_a_seed_that_other_designs_have_must_not_be_missing() -> None:
@@ -270,3 +293,35 @@ def test_every_cell_of_the_preset_can_be_run_and_its_designs_differ() -> None:
     assert {cell.f / cell.n for cell in cells} == {0.1, 0.2, 0.3}
     designs = {(cell.labels()["protocol"], cell.labels()["pre"], cell.cluster_size) for cell in cells}
     assert len(designs) == 5
+
+
+ROOT = Path(__file__).parents[2]
+IN_THE_README = {
+    "encrypted sums of 3, opened means, median": "additive in clusters of 3, then median",
+    "the same, NNM before a trimmed mean": "additive in clusters of 3, then nnm and trimmed_mean",
+    "sums of 3 that stay hidden among 5 delegates, median": "hidden(delegates=5) in clusters of 3, then median",
+    "norm check in clusters of 3, median": "norm_check(norm=2.0) in clusters of 3, then median",
+    "median in clusters of 5, median": "median in clusters of 5, then median",
+}
+
+
+def two_decimals(value: float) -> str:
+    return f"{value:.2f}".removeprefix("0")
+
+
+def test_the_readmes_table_of_designs_is_that_of_the_committed_results() -> None:
+    """What the last line says it ought to be is what to write there once the report has been made again."""
+    results = load_results(ROOT / "reports" / "encrypted_robust")
+    own = {(each.design, each.rate): each for each in trials_of(study(results, rounds_of(results)))}
+    expected: list[str] = []
+    for name, design in IN_THE_README.items():
+        trials = [own[design, rate] for rate in (0.1, 0.2, 0.3)]
+        accuracies = [
+            two_decimals(each.lowest) + (f" ({two_decimals(each.single)})" if each.single < each.lowest - 0.01 else "")
+            for each in trials
+        ]
+        sent = max(each.sent for each in trials) / 1e6
+        expected.append(f"| {name} | {' | '.join(accuracies)} | {f'{sent:.2f}' if sent < 1 else f'{sent:.1f}'} MB |")
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert [line_ for line_ in lines if line_.split(" | ")[0].removeprefix("| ") in IN_THE_README] == expected
+    assert (len({each.number for each in own.values()}), len(expected)) == (1, 5)

@@ -91,6 +91,38 @@ def test_precision_and_recall_are_those_of_a_slow_count(rounds: list[list[tuple[
     assert found["process_recall"] == (caught / byzantine if byzantine else None)
 
 
+CHECKED = st.lists(st.tuples(st.booleans(), *[st.integers(0, 2)] * 4), min_size=1, max_size=6)
+
+
+@given(st.lists(CHECKED, max_size=4), st.booleans())
+def test_whom_a_check_did_not_pass_is_accused_beside_the_members_of_excluded_clusters(
+    rounds: list[list[tuple[bool, int, int, int, int]]], selecting: bool
+) -> None:
+    """Each cluster is (excluded, Byzantine members that fail and that pass, honest ones that fail and that pass)."""
+    seen = [
+        Excluded(
+            excluded=np.array([out for out, *_ in clusters]) if selecting else None,
+            tainted=np.array([a + b > 0 for _, a, b, _, _ in clusters]),
+            members=np.array([a + b + c + d for _, a, b, c, d in clusters]),
+            faulty=np.array([a + b for _, a, b, _, _ in clusters]),
+            failing=np.array([a + c for _, a, _, c, _ in clusters]),
+            caught=np.array([a for _, a, *_ in clusters]),
+        )
+        for clusters in rounds
+    ]
+    found = measures([], seen, {})
+    accused = convicted = byzantine = failing = 0
+    for out, a, b, c, d in (cluster for clusters in rounds for cluster in clusters):
+        whole = out and selecting
+        accused += a + b + c + d if whole else a + c
+        convicted += a + b if whole else a
+        byzantine, failing = byzantine + a + b, failing + a + c
+    assert found["process_precision"] == (convicted / accused if accused else None)
+    assert found["process_recall"] == (convicted / byzantine if byzantine else None)
+    assert found["excluded_processes"] == (failing / len(rounds) if rounds else None)
+    assert (found["excluded_clusters"] is None) is (not rounds or not selecting)
+
+
 def test_krum_excludes_all_but_one_and_the_median_nobody(digits: Dataset, parties: InProcessParties) -> None:
     """10 clusters of 2, of which 2 have a Byzantine member: 9 are excluded, among them both that ought to be."""
     axes = {"attack": {"name": "sign_flip", "scale": 50.0}, "placement": "spread"}
@@ -100,7 +132,7 @@ def test_krum_excludes_all_but_one_and_the_median_nobody(digits: Dataset, partie
     assert found["cluster_recall"] == found["process_recall"] == 1.0
     assert found["process_precision"] == pytest.approx(2 / 18)
     nobody = run_cell(one_cell(aggregator="median", **axes), digits, parties).metrics
-    assert [nobody[name] for name in MEASURES[1:6]] == [None] * 5
+    assert [nobody[name] for name in MEASURES[1:7]] == [None] * 6
 
 
 def test_what_a_rule_excluded_is_counted_against_the_clusters_of_that_round(
@@ -240,7 +272,16 @@ def test_the_report_shows_what_was_measured_and_only_that() -> None:
 
 
 def test_every_heading_of_the_report_is_explained() -> None:
-    for word in ("Worst class", "Moved", "Excluded clusters", "precision", "recall", "Lost and recovered", "worst of"):
+    for word in (
+        "Worst class",
+        "Moved",
+        "Excluded clusters",
+        "precision",
+        "recall",
+        "not pass",
+        "Lost and recovered",
+        "worst of",
+    ):
         assert word in NOTE
 
 

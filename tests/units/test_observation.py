@@ -102,6 +102,67 @@ def test_more_lost_clusters_than_the_rule_withstands_are_not_live(there: int) ->
         assert not found.correct
 
 
+class TestInputsThatDoNotPass:
+    """Clusters that open that nobody passed their check: what they forgive, and what they do not."""
+
+    FAR = torch.tensor([5.0, 5.0], dtype=torch.float64)
+
+    def seen(
+        self,
+        *byzantine: int,
+        empty: tuple[int, ...] = (0,),
+        result: torch.Tensor | None = FAR,
+        exact: bool = True,
+        **axes: bool,
+    ) -> tuple[Observation, Verdict]:
+        faulty = FaultyProcesses(n=9, byzantine=frozenset(byzantine))
+        said = said_of(faulty)
+        there = [opened(j, exact=exact) for j in range(3) if j not in empty]
+        means, sizes = MEANS[: len(there)], torch.full((len(there),), 3)
+        given = {"said": said, "faulty": faulty, "rule": MEDIAN, "tolerate": 0}
+        return observe(there, means, sizes, result, empty=frozenset(empty), **given, **axes), said
+
+    def test_a_result_that_tainted_clusters_own_is_wrong_whatever_is_empty(self) -> None:
+        found, said = self.seen(0, 3, 6)
+        assert (said.correct, found.correct, found.passed) == (False, False, True)
+        assert "farther" in " ".join(found.why)
+
+    def test_a_far_result_beside_a_cluster_that_liars_emptied_contradicts_a_verdict(self) -> None:
+        found, said = self.seen(0)
+        assert said.correct
+        assert found.contradicts(said) == ("correct",)
+        near, _ = self.seen(0, result=MEDIAN(MEANS[:2], torch.tensor([3, 3]), 0))
+        assert near.correct
+        assert near.lost == ()
+
+    @pytest.mark.parametrize("result", [FAR, None])
+    def test_where_honest_updates_do_not_pass_a_wrong_result_is_seen_and_contradicts_nothing(
+        self, result: torch.Tensor | None
+    ) -> None:
+        found, said = self.seen(3, empty=(0,) if result is not None else (0, 1, 2), result=result)
+        assert (said.correct, found.correct, found.passed) == (True, False, False)
+        assert found.contradicts(said) == ()
+        assert "updates of honest members did not pass" in " ".join(found.why)
+
+    def test_honest_updates_that_are_made_to_pass_excuse_nothing(self) -> None:
+        found, said = self.seen(3, all_pass=True)
+        assert found.contradicts(said) == ("correct",)
+
+    def test_a_wrong_sum_of_honest_members_contradicts_all_the_same(self) -> None:
+        found, said = self.seen(exact=False)
+        assert found.contradicts(said) == ("correct",)
+
+    def test_an_honest_member_that_is_left_out_of_a_sum_counts_as_one_of_an_empty_cluster(self) -> None:
+        for byzantine, contributors, passed in (((), (1, 2), False), ((0,), (1, 2), True), ((0,), (1,), True)):
+            faulty = FaultyProcesses(n=9, byzantine=frozenset(byzantine))
+            there = [opened(0, contributors=contributors), opened(1), opened(2)]
+            assert seen(faulty, clusters=there).passed is passed
+        # Where its Byzantine member chooses inputs only, nobody but itself can have left it out.
+        alone = OpenedCluster(number=0, contributors=(1,), exact=True, in_clear=False, withstands=True)
+        assert not seen(FaultyProcesses(n=9, byzantine=frozenset([0])), clusters=[alone, opened(1), opened(2)]).passed
+        assert seen(FaultyProcesses(n=9, crashed=frozenset([0])), clusters=there[1:]).passed
+
+
 class TestShares:
     """What colluding members learn from the shares that they hold, by a replay of the protocol."""
 

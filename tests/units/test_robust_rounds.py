@@ -61,6 +61,22 @@ def test_every_statistic_runs_with_colluding_processes_and_keeps_its_verdict(
     assert metrics["sum_exact"]
 
 
+@pytest.mark.parametrize("step", [0.01, 0.5])
+def test_a_majority_of_signs_under_encryption_trains_as_the_plain_rule_does(
+    dataset: Dataset, parties: InProcessParties, step: float
+) -> None:
+    """To the bit, where all processes are one cluster; without its step a vote would move every coordinate by 1."""
+    parts, rule = {"n": 5, "f": 0, "attack": "none", "rounds": 3}, {"name": "sign_majority", "step": step}
+    inside = run(dataset, parties, rule, clustering="single", aggregator="mean", **parts)
+    plain = run(dataset, parties, "plaintext", clustering="singletons", cluster_size=1, aggregator=rule, **parts)
+    assert inside["clusters"] == 1
+    assert inside["loss"] == plain["loss"]
+    assert inside["honest_deviation"] == plain["honest_deviation"]
+    if step == 0.01:  # the default
+        assert run(dataset, parties, "sign_majority", clustering="single", **parts)["loss"] == plain["loss"]
+        assert plain["accuracy"] > 0.85
+
+
 @pytest.mark.parametrize("name", robust_statistics.entries())
 def test_nothing_is_known_of_shares_of_a_robust_statistic(name: str) -> None:
     assert learns(robust_statistics.resolve(name), 5, (0, 1), ()) is None
@@ -76,6 +92,22 @@ def test_no_attack_on_messages_contradicts_a_verdict(
     assert metrics["contradicted"] == ""
     assert not metrics["predicted_private"]
     assert metrics["framed_processes"] == 0
+
+
+def test_a_model_that_garbage_destroys_is_never_called_right(dataset: Dataset, parties: InProcessParties) -> None:
+    """Two of three clusters have a liar, and the third is clean: flags of nobody must not forgive what opens.
+
+    Garbage is drawn anew in every run: in about one of a hundred, both tainted clusters are empty in both rounds, and
+    the model is that of the clean one.
+    """
+    axes = {"n": 12, "cluster_size": 4, "f": 2, "placement": "spread", "rounds": 2}
+    found = run(dataset, parties, "norm_check", attack="garbage", **axes)
+    assert found["predicted_correct"] is False
+    assert found["observed_correct"] is (found["honest_deviation"] < 1e6)
+    # The twin: packed into one cluster the same liars leave two clean ones, and the median holds.
+    packed = run(dataset, parties, "norm_check", attack="garbage", **{**axes, "placement": "packed"})
+    assert packed["honest_deviation"] < 3
+    assert packed["predicted_correct"] is packed["observed_correct"] is True
 
 
 TAMPERING = {"name": "tamper_share", "step": 2, "delta": 2**40}
@@ -175,6 +207,8 @@ class TestNobodyPasses:
         assert metrics["contradicted"] == ""
         assert metrics["failed_clusters"] == 0
         assert metrics["observed_live"]
+        assert (metrics["predicted_correct"], metrics["observed_correct"]) == (True, False)  # there is no result
+        assert "honest members did not pass" in metrics["observed_why"]
 
     def test_a_crashed_cluster_is_lost_all_the_same(self, dataset: Dataset, parties: InProcessParties) -> None:
         axes = {"f": 0, "attack": "none", "crashed": 1}

@@ -63,6 +63,18 @@ def test_a_table_from_before_updates_could_be_compressed_is_read(tmp_path: Path)
         load_results(tmp_path)
 
 
+def test_a_table_from_before_checks_of_inputs_were_counted_is_read(tmp_path: Path) -> None:
+    """With nothing counted; what was always counted is still missed."""
+    store, keys = filled(tmp_path)
+    store.write_tables(keys)
+    whole, path = load_results(tmp_path), tmp_path / "results.csv"
+    whole.drop(columns=["excluded_processes"]).to_csv(path, index=False)
+    assert load_results(tmp_path)["excluded_processes"].isna().all()
+    whole.drop(columns=["excluded_clusters"]).to_csv(path, index=False)
+    with pytest.raises(CloisterError, match="excluded_clusters"):
+        load_results(tmp_path)
+
+
 def test_a_row_from_before_an_axis_was_there_is_read(tmp_path: Path) -> None:
     """With what held of every run then; an axis that was always there is still missed."""
     store, _ = filled(tmp_path)
