@@ -172,18 +172,19 @@ def does_not_fail_selectively(spec: Spec, effort: Effort) -> Evidence:
     return Evidence(how="exact", cases=len(pairs), text="same faults, keys and schedule, two inputs: the same end")
 
 
-def frames_nobody(spec: Spec, effort: Effort) -> Evidence:
+def frames_nobody(spec: Spec, effort: Effort) -> Evidence | NotApplicable:
     """I31: suspects of an abort hold a faulty member, one alone is faulty; corrected cheaters are all faulty."""
-    named = 0
     runs = [seen for pair in campaign(spec, effort) for seen in (pair.first, pair.second)]
-    for seen in runs:
+    named = [seen for seen in runs if seen.suspects]
+    for seen in named:
         faulty = seen.scenario.placement.byzantine
-        named += bool(seen.suspects)
         if seen.opened and not seen.suspects <= faulty:
             raise seen.violation(f"{sorted(seen.suspects - faulty)} are said to have cheated and follow the protocol")
-        if not seen.opened and seen.suspects and not seen.suspects & faulty:
+        if not seen.opened and not seen.suspects & faulty:
             raise seen.violation(f"none of the suspects {sorted(seen.suspects)} cheated")
-    return Evidence(how="property", cases=len(runs), text=f"{named} runs named suspects")
+    if not named:
+        return NotApplicable(reason=f"it names nobody: none of {len(runs)} runs with faulty members had a suspect")
+    return Evidence(how="property", cases=len(named), text=f"{len(named)} of {len(runs)} runs named suspects")
 
 
 def worsens_with_every_fault(spec: Spec, effort: Effort) -> Evidence:  # noqa: ARG001
