@@ -1,7 +1,7 @@
 """A campaign of faulty runs that many checks share: every kind of fault, in every exchange, and several at once."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import chain, count, cycle, islice
 
@@ -34,7 +34,7 @@ from protocols.testing.invariants.runs import (
 )
 from protocols.testing.scenarios import Scenario
 
-__all__ = ["campaign", "campaign_sizes", "forget", "kinds_of_fault"]
+__all__ = ["campaign", "campaign_sizes", "forget", "forget_also", "kinds_of_fault"]
 
 _LATE_S = 1e6  # virtual: far beyond any deadline
 
@@ -72,8 +72,16 @@ def campaign(spec: Spec, effort: Effort) -> tuple[Pair, ...]:
 
 def forget() -> None:
     """Forget the runs that checks share: after a change of the code that they ran."""
-    campaign.cache_clear()
-    steps_of.cache_clear()
+    for clear in (campaign.cache_clear, steps_of.cache_clear, *_ALSO_FORGOTTEN):
+        clear()
+
+
+def forget_also(clear: Callable[[], None]) -> None:
+    """Have `forget` call this as well."""
+    _ALSO_FORGOTTEN.append(clear)
+
+
+_ALSO_FORGOTTEN: list[Callable[[], None]] = []
 
 
 def campaign_sizes(spec: Spec, effort: Effort) -> tuple[int, int]:
