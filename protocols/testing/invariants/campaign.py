@@ -18,6 +18,7 @@ from protocols.faults import (
     Tamper,
     Truncate,
     WrongCluster,
+    WrongDtype,
 )
 from protocols.faulty_link import Fault
 from protocols.randomness import public_stream
@@ -51,12 +52,17 @@ def kinds_of_fault(step: int, parties: int, rank: int) -> list[Fault]:
         Mute(step=step, to=peer),
         Duplicate(step=step),
         Replay(step=step),
+        Replay(step=step, batches_back=1),
         Equivocate(step=step, delta=3, to=others),
         Tamper(step=step, delta=5),
         Tamper(step=step, delta=2**40 + 1, to=peer, word=-1),
         Tamper(step=step, delta=7, to=-1, word=0),
         Garbage(step=step, seed=step, excess_bytes=0),
         Garbage(step=step, seed=step, excess_bytes=1),
+        Garbage(step=step, seed=step, excess_bytes=-1),
+        WrongDtype(step=step, width="half"),
+        WrongDtype(step=step),
+        WrongDtype(step=step, width="double"),
         Truncate(step=step),
         WrongCluster(step=step, clusters=CLUSTERS),
     ]

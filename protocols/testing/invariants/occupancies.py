@@ -17,7 +17,15 @@ from protocols.faulty_link import Fault
 from protocols.registry import Spec
 from protocols.testing.invariants.campaign import forget_also, kinds_of_fault
 from protocols.testing.invariants.contract import Violation
-from protocols.testing.invariants.runs import Observation, observe, observe_pair, steps_of, suite_line, tolerates
+from protocols.testing.invariants.runs import (
+    Observation,
+    observe,
+    observe_pair,
+    rounds_for,
+    steps_of,
+    suite_line,
+    tolerates,
+)
 from protocols.testing.placements import Placement
 from protocols.testing.scenarios import Scenario
 
@@ -133,6 +141,7 @@ def _scenario(spec: Spec, parties: int, seed: int, faults: Sequence[tuple[int, F
         words_seed=1 + seed,
         schedule=1 + seed,
         placement=Placement(faults=tuple(faults)),
+        rounds=rounds_for(faults),
     )
 
 
