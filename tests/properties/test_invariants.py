@@ -28,21 +28,35 @@ from protocols.testing.placements import FAULTS
 from protocols.testing.suite import ConformanceCheck, Result, conformance_checks, default_effort, effort_named, examine
 from protocols.testing.verification import house_rows
 from protocols.tolerance.conditions import Conditions
+from protocols.tolerance.schemes import SCHEMES
 
+CI = os.environ.get("HYPOTHESIS_PROFILE", "ci") == "ci"
 # They take a minute, and have many tests of their own; every profile but `ci` tries them.
-COSTLY = {"committee", "hierarchical", "masked_graph"} if os.environ.get("HYPOTHESIS_PROFILE", "ci") == "ci" else set()
+COSTLY = {"committee", "hierarchical", "masked_graph"}
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 # Two cores have minutes, not hours: each protocol's defaults with little effort; all examples at night.
 EFFORT = default_effort() if NIGHTLY else effort_named("dev")
 
 
+# Of other modes `ci` tries the quick ones of those that share no runs; every other profile, and the report, all.
+QUICK = {1, 2, 3, 6, 8, 13, 22, 23, 32, 35, 44}
+
+
 def specs() -> list[Spec]:
-    """The defaults of each protocol but the costliest; at night all examples of all."""
+    """The defaults of each protocol but the costliest, and of each mode its first example; at night all examples."""
     chosen: dict[object, Spec] = {}
-    for name in sorted(set(secure_sums.entries()) - COSTLY):
+    for name in sorted(secure_sums.entries()):
         for check in conformance_checks(name, EFFORT):
-            chosen.setdefault(check.spec if NIGHTLY else name, check.spec)
+            mode = secure_sums.make(check.spec).conditions.mode
+            chosen.setdefault(check.spec if NIGHTLY else (name, mode), check.spec)
     return list(chosen.values())
+
+
+def is_tried(check: ConformanceCheck) -> bool:
+    if not CI:
+        return True
+    default = check.spec == secure_sums.resolve(check.spec.name)
+    return check.spec.name not in COSTLY if default else check.invariant.number in QUICK
 
 
 # Checks of one protocol share its runs with faults, so that they belong on one worker.
@@ -50,12 +64,20 @@ CHECKS = [
     pytest.param(check, id=str(check), marks=pytest.mark.xdist_group(str(spec)))
     for spec in specs()
     for check in conformance_checks(spec, EFFORT)
+    if is_tried(check)
 ]
 
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_an_invariant_holds_or_is_violated_as_documented(check: ConformanceCheck) -> None:
     assert check().status in {"holds", "violated as documented", "not applicable"}
+
+
+def test_every_mode_of_every_protocol_is_checked() -> None:
+    modes = {(check.spec.name, secure_sums.make(check.spec).conditions.mode) for check in (p.values[0] for p in CHECKS)}
+    promised = {(name, mode) for name, modes in SCHEMES.items() for mode in modes}
+    left = {(name, next(iter(SCHEMES[name]))) for name in COSTLY} if CI else set[tuple[str, str]]()
+    assert promised - modes == left
 
 
 def test_every_invariant_is_checked_here_or_elsewhere_or_waits_for_an_issue() -> None:
@@ -203,6 +225,11 @@ class TestChecksHaveEffect:
         found = result(name, 13)
         assert found.status == "not applicable"
         assert reason in found.text
+
+    def test_words_that_nobody_gets_two_random_ones_of_have_no_coordinates_to_compare(self) -> None:
+        servers_of_degree_0 = secure_sums.resolve({"name": "committee", "servers": 2, "fraction_bits": 24})
+        check = next(each for each in PROTOCOL if each.number == 16)
+        assert examine(servers_of_degree_0, check, effort_named("dev")).status == "not applicable"
 
     def test_a_protocol_that_promises_secrecy_to_larger_clusters_only_is_searched_in_the_smallest_of_them(self) -> None:
         assert result("masked_graph", 23).status == "holds"
