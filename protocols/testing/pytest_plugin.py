@@ -167,7 +167,7 @@ class _Collected:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the results, and how each test ended."""
-        if report.when == "call" or report.outcome == "failed":
+        if report.when == "call" or report.outcome != "passed":  # setup may skip or fail, teardown fail
             self._outcomes[report.nodeid] = report.outcome
         if report.when == "call":
             self._results += [json.loads(str(text)) for name, text in report.user_properties if name == _PROPERTY]

@@ -75,11 +75,11 @@ def _house_row(invariant: Invariant, outcomes: Mapping[str, str]) -> Row:
     note = "; ".join(filter(None, (waits, invariant.note)))
     if not invariant.tests:
         status = "pending"
-    elif not ended:
-        status = "not run"
+    elif "failed" in ended:
+        status = "violated"
     else:
-        status = "violated" if "failed" in ended else "holds"
-    text = f"{len(ended)} tests" if ended else note or "its tests are not in this run"
+        status = "holds" if "passed" in ended else "not run"  # a test that is skipped shows nothing
+    text = _counted(ended) if ended else note or "its tests are not in this run"
     if status == "holds" and invariant.evidence is not None:
         status, text = _shown(invariant.evidence, text)
     return Row(
@@ -89,6 +89,11 @@ def _house_row(invariant: Invariant, outcomes: Mapping[str, str]) -> Row:
         text=text,
         more="; ".join(filter(None, (*invariant.tests, note if ended else ""))),
     )
+
+
+def _counted(ended: Sequence[str]) -> str:
+    skipped = ended.count("skipped")
+    return f"{len(ended) - skipped} tests" + (f", {skipped} skipped" if skipped else "")
 
 
 def _shown(evidence: Callable[[], Evidence], tests: str) -> tuple[str, str]:

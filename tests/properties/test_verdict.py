@@ -22,8 +22,10 @@ from protocols.secret_source import Secrets
 from protocols.secure_sum import _masked_member, secure_sums
 from protocols.secure_sum._key_shares import rebuild
 from protocols.testing import refusal
+from protocols.testing.invariants.runs import rounds_for
 from protocols.testing.invariants.secrecy import affine_or_none
 from protocols.testing.keyrings import replayable_keyring
+from protocols.testing.placements import FAULTS
 from protocols.testing.scenarios import fitting_sizes, registered_specs
 from protocols.testing.strategies import fault_strategies
 from protocols.tolerance import verdict as verdict_module
@@ -95,18 +97,24 @@ class TestAgainstTheEngines:
         assert exact.fail.lower * (1 - 1e-9) <= share <= exact.fail.upper * (1 + 1e-9)
 
 
+Round = tuple[Spec, Clustering, dict[int, Fault], FaultyProcesses, int]
+
+
 @st.composite
-def rounds(draw: st.DrawFn, policy: str) -> tuple[Spec, Clustering, dict[int, Fault], FaultyProcesses, int]:
-    """A protocol, the policy's clusters (n <= 12), whom a placement makes faulty and what each does on the wire."""
-    spec = SPECS[draw(st.sampled_from(sorted(SPECS)))]
+def rounds(draw: st.DrawFn, *, policy: str | None = None, protocol: str | None = None) -> Round:
+    """A protocol, a policy's clusters (n <= 12), whom a placement makes faulty and what each does on the wire."""
+    spec = SPECS[protocol or draw(st.sampled_from(sorted(SPECS)))]
     conditions = secure_sums.make(spec).conditions
     clustering, chosen = draw(clusters_and_faults(conditions, fitting_sizes(spec, LARGEST), policy))
     kinds = draw(st.lists(st.sampled_from("bkp"), min_size=len(chosen), max_size=len(chosen)))
     by_kind = {kind: frozenset(each for each, its in zip(chosen, kinds, strict=True) if its == kind) for kind in "bkp"}
     attacks = fault_strategies(parties=min(clustering.sizes), clusters=1)
-    ill = st.one_of([each for name, each in attacks.items() if name not in ("Crash", "Delay")])
+    ill, weak = (
+        st.one_of([each for name, each in attacks.items() if FAULTS[name].kind == kind])
+        for kind in ("byzantine", "crash")
+    )
     faults = {process: draw(ill) for process in sorted(by_kind["b"])}
-    faults |= {process: draw(attacks["Crash"]) for process in sorted(by_kind["k"])}
+    faults |= {process: draw(weak) for process in sorted(by_kind["k"])}
     faulty = FaultyProcesses(n=clustering.n, byzantine=by_kind["b"], crashed=by_kind["k"], curious=by_kind["p"])
     return spec, clustering, faults, faulty, draw(st.integers(0, 99))
 
@@ -118,9 +126,11 @@ def observed(spec: Spec, clustering: Clustering, faults: dict[int, Fault], fault
     seen = Seen(lost=[], wrong=[], exposed=[])
     for j, members in enumerate(clustering.clusters):
         acting = {members.index(process): fault for process, fault in faults.items() if process in members}
-        parties = InProcessParties(len(members), faults=acting, schedule=seed, keyring=replayable_keyring(seed))
+        parties = InProcessParties(len(members), faults={}, schedule=seed, keyring=replayable_keyring(seed))
+        for _ in range(rounds_for(list(acting.items())) - 1):
+            parties.open_sums(spec, words.flip(0)[None, list(members)])  # what a replay sends again
         try:
-            opened = parties.open_sums(spec, words[None, list(members)])
+            opened = parties.open_sums(spec, words[None, list(members)], faults=acting)
         except NetworkError:
             seen.lost.append(j)
             continue
@@ -133,18 +143,44 @@ def observed(spec: Spec, clustering: Clustering, faults: dict[int, Fault], fault
     return seen
 
 
-def check(round_: tuple[Spec, Clustering, dict[int, Fault], FaultyProcesses, int]) -> None:
+def check(round_: Round) -> None:
     spec, clustering, faults, faulty, seed = round_
     said = verdict(clustering, faulty, secure_sums.make(spec).conditions, MEDIAN.breakdown(len(clustering.clusters)))
     broken = observed(spec, clustering, faults, faulty, seed).broken(said)
     assert broken is None, f"{broken}; verdict {said}"
 
 
+# Of each policy, and of each protocol, with any of the others.
+EXAMPLES = max(5, settings.default.max_examples // 4)
+
+
 @pytest.mark.parametrize("policy", sorted(POLICIES))
-@settings(max_examples=max(2, settings.default.max_examples // 4))  # of each policy
+@settings(max_examples=EXAMPLES)
 @given(data=st.data())
 def test_no_attack_on_messages_breaks_what_the_verdict_calls_safe(policy: str, data: st.DataObject) -> None:
-    check(data.draw(rounds(policy)))
+    check(data.draw(rounds(policy=policy)))
+
+
+# Rings and codes change no verdict: of each kind of conditions the first.
+@pytest.mark.parametrize(
+    "protocol", {secure_sums.make(SPECS[name]).conditions: name for name in [*SPECS][::-1]}.values()
+)
+@settings(max_examples=EXAMPLES)
+@given(data=st.data())
+def test_no_attack_breaks_what_the_verdict_on_this_protocol_calls_safe(protocol: str, data: st.DataObject) -> None:
+    check(data.draw(rounds(protocol=protocol)))
+
+
+def test_attacks_are_of_every_kind_of_fault() -> None:
+    drawn: set[type] = set()
+
+    @settings(max_examples=200, derandomize=True, database=None)
+    @given(round_=rounds(protocol="plaintext(bits=64, fraction_bits=16)", policy="random(every=1)"))
+    def collect(round_: Round) -> None:
+        drawn.update(map(type, round_[2].values()))
+
+    collect()
+    assert drawn == set(FAULTS.values())
 
 
 @pytest.mark.parametrize("policy", sorted(POLICIES))

@@ -1,7 +1,7 @@
 """A campaign of faulty runs that many checks share: every kind of fault, in every exchange, and several at once."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import chain, count, cycle, islice
 
@@ -18,6 +18,7 @@ from protocols.faults import (
     Tamper,
     Truncate,
     WrongCluster,
+    WrongDtype,
 )
 from protocols.faulty_link import Fault
 from protocols.randomness import public_stream
@@ -34,7 +35,7 @@ from protocols.testing.invariants.runs import (
 )
 from protocols.testing.scenarios import Scenario
 
-__all__ = ["campaign", "campaign_sizes", "forget", "kinds_of_fault"]
+__all__ = ["campaign", "campaign_sizes", "forget", "forget_also", "kinds_of_fault"]
 
 _LATE_S = 1e6  # virtual: far beyond any deadline
 
@@ -51,12 +52,17 @@ def kinds_of_fault(step: int, parties: int, rank: int) -> list[Fault]:
         Mute(step=step, to=peer),
         Duplicate(step=step),
         Replay(step=step),
+        Replay(step=step, batches_back=1),
         Equivocate(step=step, delta=3, to=others),
         Tamper(step=step, delta=5),
         Tamper(step=step, delta=2**40 + 1, to=peer, word=-1),
         Tamper(step=step, delta=7, to=-1, word=0),
         Garbage(step=step, seed=step, excess_bytes=0),
         Garbage(step=step, seed=step, excess_bytes=1),
+        Garbage(step=step, seed=step, excess_bytes=-1),
+        WrongDtype(step=step, width="half"),
+        WrongDtype(step=step),
+        WrongDtype(step=step, width="double"),
         Truncate(step=step),
         WrongCluster(step=step, clusters=CLUSTERS),
     ]
@@ -72,8 +78,16 @@ def campaign(spec: Spec, effort: Effort) -> tuple[Pair, ...]:
 
 def forget() -> None:
     """Forget the runs that checks share: after a change of the code that they ran."""
-    campaign.cache_clear()
-    steps_of.cache_clear()
+    for clear in (campaign.cache_clear, steps_of.cache_clear, *_ALSO_FORGOTTEN):
+        clear()
+
+
+def forget_also(clear: Callable[[], None]) -> None:
+    """Have `forget` call this as well."""
+    _ALSO_FORGOTTEN.append(clear)
+
+
+_ALSO_FORGOTTEN: list[Callable[[], None]] = []
 
 
 def campaign_sizes(spec: Spec, effort: Effort) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from protocols import in_process
 from protocols.check import CloisterError
+from protocols.faults import Replay
 from protocols.faulty_link import Fault
 from protocols.in_process import InProcessParties
 from protocols.in_process_link import InProcessLink
@@ -36,6 +37,7 @@ __all__ = [
     "observe",
     "observe_pair",
     "promises_secrecy",
+    "rounds_for",
     "scenario_of",
     "size_with_an_absence",
     "sizes",
@@ -104,7 +106,7 @@ class Pair:
 
 
 def scenario_of(spec: Spec, parties: int, *, seed: int = 1, faults: Sequence[tuple[int, Fault]] = ()) -> Scenario:
-    """Return a run of two clusters and three coordinates."""
+    """Return a run of two clusters and three coordinates, after one without faults where a fault replays that one."""
     return Scenario(
         protocol=spec,
         parties=parties,
@@ -113,7 +115,13 @@ def scenario_of(spec: Spec, parties: int, *, seed: int = 1, faults: Sequence[tup
         words_seed=seed,
         schedule=seed,
         placement=Placement(faults=tuple(faults)),
+        rounds=rounds_for(faults),
     )
+
+
+def rounds_for(faults: Sequence[tuple[int, Fault]]) -> int:
+    """Return how many rounds a run needs for its faults, which act in the last."""
+    return 1 + max((fault.batches_back for _, fault in faults if isinstance(fault, Replay)), default=0)
 
 
 def suite_line(spec: Spec, invariant: str) -> str:
@@ -124,21 +132,26 @@ def suite_line(spec: Spec, invariant: str) -> str:
 
 
 def observe(scenario: Scenario, *, words: Tensor | None = None) -> Observation:
-    """Run a scenario, on other words than its own where they are given."""
+    """Run a scenario, on other words than its own where they are given; the faults act in its last round alone."""
     given = scenario.words() if words is None else words
     flags: dict[int, str] = {}
     watched = Watched()
-    active = scenario.placement.by_rank
+    active: dict[int, Fault] = {}
     with mock.patch.object(in_process, "run_member", _flagging(flags)), watching(watched):
         parties = InProcessParties(
             scenario.parties,
             deadline_s=_DEADLINE_S,
-            faults=active or None,
+            faults=active if scenario.placement.faults else None,
             schedule=scenario.schedule,
             keyring=replayable_keyring(scenario.schedule),
         )
         kind, text, suspects, opened, network = "opened", "", frozenset[int](), None, True
         try:
+            for index in range(scenario.rounds - 1):
+                parties.open_sums(scenario.protocol, scenario.words(round_index=index))
+            watched.exchanges.clear()
+            watched.sent.clear()
+            active.update(scenario.placement.by_rank)
             opened = parties.open_sums(scenario.protocol, given)
         except NetworkError as error:
             kind, text = type(error).__name__, str(error)

@@ -35,6 +35,12 @@ __all__ = [
 ]
 
 _NO_SECRECY = NotApplicable(reason="it promises no secrecy")
+_NOBODY_LEARNS = NotApplicable(
+    reason="its threshold is all members but one: they know the last one's words from the sum, and fewer learn nothing"
+)
+_FROM_KEYS = NotApplicable(
+    reason="its masks are derived from keys, which are taken as ideal: one member more shows nothing there"
+)
 _MOST_ENUMERATED = 4
 _PRIMES = (2, 3, 5, 7, 11)
 
@@ -147,34 +153,56 @@ def small_variants(spec: Spec) -> list[Spec]:
 
 
 def breaks_just_above_its_threshold(spec: Spec, effort: Effort) -> Evidence | NotApplicable:
-    """I13: one member more than the threshold does learn more, and one share fewer than it needs opens nothing."""
+    """I13: one member more than the threshold does learn more, and one share fewer than it needs opens nothing.
+
+    Where the threshold is not the cluster's, but that of servers, groups or delegates, the members are those whom the
+    conditions count: as few of them as may learn more, wherever they sit.
+    """
+    thresholded = conditions_at(spec).threshold is not None
+    chosen = sizes(spec, max(effort.members, 4), least=3) if thresholded else _sizes_that_break(spec)[:1]
+    if not chosen:
+        hides = any(promises_secrecy(spec, parties) for parties in sizes(spec, 12, least=3))
+        return _NOBODY_LEARNS if hides else _NO_SECRECY
+    learned = [_learns_above_its_threshold(spec, parties) for parties in chosen]
+    opened = [_opens_nothing_with_a_share_less(spec, parties) for parties in chosen] if thresholded else []
+    if not any(learned) and not opened:
+        return _FROM_KEYS
+    said = ["one share fewer than needed at the opening opens nothing"] if opened else []
+    said += ["a coalition one above the threshold learns more"] if any(learned) else []
+    return Evidence(how="exact", cases=sum(learned) + len(opened), text="; ".join(said))
+
+
+def _sizes_that_break(spec: Spec) -> list[int]:
+    """Return the sizes of clusters with a secret that fewer than all members but one may learn."""
+    secret = [parties for parties in sizes(spec, 12, least=3) if promises_secrecy(spec, parties)]
+    return [parties for parties in secret if _fewest_that_learn(spec, parties) is not None]
+
+
+def _fewest_that_learn(spec: Spec, parties: int) -> int | None:
+    return next((a for a in range(1, parties - 1) if not promises_secrecy(spec, parties, a)), None)
+
+
+def _learns_above_its_threshold(spec: Spec, parties: int) -> bool:
+    """Raise Violation where nobody learns more; return False where keys are derived, which the algebra cannot see."""
+    fewest = _fewest_that_learn(spec, parties)
+    views = affine_views(spec, parties, coordinates=1) if fewest is not None else None
+    if views is None or any(draw.label[0].startswith("generator") for draw in views.script.draws):
+        return False
+    if not views.leaking([each for each in coalitions_of(parties) if len(each) == fewest]):
+        raise Violation(
+            f"{spec}: no {fewest} of {parties} members learn more than the sum, although that is above the threshold: "
+            f"it is not what the protocol says",
+            replay=suite_line(spec, "I13"),
+        )
+    return True
+
+
+def _opens_nothing_with_a_share_less(spec: Spec, parties: int) -> bool:
     conditions = conditions_at(spec)
-    if conditions.threshold is None:
-        return NotApplicable(reason="it has no threshold")
-    cases = 0
-    ideal = False
-    for parties in sizes(spec, max(effort.members, 4), least=3):
-        t = conditions.threshold_at(parties)
-        views = affine_views(spec, parties, coordinates=1)
-        broken = [a for a in range(1, parties - 1) if not promises_secrecy(spec, parties, a)]
-        ideal = views is None or any(draw.label[0].startswith("generator") for draw in views.script.draws)
-        if views is not None and not ideal and broken:
-            leaking = views.leaking([each for each in coalitions_of(parties) if len(each) == broken[0]])
-            cases += 1
-            if not leaking:
-                raise Violation(
-                    f"{spec}: no {broken[0]} of {parties} members learn more than the sum, although that is above "
-                    f"the threshold {t}: it is not what the protocol says",
-                    replay=suite_line(spec, "I13"),
-                )
-        needed = t + 1 - conditions.scheme.smallest_threshold
-        last = steps_of(spec, parties) - 1
-        gone = [(rank, Crash(step=last)) for rank in range(parties - needed + 1)]
-        seen = observe(scenario_of(spec, parties, faults=gone))
-        cases += 1
-        if seen.opened:
-            raise seen.violation(f"{needed - 1} shares open a sum; needed: {needed}")
-    text = "one share fewer than needed at the opening opens nothing"
-    return Evidence(
-        how="exact", cases=cases, text=text if ideal else f"{text}; a coalition one above the threshold learns more"
-    )
+    needed = conditions.threshold_at(parties) + 1 - conditions.scheme.smallest_threshold
+    last = steps_of(spec, parties) - 1
+    gone = [(rank, Crash(step=last)) for rank in range(parties - needed + 1)]
+    seen = observe(scenario_of(spec, parties, faults=gone))
+    if seen.opened:
+        raise seen.violation(f"{needed - 1} shares open a sum; needed: {needed}")
+    return True

@@ -76,6 +76,8 @@ def coordinates_are_independent(spec: Spec, effort: Effort) -> Evidence | NotApp
                     )
         said.append(f"{pairs} pairs of words by linear algebra")
     tested = _sampled(spec, secret[0], effort, _difference_tests)
+    if not pairs + tested:
+        return NotApplicable(reason="no message has two words that are random to its receiver")
     said.append(_power(tested, effort.samples))
     return Evidence(how="exact" if pairs else "statistical", cases=pairs + tested, text="; ".join(said))
 
