@@ -276,6 +276,19 @@ class TestLargeFloat32:
         assert bool(torch.isfinite(call(name, rows, 2)).all())
         assert float((call(name, rows, 2) - expected).abs().max()) <= 200 * 5 * U
 
+    def test_opposite_infinities_are_left_out_or_refused_in_one_line_and_no_warning(
+        self, single: None, name: str
+    ) -> None:
+        """Their sum is no number, of which numpy would warn; a warning is an error here."""
+        rows = rows_of("plain")
+        expected = call(name, rows[2:], 0)
+        rows[0, 7], rows[1, 7] = math.inf, -math.inf
+        if aggregators.make(aggregators.resolve(name)).breakdown(12) < 2:
+            with pytest.raises(CloisterError, match=r"^clusters \[0, 1\] hold numbers that are not finite"):
+                call(name, rows, 0)
+        else:
+            assert float((call(name, rows, 2) - expected).abs().max()) <= 200 * 5 * U
+
 
 class TestNnm:
     @staticmethod

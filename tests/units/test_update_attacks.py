@@ -154,6 +154,14 @@ class TestWhatFollowsFromTheHonestMean:
         assert torch.allclose(deviation.double()[cancelling], exact[cancelling], rtol=slack, atol=0)
         assert torch.allclose(deviation.double(), exact, rtol=1.5 * (rows + 2) * u / _statistics._LEAST[dtype], atol=0)
 
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_opposite_infinities_have_no_mean_and_give_no_warning(self, dtype: torch.dtype) -> None:
+        """Of a training that has diverged; a warning is an error here."""
+        rows = torch.zeros(3, 40, dtype=dtype)
+        rows[0, 1], rows[1, 1] = torch.inf, -torch.inf
+        for mean in (_statistics.mean_of(rows), mean_and_deviation(rows)[0]):
+            assert mean.isnan().nonzero().tolist() == [[1]]
+
     def test_numbers_whose_squares_are_too_large_have_a_deviation(self) -> None:
         for dtype, large in ((torch.float32, 1e38), (torch.float64, 1e300)):
             deviation = mean_and_deviation(torch.tensor([[large], [-large]], dtype=dtype))[1]
