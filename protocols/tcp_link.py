@@ -32,6 +32,7 @@ from protocols.network import (
 __all__ = ["Seal", "TcpLink"]
 
 _DISCARDED_BYTES = 2**18
+_LONGEST_PAUSE_S = 1e6  # eleven days: nobody waits for so long, and the kernel counts no more than 25 days
 
 
 class Seal(Protocol):
@@ -223,7 +224,7 @@ class TcpLink:
 
     def pause(self, seconds: float) -> None:
         """See Link.pause."""
-        self._wait(seconds)
+        self._wait(min(seconds, _LONGEST_PAUSE_S))
 
     def exchange(self, outgoing: Mapping[int, Tensor], incoming: Mapping[int, Tensor]) -> None:
         """See Link.exchange."""

@@ -5,6 +5,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from multiprocessing import Pipe
 from unittest import mock
 
 import pytest
@@ -195,3 +196,12 @@ def assert_drops_strangers(hello: bytes) -> None:
         party.sendall(b"hello")
         assert read(accepted, 5) == b"hello"
         assert stranger.recv(1) == b"", "the stranger's connection is still open"
+
+
+@pytest.mark.parametrize("seconds", [0.01, 1e7, 1e300])
+def test_a_pause_of_any_length_ends_once_there_is_something_to_read(seconds: float) -> None:
+    """The kernel counts its milliseconds in 31 bits, and so refuses some as too many: as if that were the party's."""
+    here, there = Pipe()
+    with here, there:
+        there.send_bytes(b"it is over")
+        TcpLink(1, {}, deadline_s=60.0, wait=here.poll).pause(seconds)
