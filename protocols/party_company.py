@@ -34,9 +34,13 @@ class _Pool(Protocol):
 class PartyCompany:
     """Parties of a pool who remember what they sent in batches of this company, and in no other one.
 
+    Two members who send each other everything twice wait for each other once that is more than their sockets hold, a
+    few megabytes: the other copies then are not sent, and not counted, and the batch lasts longer by some deadlines.
+
     Guarantees:
         Its batches come to what they come to among threads (InProcessParties with `clean_links`): the same words where
-            these do not depend on secret randomness, the same contributors, suspects and traffic, or a failure.
+            these do not depend on secret randomness, the same contributors, suspects and traffic, or a failure; as long
+            as sockets hold what nobody reads.
         What its members remember is given up with it, and after a batch that failed or lost a party.
     """
 

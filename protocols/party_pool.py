@@ -43,7 +43,7 @@ class PartyPool:
     plain and sealed links (`sealed`) keep from others who use its loopback interface is in `sealed_link`.
 
     Guarantees:
-        A batch returns the exact sums or raises a typed error within the deadline.
+        A batch returns the exact sums or raises a typed error within a bounded number of deadlines.
         After a batch that lost a party, all processes join anew, with new links and new keys; one that has died, or
             does not answer, is replaced by a new one.
         After an error that is none of the network's all processes are stopped, and the next batch starts new ones.
