@@ -102,6 +102,7 @@ class TestSkips:
             ("aggregator = 'mda'\nn = 60\nf = 10", "mda: 30045015 ways to leave 10 of 30"),
             ("root_rows = 1430", "n = 12 processes cannot share 8 training rows beside 1430 root rows"),
             ("worker = 'marina'\nlocal_steps = 2", "marina takes one local step a round"),
+            ("worker = 'marina'\ncompression = 'rand_k'", "marina compresses the change of its gradients"),
         ],
     )
     def test_a_combination_that_cannot_be_run_is_skipped_with_its_reason(
@@ -116,6 +117,8 @@ class TestSkips:
             "aggregator = 'foolsgold'",
             "aggregator = 'mda'\nf = 2",
             "worker = 'saga'",
+            "worker = 'saga'\ncompression = 'rand_k'",
+            "worker = 'marina'",
             "pre = [['bucketing', 'nnm']]",
         ],
     )
