@@ -96,13 +96,27 @@ class TestRobustRules:
         table = hostile.hostile_table()
         assert {row.name for row in table} == {*aggregators.entries(), "nnm + trimmed_mean"}
         assert [(row.name, row.poison, row.ours) for row in table if row.promises and not row.survived] == []
-        assert {row.ours for row in table} == {"inside", "promises nothing"}
-        assert {row.name for row in table if not row.promises} == {"foolsgold", "lasa", "mean"}
+        assert {row.scale for row in table} == {1.0, 1e-2, 1e-4}
+        words = {row.name: row.ours for row in table if row.ours not in ("inside", "promises nothing")}
+        assert words == {
+            "centered_clipping": "within (2 iterations - 1) F radius / m",
+            "norm_clipped_mean": "within F radius / m",
+            "sign_majority": "within 2 step sqrt(d)",
+        }
+        assert {row.name for row in table if not row.promises} == {"foolsgold", "mean"}
         assert not any(row.survived for row in table if not row.promises)
         assert {(row.name, row.f) for row in table if row.f != 3} == {("bulyan", 2)}  # 11 >= 4 F + 3
         by_cell = {(row.name, row.poison): row.peer for row in table}
         assert by_cell["median", "NaN"] == "not finite"
-        assert by_cell["mean", "1e30"].startswith("outside by")
+        assert str(by_cell["mean", "1e30"]).startswith("outside by")
+
+    def test_a_rule_that_moves_farther_than_it_says_is_red(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        factory = aggregators.entry("norm_clipped_mean").factory
+        reach = factory.reach
+        monkeypatch.setattr(factory, "reach", lambda self, sizes, f, d: 0.6 * reach(self, sizes, f, d))
+        red = {row for row in hostile.hostile_table(d=3) if row.promises and not row.survived}
+        assert {(row.name, row.scale) for row in red} == {("norm_clipped_mean", scale) for scale in (1.0, 1e-2, 1e-4)}
+        assert {row.ours for row in red if row.poison == "1e30"} == {"outside by 1.7"}
 
     def test_a_rule_that_refuses_what_it_says_that_it_withstands_is_red(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(_screening, "_check_few", refuse)
