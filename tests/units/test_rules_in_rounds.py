@@ -1,6 +1,7 @@
 """What a cell's rule is, what it is given in a round, and which cells are skipped because of it."""
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -328,6 +329,17 @@ class TestInTheRound:
         assert first.metrics["contradicted"] == ""
         assert [point["accuracy"] for point in first.curve] == [point["accuracy"] for point in second.curve]
         assert first.metrics["loss"] == second.metrics["loss"]
+
+    @pytest.mark.parametrize(("rule", "trains"), [("foolsgold", True), ("lasa", True), ("mean", False)])
+    def test_one_row_of_nan_does_not_end_every_round(
+        self, digits: Dataset, parties: InProcessParties, rule: str, trains: bool
+    ) -> None:
+        """The mean promises nothing and refuses it, so that its model stays where it started, and is finite."""
+        text = "attack = {name = 'nan_inf_huge', value = 'nan'}\nf = 1\nclustering = 'singletons'\nrounds = 3"
+        found = run_cell(one_cell(f"aggregator = '{rule}'\n{text}"), digits, parties)
+        losses = {point["loss"] for point in found.curve}
+        assert all(math.isfinite(loss) for loss in losses)
+        assert (len(losses) > 1) is trains
 
     def test_a_cell_at_the_new_axes_defaults_keeps_the_noise_it_always_had(self, digits: Dataset) -> None:
         from bench.federation import _noise_name
