@@ -1,7 +1,6 @@
 """One point of the grid: everything that can change a result, and its key."""
 
 import hashlib
-import importlib.metadata
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -17,7 +16,7 @@ from bench.chain import Chain, chain_label, links_of, resolve_chain
 from bench.datasets import datasets
 from bench.models import models
 from bench.partitions import partitions
-from bench.sources import core_files, with_imports
+from bench.sources import core_files, version_of, with_imports
 from bench.workers import workers
 from protocols import check
 from protocols.aggregators import aggregators
@@ -277,12 +276,12 @@ def _specs(value: Spec | Plan | Chain) -> tuple[Spec, ...]:
 
 
 # What computes a result beside Cloister: updates and sums, data sets and clusterings, statistics, graphs, epsilons.
-_PACKAGES = ("torch", "numpy", "crypten", "scikit-learn", "scipy", "networkx", "dp-accounting")
+_PACKAGES = ("torch", "numpy", "numba", "crypten", "scikit-learn", "scipy", "networkx", "dp-accounting")
 
 
 @cache
 def _core_digest() -> str:
-    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    versions = {name: version_of(name) for name in _PACKAGES}
     digest = hashlib.sha256(json.dumps(versions).encode())
     for file in _core_files():
         digest.update(file.name.encode() + b"\0" + file.read_bytes())

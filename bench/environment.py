@@ -1,12 +1,13 @@
 """What a run ran on: versions, processor, commit."""
 
-import importlib.metadata
 import os
 import platform
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from bench.sources import version_of
 
 __all__ = ["describe_environment"]
 
@@ -15,6 +16,7 @@ _PACKAGES = (
     "torch",
     "crypten",
     "numpy",
+    "numba",
     "scipy",
     "pandas",
     "scikit-learn",
@@ -32,7 +34,7 @@ def describe_environment(command: Sequence[str]) -> dict[str, Any]:
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
         "commit": _commit(),
-        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "packages": {name: version_of(name) for name in _PACKAGES},
     }
 
 

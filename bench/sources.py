@@ -4,6 +4,7 @@ What a file imports is read off its text, as imports inside functions count too;
 """
 
 import ast
+import importlib.metadata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +13,7 @@ import attacks
 import bench
 import protocols
 
-__all__ = ["core_files", "with_imports"]
+__all__ = ["core_files", "version_of", "with_imports"]
 
 _ROOTS = {package.__name__: Path(package.__path__[0]) for package in (attacks, bench, protocols)}
 
@@ -95,3 +96,11 @@ def _file_of(name: str) -> Path | None:
     place = _ROOTS[top].joinpath(*rest)
     files = (place.with_suffix(".py") if rest else place / "__init__.py", place / "__init__.py")
     return next((file for file in files if file.is_file()), None)
+
+
+def version_of(package: str) -> str:
+    """Return the version of a package, or "none": numba need not be there, and its sums differ in their last bits."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"

@@ -1,7 +1,7 @@
 """What `protocols.kernels` computes, for tensors: worth while for large rows on a CPU only, and only where numba is."""
 
+import importlib
 from functools import cache
-from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -18,12 +18,17 @@ MOST_ROWS = 512
 
 def pays(rows: Tensor) -> bool:
     """Return whether rows (..., d) are so many numbers that compiled loops are worth their import."""
-    return rows.device.type == "cpu" and rows.numel() >= LEAST and _installed()
+    return rows.device.type == "cpu" and rows.numel() >= LEAST and _there()
 
 
 @cache
-def _installed() -> bool:
-    return find_spec("numba") is not None
+def _there() -> bool:
+    """Return whether numba can be imported: it may be missing, or refuse a numpy that is newer than itself."""
+    try:
+        importlib.import_module("protocols.kernels")
+    except (ImportError, OSError):  # the latter where its compiler's library does not fit the machine
+        return False
+    return True
 
 
 def mean_of_ranks(means: Tensor, first: int, last: int) -> Tensor | None:

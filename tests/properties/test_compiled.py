@@ -246,9 +246,20 @@ class TestWhereItPays:
         assert compiled.pays(torch.empty(128, compiled.LEAST // 128))
         assert not compiled.pays(torch.empty(128, compiled.LEAST // 128, device="meta"))
 
-    def test_nowhere_without_numba(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(compiled, "_installed", lambda: False)
-        assert not compiled.pays(torch.empty(128, compiled.LEAST // 128))
+    @pytest.mark.parametrize("error", [ModuleNotFoundError("no numba"), ImportError("a newer numpy"), OSError("llvm")])
+    def test_nowhere_without_numba_or_where_it_does_not_fit_the_machine(
+        self, error: Exception, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows, there = torch.zeros(128, compiled.LEAST // 128), compiled._there.__wrapped__
+
+        def refused(name: str) -> None:
+            raise error
+
+        assert there()
+        monkeypatch.setattr(compiled.importlib, "import_module", refused)
+        monkeypatch.setattr(compiled, "_there", there)
+        assert not compiled.pays(rows)
+        assert torch.equal(ordered.mean_of_ranks(rows[None], 0, 1), torch.zeros(1, rows.shape[1]).double())
 
     def test_more_rows_than_a_network_is_good_for_are_sorted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(compiled, "LEAST", 0)

@@ -11,6 +11,7 @@ import pytest
 from bench import cell as cell_module
 from bench.cell import NUMBERS, PLUGINS, cell_key, code_fingerprint
 from bench.data import Dataset
+from bench.environment import describe_environment
 from bench.experiment import (
     DEFAULTS,
     load_experiment,
@@ -215,6 +216,18 @@ class TestKeys:
             newer = {package: version(package) + "+1"}
             monkeypatch.setattr(importlib.metadata, "version", lambda name, newer=newer: newer.get(name, version(name)))
             assert cell_module._core_digest.__wrapped__() != before
+
+    def test_a_result_without_numba_has_another_key_than_one_with_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with_it, version = cell_module._core_digest.__wrapped__(), importlib.metadata.version
+
+        def without(name: str) -> str:
+            if name == "numba":
+                raise importlib.metadata.PackageNotFoundError(name)
+            return version(name)
+
+        monkeypatch.setattr(importlib.metadata, "version", without)
+        assert cell_module._core_digest.__wrapped__() != with_it
+        assert describe_environment(["bench"])["packages"]["numba"] == "none"
 
 
 def replaying() -> set[Path]:
