@@ -83,18 +83,19 @@ def peers_hostile(
     as_json: JsonFlag = False,
 ) -> None:
     """Rows of NaN, infinities, 1e30 and 1e-40: what each rule returns, and byzfl's beside it; exit 1 if ours breaks."""
-    from bench.peers.hostile import hostile_table
+    from bench.peers.hostile import NOTE, hostile_table
 
     table = hostile_table(n=n, f=f)
     if as_json:
         facts = [{**asdict(row), "promises": row.promises, "survived": row.survived} for row in table]
         print(json.dumps(facts, indent=1))
     else:
-        shown = Table("rule", "rows of", "ours", "byzfl")
+        shown = Table("rule", "honest size", "rows of", "ours", "byzfl")
         for row in table:
             colour = "dim" if not row.promises else "green" if row.survived else "red"
-            shown.add_row(row.name, row.poison, f"[{colour}]{row.ours}[/]", row.peer or "-")
+            shown.add_row(row.name, f"{row.scale:g}", row.poison, f"[{colour}]{row.ours}[/]", row.peer or "-")
         Console().print(shown)
+        print(NOTE)
     if not all(row.survived for row in table if row.promises):
         raise typer.Exit(1)
 

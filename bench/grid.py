@@ -152,7 +152,13 @@ def _unfit_topology(cell: Cell, m: int) -> str | None:
 
 def _unfit_worker(cell: Cell, dataset: Dataset) -> str | None:
     """Return why the clients' way to train does not suit the data, the model or the topology."""
-    if cell.decentralised and PLUGINS["worker"].entry(cell.worker.name).facts.get("one_model"):
+    facts = PLUGINS["worker"].entry(cell.worker.name).facts
+    if cell.compression.name != "none" and facts.get("whole_updates"):
+        return (
+            f"{cell.worker.name} compresses the change of its gradients in its source, and {cell.compression.name} "
+            f"would compress whole updates; allowed: compression none"
+        )
+    if cell.decentralised and facts.get("one_model"):
         return f"{cell.worker.name} compares gradients at one global model, and with {cell.topology.name} there is none"
     return (
         PLUGINS["worker"]

@@ -124,7 +124,9 @@ def observe(
     honest = [
         j
         for j, each in enumerate(opened)
-        if not faulty.byzantine & set(each.contributors) or (each.withstands and said.clusters[each.number].correct)
+        # A liar may have itself left out of a sum that it has made anything.
+        if each.exact
+        and (not faulty.byzantine & set(each.contributors) or (each.withstands and said.clusters[each.number].correct))
     ]
     lost = sorted(set(range(len(said.clusters))) - {each.number for each in opened} - empty)
     near = stopped or (result is not None and bool(honest))

@@ -19,7 +19,7 @@ from bench.poisoning import Poisoning
 from bench.recall import Recall
 from bench.training import ClientData, LocalTraining
 from bench.workers import Worker
-from protocols.aggregators import Aggregator, Given, hostile_rows
+from protocols.aggregators import Aggregator, Given, aggregators, hostile_rows, takes_all_out
 from protocols.clustering import ClusteringPolicy
 from protocols.compression import Code, Compressor
 from protocols.decentralised.graph import Graph
@@ -157,13 +157,17 @@ class Federation:
         """Return what the rule makes of the means (m, d) of clusters of these sizes, or None: the round has no result.
 
         It has none where the rule is not defined for so few clusters, or gets more rows that cannot be computed with,
-        such as NaN, than it is told to withstand.
+        such as NaN, than it is told to withstand or leaves out anyhow.
         """
         m = len(sizes)
         tolerate = self.told(m)
-        if not m or tolerate < 0 or int(hostile_rows(means).sum()) > tolerate:
+        if not m or tolerate < 0 or int(hostile_rows(means).sum()) > max(tolerate, self._left_out_anyhow(m)):
             return None
         return self.rule(means, sizes, tolerate, given)
+
+    def _left_out_anyhow(self, m: int) -> int:
+        """Return how many of m hostile rows the rule leaves out, whatever it is told; not behind a pre-aggregator."""
+        return m - 1 if takes_all_out(aggregators.entry(self.rule_spec.name)) and not self.pre_specs else 0
 
     @property
     def who_fails(self) -> FaultyProcesses:

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from protocols.aggregators import aggregators
+from protocols.aggregators import NOTHING, Given, aggregators
 from protocols.aggregators.pre import pre_aggregators
+from protocols.randomness import public_stream
 
 __all__ = ["PAIRS", "Pair", "peer_result"]
 
@@ -22,7 +23,10 @@ class Pair:
     """One of our rules beside byzfl's: `peer` makes theirs, as it is by default.
 
     Where the two mean something else, `note` says what, and `agreeing_*` are settings in which they agree: ours as
-    another `tolerate` and other parameters, theirs as another rule. `one_coordinate`: they agree for d = 1 only.
+    another `tolerate` and other parameters, theirs as another rule. `one_coordinate`: they agree for d = 1 only;
+    `far_apart`: where the f first rows are far from all others and from one another. `most`: the largest n and f at
+    which the peer ends in seconds; `in_place`: it writes into its input; `asks_last`: the last row is that of the node
+    which asks, to ours given beside the others.
     """
 
     name: str
@@ -34,6 +38,10 @@ class Pair:
     agreeing_tolerate: Callable[[int], int] = lambda f: f
     agreeing_parameters: Callable[[int], dict[str, Any]] = lambda honest: {}  # noqa: ARG005 - of n - f
     one_coordinate: bool = False
+    far_apart: bool = False
+    most: tuple[int, int] | None = None
+    in_place: bool = False
+    asks_last: bool = False
 
     def ours(self, f: int) -> Rule:
         """Return our rule for f tainted rows of (n, d), each a cluster of one."""
@@ -47,9 +55,14 @@ class Pair:
     def _rule(self, f: int, parameters: dict[str, Any]) -> Rule:
         if self.is_pre:
             pre = pre_aggregators.make(pre_aggregators.resolve({"name": self.name, **parameters}))
-            return lambda rows: pre(rows, _ones(rows), f)[0]
+            given = Given(rng=public_stream(0, "peers", self.name))
+            return lambda rows: pre(rows, _ones(rows), f, given)[0]
         rule = aggregators.make(aggregators.resolve({"name": self.name, **parameters}))
-        return lambda rows: rule(rows, _ones(rows), min(f, rule.breakdown(len(rows))))
+
+        def combined(rows: Tensor, given: Given = NOTHING) -> Tensor:
+            return rule(rows, _ones(rows), min(f, rule.breakdown(len(rows))), given)
+
+        return (lambda rows: combined(rows[:-1], Given(reference=rows[-1]))) if self.asks_last else combined
 
 
 def peer_result(result: Any, dtype: torch.dtype) -> Tensor:
@@ -60,6 +73,9 @@ def peer_result(result: Any, dtype: torch.dtype) -> Tensor:
 def _ones(rows: Tensor) -> Tensor:
     return torch.ones(len(rows), dtype=torch.int64)
 
+
+_SUBSETS = (12, 4)  # 495 of them
+_RADIUS = 2.0
 
 PAIRS: tuple[Pair, ...] = (
     Pair(name="mean", peer=lambda byzfl, _: byzfl.Average()),
@@ -99,6 +115,50 @@ PAIRS: tuple[Pair, ...] = (
         peer=lambda byzfl, _: byzfl.CenteredClipping(tau=100.0),
         parameters=MappingProxyType({"radius": 100.0}),
     ),
+    Pair(
+        name="mda",
+        peer=lambda byzfl, f: byzfl.MDA(f),
+        note="of the subsets with the smallest diameter byzfl takes the first, ours the one with the smallest sum of "
+        "squares; equal where only one has it",
+        far_apart=True,
+        most=_SUBSETS,
+    ),
+    Pair(
+        name="smea",
+        peer=lambda byzfl, f: byzfl.SMEA(f),
+        note="byzfl's eigenvalue is one power step from a random vector, ours exact; equal where all others are larger",
+        far_apart=True,
+        most=_SUBSETS,
+    ),
+    Pair(
+        name="monna",
+        peer=lambda byzfl, f: lambda rows: byzfl.MoNNA(f, len(rows) - 1)(rows),
+        asks_last=True,
+    ),
     Pair(name="nnm", peer=lambda byzfl, f: byzfl.NNM(f), is_pre=True),
+    Pair(
+        name="arc",
+        peer=lambda byzfl, f: byzfl.ARC(f),
+        is_pre=True,
+        note="byzfl writes the rows that it cuts into its input, ours makes all anew; equal",
+        in_place=True,
+    ),
+    Pair(
+        name="clip",
+        peer=lambda byzfl, _: byzfl.Clipping(_RADIUS),
+        parameters=MappingProxyType({"radius": _RADIUS}),
+        is_pre=True,
+        note="byzfl writes the rows that it cuts into its input, ours makes all anew; equal",
+        in_place=True,
+    ),
+    Pair(
+        name="bucketing",
+        peer=lambda byzfl, _: byzfl.Bucketing(2),
+        is_pre=True,
+        note="both shuffle; equal where all rows are one bucket",
+        agreeing_peer=lambda byzfl, _: lambda rows: byzfl.Bucketing(len(rows))(rows),
+        agreeing_tolerate=lambda _: 0,
+        agreeing_parameters=lambda honest: {"size": 2 * honest},  # more than there are rows
+    ),
 )
 """In the order of the tables; a rule that byzfl does not define has no pair."""

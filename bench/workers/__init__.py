@@ -40,7 +40,8 @@ class Worker(Protocol):
     """Turns the clients' data into the updates that honest ones send, all clients at once.
 
     One whose definition needs a global model registers with facts={"one_model": True}, and is then not asked where
-    clusters keep models of their own.
+    clusters keep models of their own. One whose updates the server must get whole registers with
+    facts={"whole_updates": True}, and is not asked where they are compressed.
     """
 
     def __call__(self, work: Work, memory: MutableMapping[str, Tensor]) -> Tensor:

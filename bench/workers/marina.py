@@ -15,7 +15,7 @@ from protocols.randomness import public_stream
     source="Gorbunov, Horvath, Richtarik, Gidel 2023, ICLR (variance reduction is an antidote to Byzantines), "
     "Algorithm 1 without compression",
     examples=({}, {"full": 0.5}),
-    facts={"one_model": True},
+    facts={"one_model": True, "whole_updates": True},
 )
 @dataclass(frozen=True, kw_only=True)
 class Marina:
@@ -23,7 +23,9 @@ class Marina:
 
     All clients toss the same coin. The change is between the last model and this one, on the same batch of the
     client's rows. Updates are gradients times minus the learning rate, with one local step a round; the first round,
-    and one after a round without a step, takes full gradients. Nothing is kept but the last model, which all know.
+    and one after a round without a step, takes full gradients. With compression it is refused: the source
+    compresses the change, and a server that adds the last step to that; a compressor here sees the whole update, last
+    step and all. Nothing is kept but the last model, which all know.
 
     Guarantees:
         Between full gradients, where nobody is tainted, the mean step changes by the mean change of the gradients.

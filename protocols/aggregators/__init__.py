@@ -28,6 +28,7 @@ __all__ = [
     "Aggregator",
     "Bounded",
     "Given",
+    "Limited",
     "NotFiniteError",
     "Points",
     "Selecting",
@@ -43,7 +44,9 @@ __all__ = [
     "needs_of",
     "provided",
     "screen",
+    "takes_all_out",
     "unanimous",
+    "within",
     "within_coefficient",
 ]
 
@@ -138,6 +141,21 @@ class Bounded(Protocol):
         ...
 
 
+@runtime_checkable
+class Limited(Protocol):
+    """A rule that holds tainted clusters back by a number of its own, however near to one another the honest ones are.
+
+    It registers with facts={"within": words}: what `reach` is, in its parameters, F and m.
+    """
+
+    def reach(self, sizes: Tensor, tolerate: int, d: int) -> float:
+        """Return a bound on the L2 distance that `tolerate` tainted clusters move the result, whatever they say.
+
+        It is that from the result for the same means with theirs at the result of the round before, zero in the first.
+        """
+        ...
+
+
 aggregators: Registry[Aggregator] = Registry("aggregator", ("protocols.aggregators",), "cloister.aggregators")
 
 
@@ -159,6 +177,16 @@ def unanimous(entry: Entry) -> bool:
 def bound_of(entry: Entry) -> str:
     """Return the theorem behind the rule's coefficient, or an empty string."""
     return str(entry.facts.get("bound", ""))
+
+
+def within(entry: Entry) -> str:
+    """Return in words how far tainted clusters move the result of a rule that is Limited, else an empty string."""
+    return str(entry.facts.get("within", ""))
+
+
+def takes_all_out(entry: Entry) -> bool:
+    """Return whether the rule leaves surely hostile rows out whatever it is told to tolerate, see `combine`."""
+    return bool(entry.facts.get("takes_all_out", False))
 
 
 def provided(fact: _Fact | None, name: str) -> _Fact:

@@ -12,25 +12,27 @@ from protocols.aggregators._rows import weighted_sum
 __all__ = ["filtered_average", "filtered_weights"]
 
 
-def filtered_average(points: Points) -> Tensor:
+def filtered_average(points: Points, enough: float | None = None) -> Tensor:
     """Return the average (cells, d) of the rows of each cell by these weights."""
-    weights = filtered_weights(points)
+    weights = filtered_weights(points, enough)
     shares = weights / weights.sum(dim=1, keepdim=True)
     return weighted_sum(shares[:, None], points.means)[:, 0]
 
 
-def filtered_weights(points: Points) -> Tensor:
+def filtered_weights(points: Points, enough: float | None = None) -> Tensor:
     """Return the weights (cells, m) of the best average, in 0 to 1: less than 2 F of m is taken away, none for F = 0.
 
-    In each turn one row loses all of its weight, so there are at most 2 F turns.
+    In each turn one row loses all of its weight, so there are at most 2 F turns. They end as soon as the covariance's
+    largest eigenvalue is at most `enough`; those weights are then the best, for all before had a larger one.
     """
     products = torch.stack([gram_around(rows).products for rows in points.means])
     m = products.shape[1]
     weights = products.new_ones(products.shape[:2])
     best, smallest = weights, products.new_full((len(products), 1), torch.inf)
+    threshold = -1.0 if enough is None else enough
     for _ in range(2 * points.tolerate):  # in each turn a whole weight becomes zero
         total = weights.sum(dim=1, keepdim=True)
-        going = total > m - 2 * points.tolerate
+        going = (total > m - 2 * points.tolerate) & (smallest > threshold)
         if not bool(going.any()):
             break
         shares = weights / total.clamp(min=1e-300)

@@ -59,12 +59,14 @@ def combine(
     inner: Callable[[Points], Tensor],
     *,
     notices: bool = False,
+    all_out: bool = False,
 ) -> Tensor:
     """Return what `inner` makes of the rows that can be computed with: (d,) for means (m, d), (cells, d) for a batch.
 
     `inner` maps points with means (cells, m', d) to (cells, d); it is called once for all cells that lost the same
     rows. `notices`: in float32 it raises NotFiniteError itself where a number of its points is not finite, which saves
-    a pass over the rows; no float32 number is beyond LIMIT.
+    a pass over the rows; no float32 number is beyond LIMIT. `all_out`: as many hostile rows as there are are taken out,
+    whatever is tolerated, unless that is all of them: for a rule that promises nothing of tainted clusters anyhow.
     Raises: CloisterError for what is not allowed, see Aggregator.
     """
     points = everything(rule, means, sizes, tolerate)
@@ -75,7 +77,7 @@ def combine(
             pass
         else:
             return result if means.dim() == 3 else result[0]
-    batch, parts = points.means, _screened(points)
+    batch, parts = points.means, _screened(points, all_out=all_out)
     if len(parts) == 1:
         result = inner(parts[0]).to(means.dtype)
     else:
@@ -122,11 +124,11 @@ def everything(rule: _Rule, means: Tensor, sizes: Tensor, tolerate: int) -> Poin
     )
 
 
-def _screened(points: Points) -> list[Points]:
+def _screened(points: Points, *, all_out: bool = False) -> list[Points]:
     if _surely_all_fine(points.means):
         return [points]
     patterns = [tuple(bool(bad) for bad in cell) for cell in hostile_rows(points.means)]
-    _check_few(patterns, points.tolerate)
+    _check_few(patterns, points.means.shape[1] - 1 if all_out else points.tolerate)
     alike: dict[tuple[bool, ...], list[int]] = {}
     for cell, pattern in enumerate(patterns):
         alike.setdefault(pattern, []).append(cell)
@@ -135,7 +137,7 @@ def _screened(points: Points) -> list[Points]:
         cells = points.cells[numbers]
         kept = points.kept[[not bad for bad in pattern]]
         rows = points.means[cells[:, None], kept[None, :]]
-        tolerate = points.tolerate - sum(pattern)
+        tolerate = max(0, points.tolerate - sum(pattern))  # fewer are taken out than told, but for `all_out`
         parts.append(Points(means=rows, sizes=points.sizes[kept], tolerate=tolerate, kept=kept, cells=cells))
     return parts
 

@@ -14,7 +14,7 @@ from protocols.aggregators._rows import distances_from, weighted_sum
 @aggregators.register(
     source="Karimireddy, He, Jaggi 2021, ICML, Learning from History (centered clipping)",
     examples=({}, {"radius": 1.0, "iterations": 3}),
-    facts={"equivariant": (), "unanimous": False},
+    facts={"equivariant": (), "unanimous": False, "within": "(2 iterations - 1) F radius / m"},
 )
 @dataclass(frozen=True, kw_only=True)
 class CenteredClipping:
@@ -25,6 +25,7 @@ class CenteredClipping:
 
     Guarantees:
         The result is within `iterations` times `radius` of the result of the round before.
+        F of m clusters move it by at most (2 iterations - 1) F radius / m from where it is with theirs at that result.
     """
 
     radius: float = 10.0
@@ -55,6 +56,15 @@ class CenteredClipping:
     def breakdown(self, m: int) -> int:
         """Fewer than half, of what hostile numbers can do by construction: F of m rows move it by F / m of a radius."""
         return majority_breakdown(m)
+
+    def reach(self, sizes: Tensor, tolerate: int, d: int) -> float:  # noqa: ARG002
+        """(2 iterations - 1) F radius / m, as the step v + average of clip(x - v) does not expand, see `sensitivity`.
+
+        In the first step rows at v add nothing, and F others at most `radius` / m each. Later rows at the first centre
+        may add as much as well. F rows that are taken out give their weight to the others, whose average of clipped
+        deviations is at most `radius`: F / m of it.
+        """
+        return (2 * self.iterations - 1) * tolerate * self.radius / sizes.shape[0]
 
     def coefficient(self, sizes: Tensor, tolerate: int) -> float:  # noqa: ARG002
         """Nothing for a fixed radius: the paper's bound needs one that follows the spread of the honest means."""

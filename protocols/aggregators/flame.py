@@ -28,8 +28,10 @@ class Flame:
 
     The majority is the cluster of more than half of the rows that HDBSCAN finds (min_cluster_size = m // 2 + 1,
     min_samples = 1, one cluster allowed) by cosine distance; where it finds none, all rows stay, cut as they are. The
-    source compares the clients' models; a rule sees the updates, which are what the models differ in. Its lambda of
-    0.001 is `noise`; 0 adds none. Each cluster counts once.
+    source compares the clients' models; a rule sees the updates, which are what the models differ in. Its noise is
+    against backdoors: lambda S, lambda = 0.001 in its experiments, which `noise` = 0.001 gives. The default is 0, as
+    other rules here add none either, so that what is compared is the filter; privacy is the mechanisms' affair. Each
+    cluster counts once.
 
     Guarantees:
         Without noise, the result is no longer than the median length of the cluster means.

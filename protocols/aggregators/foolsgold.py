@@ -22,6 +22,7 @@ _ALMOST_ONE = 0.99
         "equivariant": ("scale",),
         "needs": ("history",),
         "unanimous": False,
+        "takes_all_out": True,
         "bound": "none: it is for sybils that agree, and a lone attacker is not held back",
     },
 )
@@ -34,10 +35,11 @@ class FoolsGold:
     is inverted, scaled so that the largest is 1, and spread by a logit with `confidence`. The source adds the weighted
     updates up and may weight coordinates by their importance; here they are averaged, so that the step is as long as
     other rules' is, and all coordinates count alike. Where all weights are zero, as between clusters that agree
-    entirely, the result is zero.
+    entirely, the result is zero. Rows that cannot be computed with are left out, however many.
 
     Guarantees:
         Clusters whose histories point exactly the same way have no part in the result, where others differ.
+        Clusters that send NaN, infinities or numbers beyond LIMIT have no part in it, as long as there are others.
     """
 
     confidence: float = 1.0
@@ -58,7 +60,7 @@ class FoolsGold:
 
             return each_cell(points, average)
 
-        return combine(self, means, sizes, tolerate, averaged)
+        return combine(self, means, sizes, tolerate, averaged, all_out=True)
 
     def excluded(self, means: Tensor, sizes: Tensor, tolerate: int, given: Given = NOTHING) -> Tensor:
         """See Selecting: those of weight zero; nobody where all are, as then none is told from another."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from protocols import check
-from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, exclude
+from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, exclude, majority_breakdown
 from protocols.aggregators._cells import each_cell, mean_of, median_length, middle
 from protocols.aggregators._facts import layers_of
 from protocols.check import CloisterError
@@ -41,6 +41,7 @@ class Lasa:
 
     Guarantees:
         No layer of the result is longer than the median length of the cluster means.
+        While fewer than half of the clusters are tainted, none is longer than the longest honest mean.
     """
 
     sparsity: float = 0.3
@@ -95,9 +96,9 @@ class Lasa:
         both = _near(row_norms(part)[:, 0], self.norm_radius) & _near(balance, self.sign_radius)
         return both if bool(both.any()) else torch.ones_like(both)
 
-    def breakdown(self, m: int) -> int:  # noqa: ARG002
-        """None: nothing is proved of the rows that pass, and tainted ones of usual lengths and balances do."""
-        return 0
+    def breakdown(self, m: int) -> int:
+        """Fewer than half: the median length is then not beyond the honest ones; tainted rows of usual ones do pass."""
+        return majority_breakdown(m)
 
     def coefficient(self, sizes: Tensor, tolerate: int) -> float:  # noqa: ARG002
         """Infinity: honest rows are cut and put away as well."""

@@ -18,6 +18,7 @@ from protocols.privacy import clip_to_norm
         "equivariant": (),
         "unanimous": False,
         "bound": "none: tainted clusters move the result by up to 2 F radius / m",
+        "within": "F radius / m",
     },
 )
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class NormClippedMean:
 
     Guarantees:
         The result is no longer than `radius`.
+        F of m clusters of one size move it by at most F radius / m from where it is with theirs at zero.
     """
 
     radius: float = 1.0
@@ -46,6 +48,14 @@ class NormClippedMean:
     def breakdown(self, m: int) -> int:
         """Fewer than half, by construction."""
         return majority_breakdown(m)
+
+    def reach(self, sizes: Tensor, tolerate: int, d: int) -> float:  # noqa: ARG002
+        """The share of the F largest clusters times `radius`: F radius / m for one size.
+
+        A row at zero adds nothing, any other at most its share of `radius`; where rows are taken out, the others get
+        their share, and the average of these is no longer than `radius` either.
+        """
+        return self.radius * int(sizes.sort(descending=True).values[:tolerate].sum()) / int(sizes.sum())
 
     def coefficient(self, sizes: Tensor, tolerate: int) -> float:  # noqa: ARG002
         """Infinity: nothing of this form holds, as clusters that agree on a longer mean are cut."""

@@ -12,7 +12,12 @@ from protocols.aggregators import NOTHING, Given, Points, aggregators, combine, 
 @aggregators.register(
     source="Bernstein, Zhao, Azizzadenesheli, Anandkumar 2019, ICLR (signSGD with majority vote)",
     examples=({}, {"step": 0.1}),
-    facts={"equivariant": (), "unanimous": False, "bound": "none in units of the means' spread: only signs count"},
+    facts={
+        "equivariant": (),
+        "unanimous": False,
+        "bound": "none in units of the means' spread: only signs count",
+        "within": "2 step sqrt(d)",
+    },
 )
 @dataclass(frozen=True, kw_only=True)
 class SignMajority:
@@ -40,6 +45,10 @@ class SignMajority:
     def breakdown(self, m: int) -> int:
         """Fewer than half."""
         return majority_breakdown(m)
+
+    def reach(self, sizes: Tensor, tolerate: int, d: int) -> float:  # noqa: ARG002
+        """2 step sqrt(d): at worst every sign is turned, where the honest clusters' votes are close."""
+        return 2 * self.step * math.sqrt(d) if tolerate else 0.0
 
     def coefficient(self, sizes: Tensor, tolerate: int) -> float:  # noqa: ARG002
         """Infinity: the result does not tell how long the means are."""

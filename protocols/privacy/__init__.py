@@ -52,7 +52,7 @@ mechanisms: Registry[Mechanism] = Registry("privacy", ("protocols.privacy",), "c
 
 
 def clip_to_norm(updates: Tensor, clip_norm: float) -> Tensor:
-    """Return float64 rows of `updates` (n, d), each scaled down to L2 norm <= clip_norm.
+    """Return float64 rows of `updates` (n, d), each scaled down to L2 norm <= clip_norm; `updates` itself if none is.
 
     Guarantees:
         No row is longer than clip_norm (1 + 1e-12), over all its coordinates together.
@@ -60,6 +60,8 @@ def clip_to_norm(updates: Tensor, clip_norm: float) -> Tensor:
     """
     rows = updates.to(torch.float64)
     norms = row_norms(rows)
+    if not bool((norms > clip_norm).any()):
+        return rows
     # Directions first: the norm of a row may itself be beyond float64.
     directions = rows / rows.abs().amax(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
     return torch.where(norms > clip_norm, directions * (clip_norm / row_norms(directions)), rows)

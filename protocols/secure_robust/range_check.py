@@ -31,9 +31,11 @@ from protocols.types import Traffic
 class RangeCheck:
     """The sum of the updates all of whose coordinates are in -2^bits .. 2^bits - 1; other members are excluded.
 
-    Coordinates are in units of the ring. With bits = 0 the range is the widest at which the sum of c members' words is
-    within +-2^62, so that neither the sum nor the noise on it wraps around: 2^(62 - ceil(log2 c)). Honest updates are
-    encoded within it and pass; who does not has entered what no honest member enters, and is named.
+    Coordinates are in units of the ring. Bounds are powers of two only: the check asks that a word's upper
+    bits be alike, which says nothing of a bound between two powers. With bits = 0 the range is the widest at which the
+    sum of c members' words is within +-2^62, so that neither the sum nor the noise on it wraps around:
+    2^(62 - ceil(log2 c)). Honest updates are encoded within it and pass; who does not has entered what no honest member
+    enters, and is named.
 
     Threat model: see `protocols.secure_robust`. Opened are who passes, and the sum of those who do. A coalition of at
     most t members learns no more: all honest members pass, so that at least two others are in the sum of a cluster of

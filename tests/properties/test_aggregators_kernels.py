@@ -14,7 +14,7 @@ from protocols.aggregators import NotFiniteError, aggregators, hostile_rows
 from protocols.aggregators import _distances as distances
 from protocols.aggregators import _ordered as ordered
 from protocols.aggregators._gram_space import gram_space
-from protocols.aggregators._rows import distances_from, weighted_sum
+from protocols.aggregators._rows import cut_to, distances_from, lengths_of, weighted_sum
 from protocols.aggregators.pre import pre_aggregators
 from protocols.check import CloisterError
 from protocols.randomness import public_stream
@@ -230,6 +230,23 @@ class TestRows:
         exact = (means.double() - centre[:, None].double()).norm(dim=2)
         # 300 squares in float32 at most one after the other, which halves in the root, and a few more roundings.
         assert bool(((distances_from(centre, means) - exact).abs() <= 200 * U * exact).all())
+
+    @pytest.mark.parametrize("scale", [1e-44, 1e-30, 1.0, 1e30])
+    @pytest.mark.parametrize("d", [1, 511, 512, 1300])
+    def test_lengths_neither_overflow_nor_vanish(self, scale: float, d: int) -> None:
+        means = (scale * rows_of("plain", d=d).clamp(min=1))[None]
+        exact = means.double().norm(dim=2)
+        # 512 squares in float32 in any order, each rounded and added: 2 times 512 U of a block, which the root halves.
+        assert bool(((lengths_of(means) - exact).abs() <= 600 * U * exact).all())
+
+    def test_a_row_cut_in_no_cell_is_not_copied_and_one_that_is_leaves_its_input_alone(self) -> None:
+        means = torch.stack([rows_of("plain"), 2 * rows_of("plain")])
+        before, lengths = means.clone(), lengths_of(means)
+        assert cut_to(lengths.amax(dim=1), means, lengths) is means
+        cut = cut_to(torch.tensor([1e9, 1.0]).double(), means, lengths)
+        assert torch.equal(means, before)
+        assert torch.equal(cut[0], means[0])
+        assert float((cut[1].norm(dim=1) - 1).abs().max()) <= 1e-4
 
 
 class TestGramSpace:

@@ -166,6 +166,30 @@ class TestCaf:
             assert excluded(rule_of("caf"), rows, 3) == excluded(rule_of("filterl2"), rows, 3)
             assert not torch.equal(found, rule_of("no_regret")(rows, ones(9), 3))
 
+    @pytest.mark.parametrize(("variance", "stops", "as_caf"), [(0.5, 0, 10), (2.0, 9, 6), (5.0, 10, 3), (1e9, 10, 0)])
+    def test_filterl2_stops_at_its_variance_as_the_source_does(self, variance: float, stops: int, as_caf: int) -> None:
+        """Of ten draws it stops in so many; it is caf where it does not, or stops where no later step is better."""
+        stopped = same = 0
+        for seed in range(10):
+            rows = public_stream(seed, "variance").normal(size=(12, 4))
+            rows[:4] += 4.0 * np.arange(1, 5)[:, None]
+            weights, on_the_way, narrowest = np.ones(12), [], np.inf
+            while weights.sum() > 12 - 8 and not narrowest <= variance:
+                shares = weights / weights.sum()
+                centred = rows - shares @ rows
+                values, vectors = np.linalg.eigh(centred.T @ (shares[:, None] * centred))
+                on_the_way.append((values[-1], shares @ rows))
+                narrowest = min(narrowest, values[-1])
+                deviations = np.square(centred @ vectors[:, -1]) * (weights > 0)
+                weights = weights * (1 - deviations / deviations.max())
+            stopped += narrowest <= variance
+            expected = min(on_the_way, key=lambda each: each[0])[1]
+            found = rule_of("filterl2", variance=variance)(torch.from_numpy(rows), ones(12), 4).numpy()
+            assert np.abs(found - expected).max() <= 1e-9
+            same += np.array_equal(found, rule_of("caf")(torch.from_numpy(rows), ones(12), 4).numpy())
+            assert bool(np.abs(found - rows.mean(axis=0)).max() <= 1e-9) == (variance == 1e9)  # nothing is taken away
+        assert (stopped, same) == (stops, as_caf)
+
     def test_far_outliers_are_excluded_and_a_filter_that_stops_at_once_is_seen(self) -> None:
         rows = public_stream(0, "far").normal(size=(9, 4))
         rows[:3] += 1e6

@@ -410,6 +410,8 @@ class TestGuarantees:
         for number, dtype in itertools.product((1e30, -1e30, 1e-40, 0.0, LIMIT), (torch.float64, torch.float32)):
             if number < torch.finfo(dtype).max:
                 self.check_lasa(number, dtype)
+        for result, _, honest, *_ in self.results("lasa"):
+            assert float(result.norm()) <= float(honest.norm(dim=1).max()) * self.SLACK
         for result, _, honest, *_ in self.results("cge"):
             assert float(result.norm()) <= float(honest.norm(dim=1).max()) * self.SLACK
         for result, _, _, facts, _ in self.results("fltrust"):
@@ -688,6 +690,17 @@ class TestOneByOne:
         means[0] *= 1e6
         assert rule_of("foolsgold").breakdown(6) == 0
         assert float(rule_of("foolsgold")(means, sizes, 0, Given(history=0 * means)).norm()) > 1e4
+
+    def test_foolsgold_goes_on_without_rows_that_cannot_be_computed_with(self) -> None:
+        means, sizes = kit.make_points(6, 40)
+        rule = rule_of("foolsgold")
+        poisoned = means.clone()
+        poisoned[0, 3], poisoned[4, 0] = math.nan, math.inf
+        kept = [1, 2, 3, 5]
+        left = rule(means[kept], sizes[kept], 0, Given(history=means[kept]))
+        assert torch.equal(rule(poisoned, sizes, 0, Given(history=means)), left)
+        with pytest.raises(CloisterError, match="not finite"):
+            rule(means * math.nan, sizes, 0, Given(history=means))
 
     def test_fltrust_trusts_nobody_who_points_away(self) -> None:
         means, sizes = kit.make_points(5, 3)

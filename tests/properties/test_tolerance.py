@@ -5,7 +5,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protocols.aggregators import aggregators, majority_breakdown
@@ -62,7 +62,12 @@ def designs(draw: st.DrawFn) -> tuple[Faults, Groups, Conditions, int]:
     return Faults(n=n, byzantine=counts[0], crashed=counts[1], curious=counts[2]), groups, conditions, most
 
 
+# What is wrong delivers all the same.
+WRONG_AND_LIVE = (Faults(n=8, byzantine=1), size_groups(8, 4), conditions_of("shamir", mode="correct"), 0)
+
+
 @settings(max_examples=120)
+@example(WRONG_AND_LIVE)
 @given(designs())
 def test_the_analysis_equals_counting_every_placement(design: tuple[Faults, Groups, Conditions, int]) -> None:
     faults, groups, conditions, most = design

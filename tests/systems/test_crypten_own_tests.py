@@ -36,6 +36,13 @@ class TestArithmetic(MultiProcessTestCase):
         opened = ArithmeticSharedTensor(tensor).get_plain_text()
         self.assertTrue(((opened - tensor).abs() < 2**-10).all())
 """
+SEEDS = """
+import crypten, torch
+class TestArithmetic(MultiProcessTestCase):
+    def test_says_its_seeds(self):
+        names = ("prev", "next", "local", "global")
+        raise AssertionError({name: crypten.generators[name][torch.device("cpu")].initial_seed() for name in names})
+"""
 
 
 @pytest.fixture
@@ -63,6 +70,17 @@ def test_a_failure_is_an_exit_code(directory: Path, capsys: pytest.CaptureFixtur
     assert "3 passed, 1 failed, 1 not applicable" in capsys.readouterr().out
 
 
+def test_a_seed_fixes_what_crypten_draws_from(directory: Path) -> None:
+    """CrypTen's own seeds are new in each run, which makes its tests fail now and then."""
+
+    def drawn(seed: int) -> list[str]:
+        return [each.text for each in run_all(directory, seed=seed) if "says_its_seeds" in each.test]
+
+    (directory / "test_arithmetic.py").write_text(HEAD + SEEDS, "utf-8")
+    assert "{'prev': " in drawn(0)[0]
+    assert drawn(0) == drawn(0) != drawn(1)
+
+
 def test_another_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CloisterError, match=r"has no test_communicator\.py"):
         list(run_all(tmp_path))
@@ -70,6 +88,7 @@ def test_another_folder_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not NIGHTLY, reason="minutes, and CrypTen's source distribution: the nightly profile runs it")
 def test_crypten_s_own_tests_pass_on_our_engine(tmp_path: Path) -> None:
+    """With other seeds one of 26 runs fails, on CrypTen too: see `crypten_own_tests`."""
     ended = list(run_all(fetched(tmp_path)))
     assert [each for each in ended if each.status == "failed"] == []
     assert {each.test.partition(".")[2] for each in ended if each.status == "not applicable"} == set(NOT_APPLICABLE)

@@ -1,6 +1,7 @@
 """The report on the systems under test: what is committed is what the scripts and the page make."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from protocols.registry import Spec
 from protocols.testing.invariants import Effort, Invariant, effort_named
 from protocols.testing.suite import Result, claims_of
 from tests.systems import report
+from tests.systems.crypten_own_tests import NOT_APPLICABLE, Ended
 from tests.systems.under_test import SYSTEMS
 from tests.systems.verdicts import COUNTEREXAMPLES, Verdict, installed
 
@@ -41,6 +43,21 @@ class TestCommitted:
         statuses = {each["status"] for system in found()["systems"] for row in system["rows"] for each in row["found"]}
         assert statuses <= {"holds", "violated as documented", "not applicable"}
 
+    def test_crypten_s_own_tests_all_ended_well(self) -> None:
+        own = found()["own_tests"]
+        assert own["failed"] == []
+        assert own["counts"]["failed"] == 0
+        assert own["counts"]["passed"] > 40
+        assert {test.partition(".")[2] for test in own["left"]} == set(NOT_APPLICABLE)
+
+    def test_it_says_whose_codec_is_judged_and_which_scripts_show_what_is_no_row(self) -> None:
+        (stock,) = (system for system in found()["systems"] if system["name"] == "additive_stock")
+        assert stock["scope"] == report._OURS
+        of_crypten = {each.name for each in COUNTEREXAMPLES if each.package == "crypten"}
+        named = set(re.findall(r"crypten_\w+", stock["scope"]))
+        assert named <= of_crypten
+        assert {each for each in of_crypten if "provider" in each or "replicated" in each} <= named
+
     def test_it_is_one_file_without_outside_resources_for_light_and_dark(self) -> None:
         page = (COMMITTED / "systems.html").read_text("utf-8")
         assert "prefers-color-scheme: dark" in page
@@ -48,6 +65,12 @@ class TestCommitted:
 
 
 class TestRows:
+    def test_a_test_of_crypten_s_that_failed_is_named(self) -> None:
+        ended = [Ended(test="A.a", status="passed"), Ended(test="A.b", status="failed", text="trace")]
+        found = report.own_tests([*ended, Ended(test="A.c", status="not applicable", text="why")])
+        assert found["counts"] == {"passed": 1, "failed": 1, "not applicable": 1}
+        assert (found["failed"], found["left"]) == (["A.b"], {"A.c": "why"})
+
     def test_a_system_that_claims_a_part_has_rows_of_that_part(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def examined(spec: Spec, invariant: Invariant, effort: Effort) -> Result:
             status = "holds" if invariant.name in (claims_of(spec) or {}) else "not applicable"

@@ -1,5 +1,6 @@
 """Every attack under the conformance kit, the kit under planted bugs, and each attack's own formula."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, make_dataclass, replace
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 import attacks.testing as kit
+import attacks.update as attacks_on_updates
 from attacks import attacks, update_attack
 from attacks.api import DataView, HonestView, OwnView, Rows, World, look
 from attacks.testing import _data, _update
@@ -28,6 +30,20 @@ def test_every_attack_conforms(spec: Spec, check: Callable[[Spec], None]) -> Non
 
 def test_every_registered_attack_is_tried_with_its_defaults() -> None:
     assert {spec.name for spec in EXAMPLES} == set(attacks.entries())
+
+
+def test_the_package_names_exactly_the_attacks_that_send_one_vector_from_all() -> None:
+    """Views with different own updates; a scale of 0 or one kind of number aside, which are no defaults."""
+    said = (attacks_on_updates.__doc__ or "").partition("`sine`")[0]
+    update = [name for name, entry in attacks.entries().items() if entry.facts["surface"] == "update"]
+    same = set()
+    for name in update:
+        view = kit.make_update_view(attacks.entry(name).facts["knowledge"], d=40)
+        sent = attacks.make(attacks.resolve(name))(view)
+        assert len(view.own.unique(dim=0)) == len(sent) == 3
+        if bool((sent == sent[0]).all()):
+            same.add(name)
+    assert same == set(re.findall(r"`(\w+)`", said))
 
 
 class TestTheKitSeesPlantedBugs:

@@ -135,6 +135,17 @@ class TestInputsThatDoNotPass:
         assert near.correct
         assert near.lost == ()
 
+    def test_a_sum_that_a_liar_changed_is_not_honest_though_it_is_not_in_it(self) -> None:
+        """Its huge mean among the honest ones would put any result near them."""
+        faulty = FaultyProcesses(n=9, byzantine=frozenset([0, 3]))
+        there = [opened(0, contributors=(1, 2), exact=False), opened(1, contributors=(4, 5), exact=False), opened(2)]
+        means = MEANS.clone()
+        means[:2] = torch.tensor([[1e14, -1e14], [-1e14, 1e14]])
+        found = seen(faulty, clusters=there, means=means, result=torch.tensor([1e13, 1e13]).double())
+        assert not found.near_honest
+        exact = [opened(0, contributors=(1, 2)), opened(1, contributors=(4, 5)), opened(2)]
+        assert seen(faulty, clusters=exact).near_honest
+
     @pytest.mark.parametrize("result", [FAR, None])
     def test_where_honest_updates_do_not_pass_a_wrong_result_is_seen_and_contradicts_nothing(
         self, result: torch.Tensor | None

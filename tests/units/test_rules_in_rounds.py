@@ -1,6 +1,7 @@
 """What a cell's rule is, what it is given in a round, and which cells are skipped because of it."""
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -104,6 +105,7 @@ class TestSkips:
             ("aggregator = 'mda'\nn = 60\nf = 10", "mda: 30045015 ways to leave 10 of 30"),
             ("root_rows = 1430", "n = 12 processes cannot share 8 training rows beside 1430 root rows"),
             ("worker = 'marina'\nlocal_steps = 2", "marina takes one local step a round"),
+            ("worker = 'marina'\ncompression = 'rand_k'", "marina compresses the change of its gradients"),
         ],
     )
     def test_a_combination_that_cannot_be_run_is_skipped_with_its_reason(
@@ -118,6 +120,8 @@ class TestSkips:
             "aggregator = 'foolsgold'",
             "aggregator = 'mda'\nf = 2",
             "worker = 'saga'",
+            "worker = 'saga'\ncompression = 'rand_k'",
+            "worker = 'marina'",
             "pre = [['bucketing', 'nnm']]",
         ],
     )
@@ -340,6 +344,17 @@ class TestInTheRound:
         assert first.metrics["contradicted"] == ""
         assert [point["accuracy"] for point in first.curve] == [point["accuracy"] for point in second.curve]
         assert first.metrics["loss"] == second.metrics["loss"]
+
+    @pytest.mark.parametrize(("rule", "trains"), [("foolsgold", True), ("lasa", True), ("mean", False)])
+    def test_one_row_of_nan_does_not_end_every_round(
+        self, digits: Dataset, parties: InProcessParties, rule: str, trains: bool
+    ) -> None:
+        """The mean promises nothing and refuses it, so that its model stays where it started, and is finite."""
+        text = "attack = {name = 'nan_inf_huge', value = 'nan'}\nf = 1\nclustering = 'singletons'\nrounds = 3"
+        found = run_cell(one_cell(f"aggregator = '{rule}'\n{text}"), digits, parties)
+        losses = {point["loss"] for point in found.curve}
+        assert all(math.isfinite(loss) for loss in losses)
+        assert (len(losses) > 1) is trains
 
     def test_a_cell_at_the_new_axes_defaults_keeps_the_noise_it_always_had(self, digits: Dataset) -> None:
         from bench.federation import _noise_name

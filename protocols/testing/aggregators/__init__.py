@@ -1,6 +1,6 @@
 """The conformance kit of aggregators."""
 
-from protocols.aggregators import aggregators, equivariance_of
+from protocols.aggregators import aggregators, equivariance_of, takes_all_out
 from protocols.registry import Spec
 from protocols.testing import Check, examples_of
 from protocols.testing.aggregators._contract import (
@@ -27,10 +27,12 @@ from protocols.testing.aggregators._equivariance import (
 )
 from protocols.testing.aggregators._hostile import (
     HOSTILE,
+    SCALES,
     is_not_carried_away_by_tainted_clusters,
     is_not_carried_away_by_tainted_clusters_at_many_distances,
     refuses_more_such_rows_than_it_is_told_to_tolerate,
     survives_hostile_numbers,
+    takes_out_any_number_of_such_rows,
     takes_rows_out_that_cannot_be_computed_with,
 )
 from protocols.testing.aggregators._points import make_given, make_points
@@ -43,6 +45,7 @@ from protocols.testing.aggregators._promises import (
 
 __all__ = [
     "HOSTILE",
+    "SCALES",
     "changes_by_no_more_than_its_sensitivity",
     "computes_in_float32_what_it_does_in_float64",
     "conformance_checks",
@@ -70,6 +73,7 @@ __all__ = [
     "stays_within_its_coefficient",
     "stays_within_its_coefficient_however_it_is_searched",
     "survives_hostile_numbers",
+    "takes_out_any_number_of_such_rows",
     "takes_rows_out_that_cannot_be_computed_with",
     "treats_each_cell_of_a_batch_alone",
     "withstands_fewer_than_half_of_the_clusters",
@@ -84,7 +88,13 @@ def example_specs() -> list[Spec]:
 
 def conformance_checks(spec: Spec) -> list[Check]:
     """Return the checks that apply to the rule; one without a sensitivity or a coefficient passes that check."""
-    promised = equivariance_of(aggregators.entry(spec.name))
+    entry = aggregators.entry(spec.name)
+    promised = equivariance_of(entry)
+    too_many = (
+        takes_out_any_number_of_such_rows
+        if takes_all_out(entry)
+        else refuses_more_such_rows_than_it_is_told_to_tolerate
+    )
     shift = moves_with_a_shift_of_all_clusters if "translation" in promised else does_not_move_with_every_shift
     scale = grows_with_a_scaling_of_all_clusters if "scale" in promised else does_not_grow_with_every_scaling
     return [
@@ -103,7 +113,7 @@ def conformance_checks(spec: Spec) -> list[Check]:
         is_not_carried_away_by_tainted_clusters,
         is_not_carried_away_by_tainted_clusters_at_many_distances,
         takes_rows_out_that_cannot_be_computed_with,
-        refuses_more_such_rows_than_it_is_told_to_tolerate,
+        too_many,
         survives_hostile_numbers,
         refuses_what_is_no_rows_of_numbers,
         refuses_more_tainted_clusters_than_it_withstands,

@@ -1,21 +1,26 @@
 """Checks of a rule on tainted clusters that are far away, or no numbers to compute with."""
 
+import itertools
 import math
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
-from protocols.aggregators import LIMIT
+from protocols.aggregators import LIMIT, Aggregator, Limited, aggregators, within
+from protocols.check import CloisterError
 from protocols.registry import Spec
 from protocols.testing import refusal
 from protocols.testing.aggregators._points import cases_of, close, make_given, make_points, rule_of
 
 __all__ = [
     "HOSTILE",
+    "SCALES",
     "is_not_carried_away_by_tainted_clusters",
     "is_not_carried_away_by_tainted_clusters_at_many_distances",
     "refuses_more_such_rows_than_it_is_told_to_tolerate",
     "survives_hostile_numbers",
+    "takes_out_any_number_of_such_rows",
     "takes_rows_out_that_cannot_be_computed_with",
 ]
 
@@ -23,6 +28,9 @@ _TYPES = (torch.float32, torch.float64)
 
 HOSTILE = (math.nan, math.inf, -math.inf, 1e30, -1e30, 1e-40, LIMIT, 1e300)
 """Numbers that every rule must survive: not finite, far too large (in range and beyond), and denormal in float32."""
+
+SCALES = (1.0, 1e-2, 1e-4)
+"""Sizes of honest numbers: of the rows that tests like to draw, and of updates, of which a rule may think small."""
 
 
 def is_not_carried_away_by_tainted_clusters(spec: Spec) -> None:
@@ -95,25 +103,78 @@ def refuses_more_such_rows_than_it_is_told_to_tolerate(spec: Spec) -> None:
             assert str(rows) in said, f"{spec} does not name clusters {rows}: {said}"
 
 
-def survives_hostile_numbers(spec: Spec) -> None:
-    """`tolerate` rows of any numbers leave the result finite, and of the size of the honest rows or of one.
+def takes_out_any_number_of_such_rows(spec: Spec) -> None:
+    """Rows with NaN and infinities are left out, however many, as long as there is another; all at once are refused."""
+    rule = rule_of(spec)
+    for means, sizes, tolerate in cases_of(spec):
+        for bad, hostile in itertools.product((math.nan, math.inf, -math.inf), range(1, means.shape[0])):
+            poisoned = means.clone()
+            poisoned[:hostile, -1] = bad
+            result = rule(poisoned, sizes, tolerate, make_given(means))
+            kept = means[hostile:]
+            left = rule(kept, sizes[hostile:], max(0, tolerate - hostile), make_given(kept))
+            assert close(result, left), f"{spec} lets {bad} of {hostile} of {len(means)} clusters into the result"
+        said = refusal(lambda p=means, s=sizes, t=tolerate: rule(p * math.nan, s, t, make_given(p)))
+        assert said is not None, f"{spec} returns something for rows that are all NaN"
 
-    "Of the size" is as generous as in is_not_carried_away_by_tainted_clusters; 1e30 over m is far beyond it.
+
+def survives_hostile_numbers(spec: Spec) -> None:
+    """`tolerate` rows of any numbers leave the result finite, and of the size of the honest rows, small ones too.
+
+    "Of the size" is as generous as in is_not_carried_away_by_tainted_clusters; 1e30 over m is far beyond it. A rule
+    that is Limited moves no farther than it says, to the last digits. One that withstands no cluster leaves one row of
+    surely hostile numbers out, or refuses it in one line: its result is never such a number.
     """
     rule = rule_of(spec)
-    for m, d in ((3, 2), (5, 3), (8, 4)):
-        for tolerate in range(1, rule.breakdown(m) + 1):
-            means, sizes = make_points(m, d)
-            honest = means[tolerate:]
-            allowed = m * math.sqrt(d) * max(1.0, float(honest.square().sum(dim=1).max().sqrt()))
-            signs = torch.where(torch.arange(d) % 2 == 0, 1.0, -1.0).double()
-            poisons = [torch.full((d,), number, dtype=torch.float64) for number in HOSTILE]
-            poisons += [1e30 * signs, LIMIT * signs]
-            for poison in poisons:
-                points = torch.cat([poison.expand(tolerate, -1), honest])
-                result = rule(points, sizes, tolerate, make_given(honest, history=means))
-                size = float(result.square().sum().sqrt())
-                assert size <= allowed, (
-                    f"{spec} returns numbers of size {size:.3g} with {tolerate} of {m} clusters at {poison.tolist()}; "
-                    f"allowed: {allowed:.3g}"
-                )
+    words = within(aggregators.entry(spec.name))
+    assert isinstance(rule, Limited) == bool(words), (
+        f"{spec} is Limited in words ({words!r}) or in `reach`, not in both"
+    )
+    _check_one_row_ends_well(spec, rule)
+    for scale in SCALES:
+        for m, d in ((3, 2), (5, 3), (8, 4)):
+            for tolerate in range(1, rule.breakdown(m) + 1):
+                means, sizes = make_points(m, d)
+                means *= scale
+                for poison in _poisons(d):
+                    _check_survival(spec, means, sizes, tolerate, poison)
+
+
+def _poisons(d: int) -> list[Tensor]:
+    signs = torch.where(torch.arange(d) % 2 == 0, 1.0, -1.0).double()
+    whole = [torch.full((d,), number, dtype=torch.float64) for number in HOSTILE]
+    return [*whole, 1e30 * signs, LIMIT * signs]
+
+
+def _check_survival(spec: Spec, means: Tensor, sizes: Tensor, tolerate: int, poison: Tensor) -> None:
+    rule, (m, d), honest = rule_of(spec), means.shape, means[tolerate:]
+    given, largest = make_given(honest, history=means), float(honest.square().sum(dim=1).max().sqrt())
+    result = rule(torch.cat([poison.expand(tolerate, -1), honest]), sizes, tolerate, given)
+    if isinstance(rule, Limited):
+        still = rule(torch.cat([torch.zeros_like(means[:tolerate]), honest]), sizes, tolerate, given)
+        allowed = (1 + 1e-9) * rule.reach(sizes, tolerate, d)  # a few roundings of numbers of that size
+        size, what = float((result - still).square().sum().sqrt()), "moves by"
+    else:
+        allowed = m * math.sqrt(d) * largest
+        size, what = float(result.square().sum().sqrt()), "returns numbers of size"
+    assert size <= allowed, (
+        f"{spec} {what} {size:.3g} with {tolerate} of {m} clusters at {poison.tolist()}, "
+        f"honest ones of size {largest:.3g}; allowed: {allowed:.3g}"
+    )
+
+
+def _check_one_row_ends_well(spec: Spec, rule: Aggregator) -> None:
+    """Raise AssertionError where one row that cannot be computed with gets into what the rule returns."""
+    for m in (3, 8):
+        means, sizes = make_points(m, 4)
+        tolerate = min(1, max(0, rule.breakdown(m)))
+        for bad in (math.nan, math.inf, -math.inf, 2 * LIMIT):
+            poisoned = means.clone()
+            poisoned[1, -1] = bad
+            try:
+                result = rule(poisoned, sizes, tolerate, make_given(means, history=means))
+            except CloisterError as error:
+                if tolerate:
+                    raise AssertionError(f"{spec} is told to tolerate one cluster, and refuses {bad} in it") from error
+                continue
+            assert bool(torch.isfinite(result).all()), f"{spec} returns {result} for one row of {bad} among {m}"

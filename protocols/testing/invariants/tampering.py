@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from itertools import product
+from itertools import count, product
 from typing import ClassVar
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from protocols.faults import Tamper
 from protocols.faulty_link import Batches, Fault, Kind, Messages
 from protocols.in_process import InProcessParties
+from protocols.randomness import public_stream
 from protocols.registry import Spec
 from protocols.testing.invariants.contract import Effort, Evidence, NotApplicable, Violation
 from protocols.testing.invariants.faults import same
@@ -28,6 +29,13 @@ from protocols.testing.keyrings import replayable_keyring
 from protocols.testing.scenarios import Scenario
 
 __all__ = ["detects_tampering", "restarts_end"]
+
+
+_PLACES = (0, 1, 2, -3, -2, -1, None)
+"""Words of a message, counted from both ends and round where it is shorter; None: all of them."""
+
+
+_LARGEST: int = 2**62
 
 
 class _Listened:
@@ -50,27 +58,34 @@ def detects_tampering(spec: Spec, effort: Effort) -> Evidence | NotApplicable:
     parties = next((c for c in sizes(spec, 8, least=2) if tolerates(spec, c, 1, 0)[0]), None)
     if parties is None:
         return NotApplicable(reason="it does not promise to notice wrong words")
-    cases = 0
-    sender, bound = 1 % parties, _input_step(spec, parties)
     steps = steps_of(spec, parties)
-    peers = [*(rank for rank in range(parties) if rank != sender), -1]
-    places = list(product(range(steps), peers, (0, -1, None), (1, 2**31 + 1)))
-    stride = max(len(places) // (2 * effort.single), 1)
-    for step, peer, word, delta in places[:: stride + (math.gcd(stride, len(places)) > 1)]:
+    bounds = [_input_step(spec, parties, sender) for sender in range(parties)]
+    peers = [*range(parties), -1]
+    pairs = [(sender, peer) for sender in range(parties) for peer in peers if peer != sender]
+    places = list(product(range(steps), pairs, _PLACES, (False, True)))
+    first = max(len(places) // (2 * effort.single), 1)
+    stride = next(n for n in count(first) if math.gcd(n, len(places)) == 1)
+    tried = min(len(places), 2 * effort.single)
+    stream = public_stream(0, "tampering", spec.canonical())
+    for number in range(tried):
+        step, (sender, peer), word, large = places[number * stride % len(places)]
+        delta = 1 + int(stream.integers(_LARGEST)) * large
         fault = Tamper(step=step, delta=delta, to=peer, word=word)
-        _check_tampered(scenario_of(spec, parties, seed=2, faults=[(sender, fault)]), sender, own=step <= bound)
-        cases += 1
-    return Evidence(how="property", cases=cases, text="one member's messages: first, last and all words of each")
+        own = step <= bounds[sender]
+        _check_tampered(scenario_of(spec, parties, seed=2, faults=[(sender, fault)]), sender, own=own)
+    which = "all" if tried == len(places) else f"{tried} of {len(places)}"
+    text = f"{which} places: from every member to every other one and the board, by one or a random number"
+    return Evidence(how="property", cases=tried, text=text)
 
 
-def _input_step(spec: Spec, parties: int) -> int:
+def _input_step(spec: Spec, parties: int, sender: int) -> int:
     """Return the first exchange in which what a member sends depends on its own words."""
     sent: list[list[dict[int, Tensor]]] = []
     for seed in (1, 2):
         words = scenario_of(spec, parties, seed=1).words()
-        words[:, 1 % parties] = scenario_of(spec, parties, seed=seed).words()[:, 1 % parties]
+        words[:, sender] = scenario_of(spec, parties, seed=seed).words()[:, sender]
         listened = _Listened()
-        InProcessParties(parties, faults={1 % parties: listened}, keyring=replayable_keyring(1)).open_sums(spec, words)
+        InProcessParties(parties, faults={sender: listened}, keyring=replayable_keyring(1)).open_sums(spec, words)
         sent.append(listened.sent)
     for step, (one, other) in enumerate(zip(*sent, strict=True)):
         if any(not torch.equal(one[peer], other[peer]) for peer in one):

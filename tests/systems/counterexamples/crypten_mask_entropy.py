@@ -3,14 +3,13 @@
 Claim: shares are uniformly random words of 64 bits (Knott et al. 2021, NeurIPS, Section 3.1), from seeds of 64 bits.
 """
 
+import contextlib
 import importlib
 import sys
 
 import torch
 
-try:  # CrypTen 0.4.1 needs a module that torch 2.9 moved
-    importlib.import_module("torch.onnx._internal.registration")
-except ImportError:
+with contextlib.suppress(ImportError):  # CrypTen 0.4.1 needs a module that torch 2.9 moved
     moved = importlib.import_module("torch.onnx._internal.torchscript_exporter.registration")
     sys.modules["torch.onnx._internal.registration"] = moved
 rng = importlib.import_module("crypten.common.rng")

@@ -3,12 +3,11 @@
 Claim: `FixedPointEncoder` 'encodes long or float tensors into scaled integer tensors'; `encode` takes numpy arrays.
 """
 
+import contextlib
 import importlib
 import sys
 
-try:  # CrypTen 0.4.1 needs a module that torch 2.9 moved
-    importlib.import_module("torch.onnx._internal.registration")
-except ImportError:
+with contextlib.suppress(ImportError):  # CrypTen 0.4.1 needs a module that torch 2.9 moved
     moved = importlib.import_module("torch.onnx._internal.torchscript_exporter.registration")
     sys.modules["torch.onnx._internal.registration"] = moved
 crypten = importlib.import_module("crypten")

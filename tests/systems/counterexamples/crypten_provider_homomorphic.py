@@ -3,14 +3,13 @@
 Claim: `cfg.mpc.provider` may be 'HE', with `HomomorphicProvider` for it (crypten/mpc/provider).
 """
 
+import contextlib
 import importlib
 import sys
 
 import torch
 
-try:  # CrypTen 0.4.1 needs a module that torch 2.9 moved
-    importlib.import_module("torch.onnx._internal.registration")
-except ImportError:
+with contextlib.suppress(ImportError):  # CrypTen 0.4.1 needs a module that torch 2.9 moved
     moved = importlib.import_module("torch.onnx._internal.torchscript_exporter.registration")
     sys.modules["torch.onnx._internal.registration"] = moved
 crypten = importlib.import_module("crypten")

@@ -3,14 +3,13 @@
 Claim: 'TrustedThirdParty': one more process deals the triples, and the parties learn none of each other's operands.
 """
 
+import contextlib
 import importlib
 import sys
 
 import torch
 
-try:  # CrypTen 0.4.1 needs a module that torch 2.9 moved
-    importlib.import_module("torch.onnx._internal.registration")
-except ImportError:
+with contextlib.suppress(ImportError):  # CrypTen 0.4.1 needs a module that torch 2.9 moved
     moved = importlib.import_module("torch.onnx._internal.torchscript_exporter.registration")
     sys.modules["torch.onnx._internal.registration"] = moved
 crypten = importlib.import_module("crypten")

@@ -3,14 +3,13 @@
 Claim: `replicate_shares` refuses fewer than three parties, and no more than three only where a product is rounded.
 """
 
+import contextlib
 import importlib
 import sys
 
 import torch
 
-try:  # CrypTen 0.4.1 needs a module that torch 2.9 moved
-    importlib.import_module("torch.onnx._internal.registration")
-except ImportError:
+with contextlib.suppress(ImportError):  # CrypTen 0.4.1 needs a module that torch 2.9 moved
     moved = importlib.import_module("torch.onnx._internal.torchscript_exporter.registration")
     sys.modules["torch.onnx._internal.registration"] = moved
 crypten, context = (importlib.import_module(name) for name in ("crypten", "crypten.mpc.context"))

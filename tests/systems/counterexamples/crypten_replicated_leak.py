@@ -3,14 +3,13 @@
 Claim: 'The protocol used here is that of section 3.2 of ABY3', which masks the shares of a product anew.
 """
 
+import contextlib
 import importlib
 import sys
 
 import torch
 
-try:  # CrypTen 0.4.1 needs a module that torch 2.9 moved
-    importlib.import_module("torch.onnx._internal.registration")
-except ImportError:
+with contextlib.suppress(ImportError):  # CrypTen 0.4.1 needs a module that torch 2.9 moved
     moved = importlib.import_module("torch.onnx._internal.torchscript_exporter.registration")
     sys.modules["torch.onnx._internal.registration"] = moved
 crypten, context = (importlib.import_module(name) for name in ("crypten", "crypten.mpc.context"))
