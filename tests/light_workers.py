@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["run", "start"]
 
 
-def start(parties: int, deadline_s: float, data_dir: Path | None) -> None:
+def start(parties: int, deadline_s: float, data_dir: Path | None, faults_over_tcp: bool) -> None:
     """There is nothing to start."""
 
 

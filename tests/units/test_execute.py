@@ -36,7 +36,14 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def rows_of(*words: str, cell_deadline_s: float = 3600.0) -> Generator[dict[str, Any], None, None]:
     """By one worker, so that the jobs are done in this order."""
-    execution = Execution(jobs=1, parties=1, deadline_s=1.0, cell_deadline_s=cell_deadline_s, data_dir=None)
+    execution = Execution(
+        jobs=1,
+        parties=1,
+        deadline_s=1.0,
+        cell_deadline_s=cell_deadline_s,
+        data_dir=None,
+        faults_over_tcp=False,
+    )
     jobs = [Job(cell=Worded(cell_with(), word), key=f"{place}") for place, word in enumerate(words)]
     return run_jobs(jobs, execution, started=lambda job: None)
 
