@@ -22,9 +22,9 @@ from protocols.faults import (
 )
 from protocols.faulty_link import Fault
 
-__all__ = ["fault_of", "values_of"]
+__all__ = ["KINDS", "fault_of", "values_of"]
 
-_KINDS: Mapping[str, Any] = MappingProxyType(
+KINDS: Mapping[str, Any] = MappingProxyType(
     {
         kind.__name__: kind
         for kind in (
@@ -43,6 +43,7 @@ _KINDS: Mapping[str, Any] = MappingProxyType(
         )
     }
 )
+"""All kinds of fault, by name."""
 
 
 def values_of(fault: Fault) -> dict[str, Any]:
@@ -54,12 +55,12 @@ def values_of(fault: Fault) -> dict[str, Any]:
     Raises: CloisterError for a kind of fault that a party process does not know.
     """
     name = type(fault).__name__
-    if _KINDS.get(name) is not type(fault):
+    if KINDS.get(name) is not type(fault):
         raise CloisterError(
-            f"fault {fault} is of a kind that party processes do not know; allowed: {', '.join(_KINDS)} (or parties "
+            f"fault {fault} is of a kind that party processes do not know; allowed: {', '.join(KINDS)} (or parties "
             f"that are threads, see protocols.in_process)"
         )
-    return {"fault": name, **{field.name: _plain(getattr(fault, field.name)) for field in fields(_KINDS[name])}}
+    return {"fault": name, **{field.name: _plain(getattr(fault, field.name)) for field in fields(KINDS[name])}}
 
 
 def _plain(value: Any) -> Any:
@@ -74,7 +75,7 @@ def fault_of(values: Mapping[str, Any]) -> Fault:
     for key, made in (("faults", _several), ("to", _receivers)):
         if isinstance(own.get(key), list):
             own[key] = made(own[key])
-    return _KINDS[values["fault"]](**own)
+    return KINDS[values["fault"]](**own)
 
 
 def _several(values: list[Mapping[str, Any]]) -> tuple[Fault, ...]:

@@ -10,27 +10,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from protocols import check, faults
 from protocols.check import CloisterError
+from protocols.fault_values import KINDS
 from protocols.faults import Combined, Fault
 from protocols.network import BOARD
 
 __all__ = ["FAULTS", "Placement", "fault_of", "random_placement", "written"]
 
-FAULTS: Mapping[str, type[Any]] = {
-    kind.__name__: kind
-    for kind in (
-        faults.Crash,
-        faults.Mute,
-        faults.Delay,
-        faults.Duplicate,
-        faults.Replay,
-        faults.Equivocate,
-        faults.Tamper,
-        faults.Truncate,
-        faults.Garbage,
-        faults.WrongDtype,
-        faults.WrongCluster,
-    )
-}
+FAULTS: Mapping[str, type[Any]] = {name: kind for name, kind in KINDS.items() if kind is not Combined}
 """The faults that a line can name; several faults of one rank are combined."""
 
 
