@@ -5,6 +5,8 @@ from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from protocols.check import CloisterError
 from protocols.faults import (
     Combined,
@@ -64,8 +66,10 @@ def values_of(fault: Fault) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):  # drawn by numpy
+        return value.item()  # pyright: ignore[reportUnknownVariableType]
     if isinstance(value, frozenset):
-        return sorted(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        return sorted(map(_plain, value))  # pyright: ignore[reportUnknownArgumentType]
     return [values_of(each) for each in value] if isinstance(value, tuple) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 
@@ -183,7 +184,8 @@ def test_every_kind_of_fault_comes_back_from_json_as_it_was() -> None:
     nested = Combined(faults=(Combined(faults=(AT_ONCE["equivocate"],)), *every))
     kinds = {kind for name in faults.__all__ if hasattr(kind := getattr(faults, name), "kind")} - {Fault}
     assert {type(fault) for fault in every} == kinds
-    for fault in (*every, nested):
+    drawn = Equivocate(step=0, delta=np.int64(5), to=frozenset({np.int64(2)}))  # as an attack may draw them
+    for fault in (*every, nested, drawn):
         assert fault_of(json.loads(json.dumps(values_of(fault)))) == fault
 
 
