@@ -5,7 +5,7 @@ cell. Among threads a silent member costs no time; among processes the others wa
 and `mpc_s` holds that. Three things are not the same to the bit. Words that are wrong because shares were mixed up
 depend on the shares, which no run repeats, here or there. The seconds of a delay are those of a run whose members
 wait for VIRTUAL_DEADLINE_S; processes that wait longer or less are late by as much more or less, so that the same
-messages come too late. And two who send each other megabytes twice are stuck until the deadline, see PartyCompany.
+messages come too late. And who sends megabytes that nobody reads is stuck until the deadline, see PartyCompany.
 """
 
 from collections.abc import Mapping

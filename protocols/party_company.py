@@ -34,8 +34,8 @@ class _Pool(Protocol):
 class PartyCompany:
     """Parties of a pool who remember what they sent in batches of this company, and in no other one.
 
-    Two members who send each other everything twice wait for each other once that is more than their sockets hold, a
-    few megabytes: the other copies then are not sent, and not counted, and the batch lasts longer by some deadlines.
+    A member whose messages nobody reads, as one that sends them twice, waits once they are more than its sockets hold,
+    a few megabytes: until the deadline. What it would have sent after that is then not sent, and not counted.
 
     Guarantees:
         Its batches come to what they come to among threads (InProcessParties with `clean_links`): the same words where

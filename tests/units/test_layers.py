@@ -23,6 +23,7 @@ ONE_PLACE = {
 
 KINDS_OF_LINKS = {
     "protocols.tcp_link",
+    "protocols.tcp_transfer",
     "protocols.mesh",
     "protocols.party_pool",
     "protocols.party_process",

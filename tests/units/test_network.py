@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols import in_process_link, tcp_link
+from protocols import in_process_link, tcp_link, tcp_transfer
 from protocols.in_process_link import InProcessLink, in_process_links
 from protocols.network import (
     BOARD,
@@ -281,7 +281,7 @@ class TestFailingPeers:
         links = connect(2)
         links[0]._sent[1] = 5
         send(links[0], 1, 7)
-        with mock.patch.object(in_process_link, "check_header"), mock.patch.object(tcp_link, "check_header"):
+        with mock.patch.object(in_process_link, "check_header"), mock.patch.object(tcp_transfer, "check_header"):
             assert receive(links[1], 0, 1) == [7]
 
     def test_a_peer_that_closed_its_connection_has_crashed(self, connect: Connect) -> None:
@@ -544,9 +544,8 @@ class TestGoingOnWithoutLostPeers:
             assert read(peers[2], HEADER_BYTES + 8)[HEADER_BYTES:] == struct.pack("<q", 5)
 
     def test_a_pause_lets_time_pass(self) -> None:
-        link = tcp_link.TcpLink(0, {}, deadline_s=1.0)
         with mock.patch.object(tcp_link.time, "sleep") as slept:
-            link.pause(1.5)
+            tcp_link.TcpLink(0, {}, deadline_s=1.0).pause(1.5)
         slept.assert_called_once_with(1.5)
 
 
