@@ -87,14 +87,23 @@ def combine(
     return result if means.dim() == 3 else result[0]
 
 
-def exclude(rule: _Rule, means: Tensor, sizes: Tensor, tolerate: int, inner: Callable[[Points], Tensor]) -> Tensor:
+def exclude(
+    rule: _Rule,
+    means: Tensor,
+    sizes: Tensor,
+    tolerate: int,
+    inner: Callable[[Points], Tensor],
+    *,
+    all_out: bool = False,
+) -> Tensor:
     """Return the mask (m,), or (cells, m), of rows without a part in the result: hostile ones, and those of `inner`.
 
     `inner` maps points with means (cells, m', d) to the mask (cells, m') of the rows that the rule leaves out.
+    `all_out`: see combine.
     """
     batch = means if means.dim() == 3 else means[None]
     out = torch.ones(batch.shape[:2], dtype=torch.bool, device=means.device)
-    for points in screen(rule, means, sizes, tolerate):
+    for points in _screened(everything(rule, means, sizes, tolerate), all_out=all_out):
         out[points.cells[:, None], points.kept[None, :]] = inner(points)
     return out if means.dim() == 3 else out[0]
 

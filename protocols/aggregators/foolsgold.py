@@ -74,7 +74,7 @@ class FoolsGold:
 
             return each_cell(points, weightless)
 
-        return exclude(self, means, sizes, tolerate, left_out)
+        return exclude(self, means, sizes, tolerate, left_out, all_out=True)
 
     def breakdown(self, m: int) -> int:  # noqa: ARG002
         """None: a lone attacker resembles nobody, and its mean counts in full, however long it is."""

@@ -685,6 +685,16 @@ class TestOneByOne:
         assert not rule.excluded(alike, sizes, 0, apart).any()
         assert not rule(alike, sizes, 0, apart).any()
 
+    def test_foolsgold_excludes_rows_that_are_no_numbers_however_many_there_are(self) -> None:
+        """As in its result, which it takes them out of although it tolerates nobody."""
+        means, sizes = kit.make_points(6, 40)
+        means[2], means[4, 7] = torch.nan, -torch.inf
+        rule, given = rule_of("foolsgold"), Given(history=torch.zeros_like(means))
+        assert isinstance(rule, Selecting)
+        assert rule.excluded(means, sizes, 0, given)[[2, 4]].all()
+        assert not rule.excluded(means, sizes, 0, given).all()
+        assert rule(means, sizes, 0, given).isfinite().all()
+
     def test_foolsgold_lets_a_lone_attacker_pass_and_says_so(self) -> None:
         means, sizes = kit.make_points(6, 40)
         means[0] *= 1e6
