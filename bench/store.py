@@ -75,7 +75,8 @@ _ADDED: Mapping[str, Any] = MappingProxyType(
         **{"beacon": "given", "bytes_beacon": 0, "beacon_s": 0.0, "epsilon_leaves_out": ""},
         **{"churn": 0.0, "reserve": 0, **dict.fromkeys(CHURNED, 0)},
         "misconduct_among": "",
-        "excluded_processes": math.nan,  # which were not counted
+        # What was not counted.
+        **dict.fromkeys(("excluded_processes", "honest_support", "differenced_processes"), math.nan),
     }
 )
 _ADDED_LABELS = {name: value for name, value in _ADDED.items() if name in PLUGINS or name in NUMBERS}
