@@ -109,6 +109,7 @@ def observe(
     numbers: Sequence[int] | None = None,
     replay: Replay = _not_replayed,
     empty: frozenset[int] = frozenset(),
+    excluded: frozenset[int] | None = None,
     all_pass: bool = False,
     told: frozenset[int] = frozenset(),
     stopped: bool = False,
@@ -117,9 +118,10 @@ def observe(
 
     The result is before any noise is added to it. `numbers` are the processes' numbers, where they are not 0..n-1.
     `replay` says what coalitions learn from their shares. `empty` clusters opened that nobody's update passed their
-    check: they are not lost, and forgive no result. `all_pass`: honest updates are made to pass whatever check there
-    is. `told` are processes of whom colluding ones learn where sums stay hidden; where a round of these is `stopped` by
-    somebody who misbehaves, no wrong result is taken over.
+    check: they are not lost, and forgive no result. `excluded` are the members whose updates it did not pass; without a
+    check None, and who is left out of a sum is no excuse. `all_pass`: honest updates are made to pass whatever check
+    there is. `told` are processes of whom colluding ones learn where sums stay hidden; where a round of these is
+    `stopped` by somebody who misbehaves, no wrong result is taken over.
     """
     honest = [
         j
@@ -143,14 +145,18 @@ def observe(
         near_honest=near,
         live=len(lost) <= said.tolerate,
         promised=promised,
-        passed=all_pass or not _fails_by_itself(opened, said, faulty, empty),
+        passed=all_pass or not _fails_by_itself(opened, said, faulty, empty, excluded or frozenset()),
     )
 
 
 def _fails_by_itself(
-    opened: Sequence[OpenedCluster], said: Verdict, faulty: FaultyProcesses, empty: frozenset[int]
+    opened: Sequence[OpenedCluster],
+    said: Verdict,
+    faulty: FaultyProcesses,
+    empty: frozenset[int],
+    excluded: frozenset[int],
 ) -> bool:
-    """Return whether an honest member is in no sum although its cluster opened, and nobody can have left it out.
+    """Return whether an honest member did not pass although its cluster opened, and nobody can have had it fail.
 
     Somebody can where a Byzantine member does what it likes to messages, and not to its input alone.
     """
@@ -158,7 +164,7 @@ def _fails_by_itself(
     left_out |= {number: set(said.clusters[number].members) for number in empty}
     alone = {each.number for each in opened if each.withstands}
     return any(
-        bool(missing - faulty.byzantine - faulty.crashed)
+        bool((missing & excluded) - faulty.byzantine - faulty.crashed)
         and (number in alone or not faulty.byzantine & set(said.clusters[number].members))
         for number, missing in left_out.items()
     )

@@ -241,6 +241,7 @@ def _observed(federation: Federation, played: Played) -> Observation:
         numbers=federation.numbers.tolist(),
         replay=partial(learns, federation.protocol),
         empty=opened.empty,
+        excluded=opened.excluded,
         all_pass=federation.in_range,
         told=opened.told,
         stopped=opened.stopped,

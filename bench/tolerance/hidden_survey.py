@@ -49,7 +49,7 @@ def committee_curves(question: Question) -> list[Curve]:
         "all follow the protocol": replace(asked, deviating=False),
         "some deviate, one committee": replace(asked, deviating=True),
     }
-    if not asked.checked:  # two of them check no inputs
+    if not asked.checked:  # no law is known of two that check inputs
         serving["some deviate, two committees"] = replace(asked, deviating=True, committees=2)
     return _panels(question, ("private", "correct"), serving.items())
 

@@ -14,7 +14,7 @@ from protocols.tolerance.binomial import Floats
 
 __all__ = ["sieved"]
 
-_MOST_WORK = 1e8  # additions a term, below a second
+_MOST_WORK = math.log(1e8)  # of additions a term: below a second; a power of clusters by the hundred is no number
 _MOST_TERMS = 40
 _ENOUGH = 1e-11
 _ROUNDING = 1e-14
@@ -57,7 +57,7 @@ def _sums(
     """S_r for r = most + 1, most + 2, .., as long as that is quick."""
     caps = [_cap(each) for each in bad]
     for r in range(most + 1, min(clusters, most + _MOST_TERMS) + 1):
-        if (max(caps) + 1.0) ** r * (r + 1) ** 2 * len(strata) > _MOST_WORK:
+        if r * math.log(max(caps) + 1) + math.log((r + 1) ** 2 * len(strata)) > _MOST_WORK:
             return
         total = 0.0
         for larger in range(min(r, last) + 1) if last else (r,):
@@ -70,7 +70,8 @@ def _sums(
 
 def _cap(bad: Floats) -> int:
     """The number of faulty members beyond which one more makes no difference."""
-    return int(np.flatnonzero(bad != bad[-1])[-1]) + 1 if np.any(bad != bad[-1]) else 0
+    # One at least where there is one, so that the work grows with r also where none makes a difference.
+    return max(min(1, len(bad) - 1), int(np.flatnonzero(bad != bad[-1]).max(initial=-1)) + 1)
 
 
 def _all_bad(  # noqa: PLR0917 - the strata and the clusters
@@ -104,13 +105,20 @@ def _with_stratum(held: Floats, law: Sequence[float], width: int, reached: int) 
             rows[j] = rows[j] + row
     out = np.zeros_like(held)
     for j, row in enumerate(rows):
-        chance = math.fsum(
-            weight * (math.comb(width - reached, k - j) / math.comb(width, k))
-            for k, weight in enumerate(law)
-            if weight and 0 <= k - j <= width - reached
-        )
-        out += chance * row
+        out += _chance(law, width, reached, j) * row
     return out
+
+
+def _chance(law: Sequence[float], width: int, reached: int, j: int) -> float:
+    """How likely just the first j of `reached` clusters have a faulty member of the stratum, of `width` in all.
+
+    Of k faulty ones binomial(width - reached, k - j) / binomial(width, k), as a product of `reached` shares: these
+    numbers have thousands of digits.
+    """
+    faulty, chances = np.arange(len(law), dtype=np.float64), np.array(law, dtype=np.float64)
+    for i in range(reached):
+        chances *= (faulty - i if i < j else width - faulty - (i - j)) / (width - i)
+    return float(chances.sum())
 
 
 def _raised(held: Floats, axis: int) -> Floats:

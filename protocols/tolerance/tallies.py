@@ -24,6 +24,7 @@ __all__ = ["Tally", "tally"]
 Counts = NDArray[np.int64]
 
 _MOST_WORK = 1.5e9  # additions, about two seconds
+_SMALLEST = 5000  # additions: what an array costs however small it is
 _NOBODY, _MANY, _ALONE, _UNMOVED, _HIDDEN = range(5)
 """Who of those outside the coalition is in the clusters that are kept, where members choose which ones are:
 
@@ -81,7 +82,7 @@ def tally(faults: Faults, groups: Groups, delegates: Delegates, *, most: int, wh
     seats = (1 if whoever else delegates.count + 1, delegates.withstood + 2)
     shape = (lost, *seats, _situations(delegates), failed, *(count + 1 for count in counts))
     cells = sum(many * math.prod(min(size, count) + 1 for count in counts) for size, many in groups)
-    if 3.0 * math.prod(shape) * cells > _MOST_WORK:
+    if 3.0 * max(math.prod(shape), _SMALLEST) * cells > _MOST_WORK:
         return None
     held = np.zeros(shape)
     held[(0,) * len(shape)] = 1.0

@@ -829,8 +829,8 @@ OWN: tuple[Mutant, ...] = (
     Mutant(
         name="faulty members of a stratum fall on each cluster as if there were one more",
         module="protocols/tolerance/sieve.py",
-        old="math.comb(width - reached, k - j) / math.comb(width, k)",
-        new="math.comb(width - reached, k - j) / math.comb(width + 1, k)",
+        old="(i - j)) / (width - i)",
+        new="(i - j)) / (width + 1 - i)",
         killers=("tests/units/test_tolerance_sieve.py", "-k", "orders"),
     ),
     Mutant(

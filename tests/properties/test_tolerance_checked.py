@@ -14,6 +14,7 @@ from typing import Literal
 import pytest
 
 from protocols.check import CloisterError
+from protocols.hidden_sums import hidden_sums
 from protocols.hidden_sums._promises import Faulty, outcome_of
 from protocols.hidden_sums._resharing import Seats
 from protocols.hidden_sums._seating import Formation
@@ -254,6 +255,15 @@ def test_checked_inputs_of_any_number_of_processes_are_known_as_often_as_delegat
     assert mean.value == pytest.approx(found.value, rel=1e-9)
 
 
-def test_a_check_of_inputs_and_two_committees_exclude_each_other() -> None:
-    with pytest.raises(CloisterError, match="committees = 2 do not check inputs; allowed: 1"):
+def test_two_committees_that_check_inputs_are_refused_by_the_law_and_by_no_protocol() -> None:
+    with pytest.raises(CloisterError, match="committees = 2 that check inputs have no law here, though they run"):
         Delegates(deviating=True, committees=2, checked=True)
+    hidden_sums.make(hidden_sums.resolve({"name": "hidden", "group_size": 2, "committees": 2, "input_check": "range"}))
+
+
+def test_clusters_by_the_hundred_thousand_are_bounded_and_not_counted_one_by_one() -> None:
+    few, groups = Faults(n=1_000_000, byzantine=2, crashed=1), size_groups(1_000_000, 10)
+    assert tally(few, groups, Delegates(checked=True), most=-1) is None
+    found = hidden_sides(few, groups, CONDITIONS, Delegates(checked=True), 49_999)
+    assert found.fail.value == pytest.approx(6.0000180000229876e-12, rel=1e-9)  # of the recursion, in half a minute
+    assert tally(Faults(n=1000, byzantine=2, crashed=1), size_groups(1000, 10), Delegates(checked=True), most=-1)

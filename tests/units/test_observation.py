@@ -32,12 +32,16 @@ def seen(
     clusters: list[OpenedCluster] | None = None,
     means: torch.Tensor = MEANS,
     result: torch.Tensor | None = None,
+    checked: bool = False,
 ) -> Observation:
     there = [opened(j) for j in range(3)] if clusters is None else clusters
     shown = means[[each.number for each in there]]
     sizes = torch.tensor([len(each.contributors) for each in there])
     given = MEDIAN(shown, sizes, 0) if result is None and there else result
-    return observe(there, shown, sizes, given, said=said_of(faulty), faulty=faulty, rule=MEDIAN, tolerate=1)
+    in_sums = frozenset(process for each in there for process in each.contributors)
+    excluded = frozenset(range(9)) - in_sums - faulty.crashed if checked else None
+    said = said_of(faulty)
+    return observe(there, shown, sizes, given, said=said, faulty=faulty, rule=MEDIAN, tolerate=1, excluded=excluded)
 
 
 def test_a_round_without_faults_breaks_nothing() -> None:
@@ -119,7 +123,8 @@ class TestInputsThatDoNotPass:
         said = said_of(faulty)
         there = [opened(j, exact=exact) for j in range(3) if j not in empty]
         means, sizes = MEANS[: len(there)], torch.full((len(there),), 3)
-        given = {"said": said, "faulty": faulty, "rule": MEDIAN, "tolerate": 0}
+        excluded = frozenset(process for j in empty for process in CLUSTERING.clusters[j])
+        given = {"said": said, "faulty": faulty, "rule": MEDIAN, "tolerate": 0, "excluded": excluded}
         return observe(there, means, sizes, result, empty=frozenset(empty), **given, **axes), said
 
     def test_a_result_that_tainted_clusters_own_is_wrong_whatever_is_empty(self) -> None:
@@ -167,11 +172,21 @@ class TestInputsThatDoNotPass:
         for byzantine, contributors, passed in (((), (1, 2), False), ((0,), (1, 2), True), ((0,), (1,), True)):
             faulty = FaultyProcesses(n=9, byzantine=frozenset(byzantine))
             there = [opened(0, contributors=contributors), opened(1), opened(2)]
-            assert seen(faulty, clusters=there).passed is passed
+            assert seen(faulty, clusters=there, checked=True).passed is passed
         # Where its Byzantine member chooses inputs only, nobody but itself can have left it out.
         alone = OpenedCluster(number=0, contributors=(1,), exact=True, in_clear=False, withstands=True)
-        assert not seen(FaultyProcesses(n=9, byzantine=frozenset([0])), clusters=[alone, opened(1), opened(2)]).passed
-        assert seen(FaultyProcesses(n=9, crashed=frozenset([0])), clusters=there[1:]).passed
+        liar = FaultyProcesses(n=9, byzantine=frozenset([0]))
+        assert not seen(liar, clusters=[alone, opened(1), opened(2)], checked=True).passed
+        assert seen(FaultyProcesses(n=9, crashed=frozenset([0])), clusters=there[1:], checked=True).passed
+
+    def test_an_honest_member_that_is_left_out_where_nobody_checks_excuses_nothing(self) -> None:
+        there = [opened(0, contributors=(1, 2)), opened(1), opened(2)]
+        faulty, far = FaultyProcesses(n=9), self.FAR
+        found = seen(faulty, clusters=there, result=far)
+        assert (found.passed, found.contradicts(said_of(faulty))) == (True, ("correct",))
+        assert "did not pass" not in " ".join(found.why)
+        checked = seen(faulty, clusters=there, result=far, checked=True)
+        assert (checked.passed, checked.contradicts(said_of(faulty))) == (False, ())
 
 
 class TestShares:

@@ -1,6 +1,7 @@
 """Inclusion and exclusion over strata: against all orders, the histogram, and what is known without it."""
 
 import math
+from fractions import Fraction
 from itertools import permutations, product
 
 import numpy as np
@@ -48,8 +49,8 @@ def spread_of(n: int, m: int, mean: float) -> Strata:
     return Strata(clusters=m, strata=laws, last=n % m)
 
 
-def rising(tau: int) -> Event:
-    return Event(bad=lambda c: np.arange(c + 1) > tau, most=0)
+def rising(tau: int, most: int = 0) -> Event:
+    return Event(bad=lambda c: np.arange(c + 1) > tau, most=most)
 
 
 @pytest.mark.parametrize("n", [24, 26])
@@ -92,3 +93,24 @@ def test_what_fails_without_being_exposed_is_what_is_left_of_both() -> None:
     soft = [(safe * 1.0, bad * 1.0) for safe, bad in masks]
     found = law._sieved(soft, event, law._sandwich(event, masks))
     assert found.lower * (1 - 1e-9) <= exact <= found.upper * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("reached", [1, 5, 26])
+def test_the_chance_of_few_among_hundreds_is_that_of_the_binomial_coefficients(reached: int) -> None:
+    width, law = 400, poisson_binomial([0.05] * 400)
+    for j in range(reached + 1):
+        exact = sum(
+            Fraction(weight) * Fraction(math.comb(width - reached, k - j), math.comb(width, k))
+            for k, weight in enumerate(law)
+            if 0 <= k - j <= width - reached
+        )
+        assert sieve._chance(law, width, reached, j) == pytest.approx(float(exact), rel=1e-13)
+
+
+@pytest.mark.parametrize("least", [0, 1, 9])
+def test_clusters_by_the_thousand_leave_a_long_series_to_other_bounds(least: int) -> None:
+    """Powers of that many clusters are no floating-point numbers, and tables of them no tables."""
+    law = spread_of(25_000, 2500, 0.02)
+    bad = (np.arange(11) >= least).astype(np.float64)
+    assert sieved(law.strata, 2500, 0, [bad], 1249) == (0.0, 1.0)
+    assert law.probability(rising(1, most=1249)).upper < 1e-9
