@@ -169,9 +169,11 @@ def test_a_killed_run_keeps_its_finished_cells_and_resumes_to_the_same_results(f
 
 def test_ctrl_c_writes_the_tables_of_what_is_finished_and_says_how_to_go_on(tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "interrupted"
+    kept = signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests that run in the background pass on that it is ignored
     running = subprocess.Popen(
         [BENCH, "run", tiny, "--out", out, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+    signal.signal(signal.SIGINT, kept)
     assert running.stdout is not None
     for line in running.stdout:
         if json.loads(line)["event"] == "finished":

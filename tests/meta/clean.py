@@ -186,7 +186,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=math.inf)
     parser.add_argument("--out", type=Path, default=ROOT / "reports" / "alarms")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell has its background jobs ignore the first
+        signal.signal(number, _interrupt)
     warm_up()
     path, interrupted = options.out / f"{code_of(ROOT)}.jsonl", False
     try:

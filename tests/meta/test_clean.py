@@ -32,7 +32,14 @@ def test_two():
     assert len((FOLDER / "started").read_text()) != 5
 """
 # Without the libraries that only the search for the smallest suite needs.
-MAIN = "import sys; from tests.meta import clean; clean.warm_up = lambda: None; sys.exit(clean.main())"
+MAIN = """
+import signal, sys
+from tests.meta import clean
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts what runs in the background
+clean.warm_up = lambda: None
+sys.exit(clean.main())
+"""
 
 
 @pytest.fixture

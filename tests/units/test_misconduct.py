@@ -370,7 +370,7 @@ def test_an_attack_in_an_exchange_that_never_comes_is_skipped_with_its_reason(
 
 def test_every_cell_of_the_preset_on_messages_can_be_run(digits: Dataset) -> None:
     cells = expand(load_experiment("messages"))
-    assert {cell.protocol.name for cell in cells} == {"additive", "authenticated", "shamir", "committee"}
+    assert {cell.protocol.name for cell in cells} == {"additive", "authenticated", "shamir", "committee", "plaintext"}
     assert {skip_reason(cell, digits) for cell in cells} == {None}
 
 

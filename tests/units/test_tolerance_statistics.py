@@ -151,7 +151,7 @@ def test_without_further_words_the_conditions_are_those_of_the_plug_in_that_runs
         (("--protocol", "hidden", "--input-check", "norm"), "input_check = 'norm' is unknown; allowed: none, range"),
         (
             ("--protocol", "hidden", "--input-check", "range", "--mode", "detect"),
-            "committees = 2 that check inputs have no law here, though they run; allowed: 1 (another mode than 'detect')",
+            "committees = 2 that check inputs have no law here, though they run; allowed: 1",
         ),
         (
             ("--protocol", "median", "--least-passing", "3"),
