@@ -110,6 +110,7 @@ def observe(
     replay: Replay = _not_replayed,
     empty: frozenset[int] = frozenset(),
     excluded: frozenset[int] | None = None,
+    inputs_only: bool = False,
     all_pass: bool = False,
     told: frozenset[int] = frozenset(),
     stopped: bool = False,
@@ -119,9 +120,10 @@ def observe(
     The result is before any noise is added to it. `numbers` are the processes' numbers, where they are not 0..n-1.
     `replay` says what coalitions learn from their shares. `empty` clusters opened that nobody's update passed their
     check: they are not lost, and forgive no result. `excluded` are the members whose updates it did not pass; without a
-    check None, and who is left out of a sum is no excuse. `all_pass`: honest updates are made to pass whatever check
-    there is. `told` are processes of whom colluding ones learn where sums stay hidden; where a round of these is
-    `stopped` by somebody who misbehaves, no wrong result is taken over.
+    check None, and who is left out of a sum is no excuse. `inputs_only`: Byzantine members choose their inputs and
+    follow the protocol. `all_pass`: honest updates are made to pass whatever check there is. `told` are processes of
+    whom colluding ones learn where sums stay hidden; where a round of these is `stopped` by somebody who misbehaves, no
+    wrong result is taken over.
     """
     honest = [
         j
@@ -145,7 +147,8 @@ def observe(
         near_honest=near,
         live=len(lost) <= said.tolerate,
         promised=promised,
-        passed=all_pass or not _fails_by_itself(opened, said, faulty, empty, excluded or frozenset()),
+        passed=all_pass
+        or not _fails_by_itself(opened, said, faulty, empty, excluded or frozenset(), inputs_only=inputs_only),
     )
 
 
@@ -155,14 +158,18 @@ def _fails_by_itself(
     faulty: FaultyProcesses,
     empty: frozenset[int],
     excluded: frozenset[int],
+    *,
+    inputs_only: bool,
 ) -> bool:
     """Return whether an honest member did not pass although its cluster opened, and nobody can have had it fail.
 
-    Somebody can where a Byzantine member does what it likes to messages, and not to its input alone.
+    Somebody can where a Byzantine member does what it likes to messages, and not to its input alone; of an empty
+    cluster also by its input, where too few others are left to open a sum.
     """
     left_out = {each.number: set(said.clusters[each.number].members) - set(each.contributors) for each in opened}
     left_out |= {number: set(said.clusters[number].members) for number in empty}
     alone = {each.number for each in opened if each.withstands}
+    alone |= {number for number in empty if inputs_only and said.clusters[number].live}
     return any(
         bool((missing & excluded) - faulty.byzantine - faulty.crashed)
         and (number in alone or not faulty.byzantine & set(said.clusters[number].members))

@@ -242,6 +242,7 @@ def _observed(federation: Federation, played: Played) -> Observation:
         replay=partial(learns, federation.protocol),
         empty=opened.empty,
         excluded=opened.excluded,
+        inputs_only=federation.conditions.checked_inputs,
         all_pass=federation.in_range,
         told=opened.told,
         stopped=opened.stopped,

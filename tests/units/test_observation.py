@@ -1,11 +1,14 @@
 """What a round showed is judged by what happened, never by what the verdict said."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from bench.observation import Observation, OpenedCluster, observe
 from bench.replaying import learns
 from protocols.aggregators import aggregators
+from protocols.playable import conditions_named
 from protocols.secure_sum import secure_sums
 from protocols.tolerance.conditions import conditions_of
 from protocols.tolerance.verdict import FaultyProcesses, Verdict, verdict
@@ -163,6 +166,21 @@ class TestInputsThatDoNotPass:
     def test_honest_updates_that_are_made_to_pass_excuse_nothing(self) -> None:
         found, said = self.seen(3, all_pass=True)
         assert found.contradicts(said) == ("correct",)
+
+    def test_a_cluster_that_its_liars_alone_cannot_empty_shows_that_honest_updates_do_not_pass(self) -> None:
+        faulty, members = FaultyProcesses(n=9, byzantine=frozenset([0, 3, 6])), frozenset(range(9))
+        nothing, sizes = MEANS[:0], torch.zeros(0, dtype=torch.int64)
+
+        def all_empty(least: int, *, inputs_only: bool) -> tuple[bool, tuple[str, ...]]:
+            rule = conditions_named("norm_check", least_passing=least)
+            said = verdict(CLUSTERING, faulty, rule, MEDIAN.breakdown(3))
+            given = {"said": said, "faulty": faulty, "rule": MEDIAN, "tolerate": 1, "empty": frozenset(range(3))}
+            found = observe([], nothing, sizes, None, excluded=members, inputs_only=inputs_only, **given)
+            return found.passed, found.contradicts(replace(said, correct=True))
+
+        assert all_empty(2, inputs_only=True) == (False, ())
+        assert all_empty(2, inputs_only=False) == (True, ("correct",))  # they may have had others fail
+        assert all_empty(3, inputs_only=True) == (True, ("correct",))  # two that pass are too few
 
     def test_a_wrong_sum_of_honest_members_contradicts_all_the_same(self) -> None:
         found, said = self.seen(exact=False)
