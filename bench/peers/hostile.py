@@ -32,8 +32,8 @@ POISONS: Mapping[str, float] = MappingProxyType(
 """The number in every coordinate of a tainted row, by its name; "huge" is the largest of float32."""
 NOTE = (
     "inside: the smallest ball around the honest average that holds all honest rows; within: so far from the result "
-    "for rows of zeros, whatever the honest rows' scale. Near the breakdown point rules that look for short rows or "
-    "near neighbours may take rows of 1e-40, which are zeros and agree, and then leave the ball by their definition."
+    "for rows of zeros, whatever the honest rows' scale. With more hostile rows, near the breakdown point, a rule that "
+    "goes coordinate by coordinate may leave the ball: each coordinate is between honest ones, the row need not be."
 )
 _NO_PROMISE = "promises nothing"
 _PATIENCE_S = 10.0  # for a peer's rule on ten rows
