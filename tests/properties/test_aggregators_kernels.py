@@ -14,7 +14,7 @@ from protocols.aggregators import NotFiniteError, aggregators, hostile_rows, tak
 from protocols.aggregators import _distances as distances
 from protocols.aggregators import _ordered as ordered
 from protocols.aggregators._gram_space import gram_space
-from protocols.aggregators._rows import cut_to, distances_from, lengths_of, weighted_sum
+from protocols.aggregators._rows import cut_to, distances_from, lengths_of, sums_of_few, weighted_sum
 from protocols.aggregators.pre import pre_aggregators
 from protocols.check import CloisterError
 from protocols.randomness import public_stream
@@ -216,6 +216,23 @@ class TestRows:
         single = means.float()
         bound = (m + 2) * U * (weights.abs() @ single.double().abs())  # m products, their sum, and the weights rounded
         assert bool(((weighted_sum(weights, single).double() - weights @ single.double()).abs() <= bound).all())
+
+    @given(seed=st.integers(0, 2**32), m=st.integers(1, 9), k=st.integers(1, 4), few=st.integers(1, 4))
+    def test_a_sum_of_a_few_rows_is_that_of_the_matrix_of_their_weights(
+        self, seed: int, m: int, k: int, few: int
+    ) -> None:
+        """A row may be chosen twice, or by weight 0; in float64 off by as many roundings of 2^-53."""
+        rng = public_stream(seed, "few")
+        chosen, weights = torch.from_numpy(rng.integers(m, size=(k, few))), torch.from_numpy(rng.random((k, few)))
+        weights[0, -1] = 0.0
+        means = torch.from_numpy(rng.normal(size=(2, m, 5)))
+        full = torch.zeros(k, m, dtype=torch.float64).scatter_add_(1, chosen, weights)
+        for given_means, unit in ((means, 2.0**-53), (means.float(), U)):
+            exact, size = full @ given_means.double(), full @ given_means.double().abs()
+            found = sums_of_few(chosen, weights, given_means)
+            assert found.dtype == given_means.dtype
+            # `few` products, their sum and the weights rounded; and the exact one's own roundings in float64
+            assert bool(((found.double() - exact).abs() <= ((few + 2) * unit + (m + 2) * 2.0**-53) * size).all())
 
     def test_a_weight_too_small_for_float32_still_counts(self) -> None:
         """1e-38 / 3 times 3e38 is 1; as a float32 the weight has lost its digits, and 1e-46 would be zero."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from protocols import check
 from protocols.aggregators import NOTHING, Given
 from protocols.aggregators._facts import stream_of
-from protocols.aggregators._rows import weighted_sum
+from protocols.aggregators._rows import sums_of_few
 from protocols.aggregators.pre import pre_aggregators
 from protocols.aggregators.pre._support import screen_alike
 from protocols.types import balanced_sizes
@@ -45,20 +45,19 @@ class Bucketing:
     ) -> tuple[Tensor, Tensor, int]:
         """See PreAggregator; all cells of a batch get the same buckets."""
         points = screen_alike(self, means, sizes, tolerate)
-        shares = self._buckets(points.sizes, stream_of(given))
-        weights = (shares / shares.sum(dim=1, keepdim=True)).expand(len(points.means), -1, -1)
-        mixed = weighted_sum(weights, points.means)
+        chosen, shares = self._buckets(points.sizes, stream_of(given))
+        mixed = sums_of_few(chosen, shares / shares.sum(dim=1, keepdim=True), points.means)
         return mixed if means.dim() == 3 else mixed[0], shares.sum(dim=1).long(), points.tolerate
 
-    def _buckets(self, sizes: Tensor, rng: np.random.Generator) -> Tensor:
-        """Return (buckets, m) float64: each cluster's size in its own bucket, 0 in all others."""
+    def _buckets(self, sizes: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Return the clusters (buckets, most) of each bucket and their sizes, float64; 0 where it has one fewer."""
         m = sizes.shape[0]
-        order = torch.from_numpy(rng.permutation(m)).to(sizes.device)
-        each = torch.tensor(balanced_sizes(m, min(self.size, m)), device=sizes.device)
-        bucket = torch.repeat_interleave(torch.arange(len(each), device=sizes.device), each)
-        shares = torch.zeros((len(each), m), dtype=torch.float64, device=sizes.device)
-        shares[bucket, order] = sizes[order].double()
-        return shares
+        each = torch.tensor(balanced_sizes(m, min(self.size, m)))
+        place = torch.arange(int(each.max()))
+        there = place < each[:, None]
+        first = each.cumsum(dim=0) - each
+        order = torch.from_numpy(rng.permutation(m))[(first[:, None] + place * there)].to(sizes.device)
+        return order, sizes[order].double() * there.to(sizes.device)
 
     @property
     def in_place(self) -> bool:
