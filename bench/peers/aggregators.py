@@ -51,7 +51,12 @@ def compare_aggregators(*, n: int = 100, f: int = 20, d: int = 100_000, turns: i
                 some, told = _as_many(pair, rows[:, :checked].contiguous(), f)
                 error = agreement_error(pair, some, told, module)
                 assert error <= AGREEMENT, f"{pair.name}: the results differ by {error:.2g} of the largest number"
-            return [_compare(pair, form, rows, f, turns=turns) for pair in PAIRS for form in (_TORCH, _NUMPY)]
+            return [
+                _compare(pair, form, rows, f, turns=turns, keeping=keeping)
+                for pair in PAIRS
+                for keeping in ((False, True) if pair.in_place else (False,))
+                for form in (_TORCH, _NUMPY)
+            ]
     finally:
         torch.set_num_threads(threads)
 
@@ -97,16 +102,17 @@ _TORCH = _Form(name=f"{PEER} (torch)", of=lambda rows: rows)
 _NUMPY = _Form(name=f"{PEER} (numpy)", of=lambda rows: rows.numpy())
 
 
-def _compare(pair: Pair, form: _Form, rows: Tensor, f: int, *, turns: int) -> Comparison:
+def _compare(pair: Pair, form: _Form, rows: Tensor, f: int, *, turns: int, keeping: bool = False) -> Comparison:
     some, told = _as_many(pair, rows, f)
     ours, module, plain = pair.ours(told), byzfl(), form.of(some)
-    inputs = iter([copy.deepcopy(plain) for _ in range(turns + 1)]) if pair.in_place else itertools.repeat(plain)
-    found = interleave(
-        pair.name if len(some) == len(rows) else f"{pair.name} (n = {len(some)}, f = {told})",
-        form.name,
-        lambda: ours(some),
-        lambda: pair.peer(module, told)(next(inputs)),
-        turns=turns,
-        clock=time.process_time,
-    )
+    copied = pair.in_place and not keeping
+    inputs = iter([copy.deepcopy(plain) for _ in range(turns + 1)]) if copied else itertools.repeat(plain)
+
+    def theirs() -> Any:
+        given = next(inputs)
+        return pair.peer(module, told)(copy.deepcopy(given) if keeping else given)
+
+    name = pair.name if len(some) == len(rows) else f"{pair.name} (n = {len(some)}, f = {told})"
+    name = f"{name} (input kept)" if keeping else name
+    found = interleave(name, form.name, lambda: ours(some), theirs, turns=turns, clock=time.process_time)
     return replace(found, n=some.shape[0], d=some.shape[1])

@@ -29,7 +29,10 @@ class TestRobustRules:
     def test_every_pair_is_timed_beside_both_forms_of_the_peer(self) -> None:
         found = rules.compare_aggregators(n=9, f=2, d=50, turns=1)
         assert [(each.name, each.peer) for each in found] == [
-            (pair.name, f"{PEER} ({form})") for pair in PAIRS for form in ("torch", "numpy")
+            (pair.name + kept, f"{PEER} ({form})")
+            for pair in PAIRS
+            for kept in (("", " (input kept)") if pair.in_place else ("",))
+            for form in ("torch", "numpy")
         ]
         for each in found:
             assert (each.n, each.d) == (9, 50)
@@ -68,7 +71,9 @@ class TestRobustRules:
         rows = torch.ones(5, 2)
         rules._compare(planted, rules._TORCH, rows, 1, turns=3)
         assert torch.equal(rows, torch.ones(5, 2))
-        assert [torch.equal(each, rows) for each in seen] == [True] * 4
+        rules._compare(planted, rules._TORCH, rows, 1, turns=3, keeping=True)
+        assert torch.equal(rows, torch.ones(5, 2))
+        assert [torch.equal(each, rows) for each in seen] == [True] * 8
         careless = dataclasses.replace(planted, in_place=False)
         rules._compare(careless, rules._TORCH, rows, 1, turns=1)
         assert torch.equal(rows, torch.zeros(5, 2))
