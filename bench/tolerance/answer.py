@@ -10,7 +10,8 @@ import numpy as np
 from bench.chain import chain_label
 from bench.tolerance.designs import Designs, designs
 from bench.tolerance.fitting import refusals
-from bench.tolerance.hidden import best_of, over_rounds_upper, sides_of, worst_of
+from bench.tolerance.hidden import best_of, sides_of, worst_of
+from bench.tolerance.many_rounds import bounded_because, over_rounds
 from bench.tolerance.question import Question
 from protocols.check import CloisterError
 from protocols.tolerance.analysis import Analysis, analyse
@@ -127,28 +128,13 @@ class Answer:
         asked = self.question
         if asked.rounds is None:
             return None
-        draws = -(-asked.rounds // asked.every)
-        if asked.delegates is not None:
-            upper = over_rounds_upper(asked, self.groups, self.analysis)
-            low, _ = asked.known.over_rounds(self.analysis.fail.lower, draws)
-            return low, asked.known.over_rounds(upper, draws)[1]
-        if draws > 1 and asked.plain and asked.known.enumerated is not None and self.tolerate >= 0:
-            found = asked.known.enumerated(asked.faults, self.groups[0][0], asked.conditions, self.tolerate)
-            if found is not None:
-                return found, found
-        low, _ = asked.known.over_rounds(self.analysis.fail.lower, draws)
-        return low, asked.known.over_rounds(self.analysis.fail.upper, draws)[1]
+        return over_rounds(asked, self.groups, self.analysis, self.best and self.best.size)
 
     @property
     def over_rounds_because(self) -> str:
         """Why the probability over rounds is not known exactly, given that of one round; nothing where it is."""
         low, high = self.over_rounds or (0.0, 0.0)
-        if low == high:
-            return ""
-        asked = self.question
-        if asked.delegates is not None and not (asked.known.redrawn and asked.every == 1):
-            return "delegates are drawn anew in every round while clusters are kept"
-        return asked.known.rounds_because or self.analysis.fail.because
+        return "" if low == high else bounded_because(self.question, self.analysis)
 
     @property
     def rounds_until_disclosed(self) -> int | None:

@@ -9,16 +9,23 @@ import numpy as np
 
 from protocols import check
 from protocols.tolerance.aimed import Aimed
-from protocols.tolerance.analysis import Faults
 from protocols.tolerance.binomial import log_binomial
-from protocols.tolerance.conditions import Conditions
-from protocols.tolerance.covers import either_fails
 from protocols.tolerance.domains import Domains
 from protocols.tolerance.laws import Drawn, Independent, Law, Mixture, Uniform, iid, poisson_binomial
 from protocols.tolerance.parts import clusters_of
 from protocols.tolerance.placed import packed, spread
 from protocols.tolerance.placements import Chosen, Setting
-from protocols.tolerance.rounds import over_rounds
+from protocols.tolerance.repeated import (
+    Range,
+    Rounds,
+    batches_counted,
+    batches_kept,
+    cover_counted,
+    cover_kept,
+    drawn_anew,
+    kept,
+    learnt,
+)
 from protocols.tolerance.strata import Strata
 
 __all__ = ["PLACEMENTS", "POLICIES", "Policy", "law_of"]
@@ -146,40 +153,13 @@ def _fixed(order: Order) -> Laws:
     return MappingProxyType({**_ALIKE, "by_domain": _fixed_domains(order), "heterogeneous": _fixed_risks(order)})
 
 
-Range = tuple[float, float]
-
-
-def _drawn_anew(p: float, rounds: int) -> Range:
-    value = over_rounds(p, rounds)
-    return value, value
-
-
-def _kept(p: float, rounds: int) -> Range:  # noqa: ARG001
-    return p, p
-
-
-def _batches_kept(p: float, rounds: int) -> Range:
-    # Given who is faulty in which batch, rounds are independent, and 1 - (1 - q)^T is concave in q (Jensen).
-    return p, over_rounds(p, rounds)
-
-
-def _cover_kept(p: float, rounds: int) -> Range:
-    # The partitions of a cover are each uniform, but not independent: the union bound. Two of them, then again.
-    return p, min(1.0, min(rounds, 2) * p)
-
-
-def _learnt(p: float, rounds: int) -> Range:
-    # The first round is drawn before anything is known; later ones may be as bad as the worst placement.
-    return p, p if rounds == 1 else 1.0
-
-
 @dataclass(frozen=True, kw_only=True)
 class Policy:
     """What is known of a policy: who can arrange a bad placement, its law by fault placement, and over rounds.
 
     `over_rounds` takes the failure probability of one round and the number of rounds, and returns bounds; where they
-    do not meet, `rounds_because` says why. `enumerated` has the exact answer for several rounds of few processes with
-    uniform faults, or None.
+    do not meet, `rounds_because` says why. `counted` then has the exact answer for uniform faults, or None where it is
+    not known or takes too long.
     """
 
     words: str
@@ -189,7 +169,7 @@ class Policy:
     rounds_because: str = ""
     hierarchical: bool = False
     redrawn: bool = False
-    enumerated: Callable[[Faults, int, Conditions, int], float | None] | None = None
+    counted: Callable[[Rounds], float | None] | None = None
 
 
 _LUCK = "nobody can arrange it when the seed is fixed after the faults; it takes that bad luck"
@@ -198,22 +178,22 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
         "singletons": Policy(
             words="every process is its own cluster, so only the number of faults counts",
             laws=_DRAWN,
-            over_rounds=_kept,
+            over_rounds=kept,
             rounds_words="the same in all",
         ),
         "single": Policy(
             words="all are in one cluster, so only the number of faults counts",
             laws=_DRAWN,
-            over_rounds=_kept,
+            over_rounds=kept,
             rounds_words="the same in all",
         ),
         "random": Policy(
-            words=_LUCK, laws=_DRAWN, over_rounds=_drawn_anew, rounds_words="drawn anew for each", redrawn=True
+            words=_LUCK, laws=_DRAWN, over_rounds=drawn_anew, rounds_words="drawn anew for each", redrawn=True
         ),
         "round_robin": Policy(
             words="an adversary who chooses its processes' numbers arranges it at will",
             laws=_fixed(_dealt),
-            over_rounds=_kept,
+            over_rounds=kept,
             rounds_words="the same in all",
         ),
         "stratified": Policy(
@@ -221,13 +201,13 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
             laws=MappingProxyType(
                 {**_ALIKE, "by_domain": _fixed_domains(_dealt), "heterogeneous": _spread_risks},
             ),
-            over_rounds=_kept,
+            over_rounds=kept,
             rounds_words="the same in all",
         ),
         "segregated": Policy(
             words="packed by trust, which whoever forges a score arranges; among equals it takes bad luck",
             laws=MappingProxyType({**_DRAWN, "heterogeneous": _fixed_risks(_sorted_runs)}),
-            over_rounds=_kept,
+            over_rounds=kept,
             rounds_words="the same in all",
         ),
         "similarity": Policy(
@@ -240,41 +220,42 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
                     "heterogeneous": _chosen_risks,
                 }
             ),
-            over_rounds=_kept,
+            over_rounds=kept,
             rounds_words="as bad in all",
         ),
         "reputation": Policy(
             words="before anything is learnt it takes bad luck; what is learnt later changes the law",
             laws=_DRAWN,
-            over_rounds=_learnt,
+            over_rounds=learnt,
             rounds_words="drawn anew by what is learnt, which may be anything",
             rounds_because="scores are learnt from what the faulty show: a later round may be as bad as the worst case",
         ),
         "locality": Policy(
             words="an adversary who is somewhere, or a site that fails, is together in clusters",
             laws=_fixed(_runs),
-            over_rounds=_kept,
+            over_rounds=kept,
             rounds_words="the same in all",
         ),
         "sticky": Policy(
             words=_LUCK,
             laws=_DRAWN,
-            over_rounds=_batches_kept,
+            over_rounds=batches_kept,
             rounds_words="of the same batches, drawn anew for each",
             rounds_because="who is faulty in which batch is the same in all rounds, and the rest is drawn anew",
+            counted=batches_counted,
         ),
         "overlapping": Policy(
             words=_LUCK,
             laws=_DRAWN,
-            over_rounds=_cover_kept,
+            over_rounds=cover_kept,
             rounds_words="of one cover of two partitions, in turn",
             rounds_because="covers whose sums tell too much are rejected, which makes partitions depend on each other",
-            enumerated=either_fails,
+            counted=cover_counted,
         ),
         "hierarchical": Policy(
             words=_LUCK,
             laws=MappingProxyType({**_DRAWN, "iid": _drawn_iid}),
-            over_rounds=_kept,
+            over_rounds=kept,
             rounds_words="the same in all",
             hierarchical=True,
         ),

@@ -946,6 +946,13 @@ OWN: tuple[Mutant, ...] = (
         killers=("tests/properties/test_compiled.py", "-k", "SquaresFrom"),
     ),
     Mutant(
+        name="rounds of batches that stay are taken for independent",
+        module="protocols/tolerance/batches.py",
+        old="        found += weight * over_rounds(_fails(design, way), rounds)\n",
+        new="        found += over_rounds(weight * _fails(design, way), rounds)\n",
+        killers=("tests/properties/test_tolerance_batches.py", "-k", "every_drawing"),
+    ),
+    Mutant(
         name="bucketing promises as if no honest row shared a bucket with a tainted one",
         module="protocols/aggregators/pre/bucketing.py",
         old=" / (buckets - tolerate)\n",
