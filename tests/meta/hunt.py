@@ -87,7 +87,7 @@ def hunt(mutants: Sequence[Mutant]) -> list[Mutant]:
 def main() -> int:
     """Return 0 if every bug is seen."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[[], *(mutant.name for mutant in MUTANTS)])
+    parser.add_argument("names", nargs="*", choices=[[], *(mutant.name for mutant in MUTANTS)], metavar="NAME")
     options = parser.parse_args()
     warm_up()
     chosen = [mutant for mutant in MUTANTS if not options.names or mutant.name in options.names]
