@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import count
 from typing import Any
 from unittest import mock
 
@@ -10,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from protocols.faults import Crash, Mute, Tamper
+from protocols.faults import Crash, Delay, Mute, Tamper
 from protocols.network import CheatingDetectedError, NetworkError, OutOfStepError
 from protocols.secure_sum import Board, Opened, Party, secure_sums
+from protocols.secure_sum._publish import publish
 from protocols.secure_sum.plaintext import Plaintext
 from protocols.testing import scenarios, suite
 from protocols.testing.arrivals import Order, _OrderedHub
@@ -154,16 +154,28 @@ class TestPlantedBugs:
             explore_scenario(scenario("plaintext", 2), most=9)
 
     def test_a_sum_that_is_another_one_in_another_order_is_found_although_a_liar_may_choose_it(self) -> None:
-        original, numbers = Plaintext.collect, count()
+        original = Plaintext.contribute
 
-        def another(self: Plaintext, board: Board) -> Opened:
-            opened = original(self, board)
-            return replace(opened, sums=opened.sums + next(numbers))
+        def favours_the_first(self: Plaintext, party: Party, words: torch.Tensor) -> None:
+            if party.rank:
+                return original(self, party, words)
+            received = {peer: torch.empty_like(words) for peer in party.peers}
+            party.link.exchange({}, received)
+            return publish(party, self.ring.wrap(words + 2 * received[1] + received[2]), vouching=False)
 
         lie = scenario("plaintext", 3, faults=[(1, Tamper(step=0, delta=5))])
-        explore_scenario(lie, most=EFFORT.schedules)
-        with mock.patch.object(Plaintext, "collect", another), pytest.raises(Violation, match="open another sum than"):
+        with mock.patch.object(Plaintext, "contribute", favours_the_first):
             explore_scenario(lie, most=EFFORT.schedules)
+            with planted(in_order_of_arrival), pytest.raises(Violation, match="open another sum than"):
+                explore_scenario(lie, most=EFFORT.schedules)
+
+    def test_sums_that_differ_by_randomness_of_the_protocol_s_own_are_none(self) -> None:
+        lie = scenario("additive_stock", 3, faults=[(0, Tamper(step=0, delta=5))])
+        first, again = (observe(lie, order=Order()) for _ in range(2))
+        assert first.offset is not None
+        assert again.offset is not None
+        assert not torch.equal(first.offset, again.offset)
+        assert explore_scenario(lie, most=EFFORT.schedules, contents=False).exhaustive
 
     @pytest.mark.parametrize(
         ("error", "faults", "said"),
@@ -199,10 +211,10 @@ class TestPlantedBugs:
             explore_scenario(scenario("plaintext", 2), most=9)
 
 
-def test_one_fault_is_a_crash_before_each_message_and_silence_and_a_lie_in_each_exchange() -> None:
+def test_one_fault_is_a_crash_before_each_message_and_silence_delay_and_a_lie_in_each_exchange() -> None:
     placed = faults_at_every_message(secure_sums.resolve("plaintext"), 3)
-    sending = [Crash(step=0), Mute(step=0), Tamper(step=0, delta=5)]
-    publishing = [Crash(step=1), Mute(step=1), Tamper(step=1, delta=5)]
+    sending = [Crash(step=0), Mute(step=0), Delay(step=0, seconds=1e6), Tamper(step=0, delta=5)]
+    publishing = [Crash(step=1), Mute(step=1), Delay(step=1, seconds=1e6), Tamper(step=1, delta=5)]
     assert [fault for rank, fault in placed if rank == 0] == [Crash(step=0), *publishing]
     for member in (1, 2):
         assert [fault for rank, fault in placed if rank == member] == sending
