@@ -41,6 +41,7 @@ class InProcessParties:
         schedule: int | None = None,
         clean_links: bool = False,
         keyring: Callable[[Link, int], Keyring] = make_keyring,
+        links: Callable[[int, float], list[InProcessLink]] | None = None,
     ) -> None:
         """Start the parties; `faults` are what some ranks (BOARD among them) do to the messages that they send.
 
@@ -48,7 +49,8 @@ class InProcessParties:
         what its rank sent in an older batch of this pool, which is remembered only where the mapping is given.
         `schedule` seeds the time that each message takes; None: no time. `keyring` makes a party's keys. With
         `clean_links`, what a faulty batch leaves unread on the links is gone before the next one, as it is among
-        party processes; else the next batch reads it.
+        party processes; else the next batch reads it. `links` makes the links of so many parties and the board, with
+        that deadline in seconds; None: those of the schedule.
         """
         check.integer_at_least(1, parties=parties)
         check.positive(deadline_s=deadline_s)
@@ -58,6 +60,7 @@ class InProcessParties:
         self._schedule = schedule
         self._clean_links = clean_links
         self._keyring = keyring
+        self._make_links = links or self._scheduled_links
         self._use = 0
         self._now: Mapping[int, Fault] | None = None
         self._transcripts: dict[int, list[Received]] = {}
@@ -91,9 +94,12 @@ class InProcessParties:
 
     def _connect(self) -> None:
         """Link all parties; they remember what they have sent over the links before."""
-        self._links = in_process_links(self._parties, deadline_s=self._deadline_s, seed=self._schedule)
+        self._links = self._make_links(self._parties, self._deadline_s)
         sent = {rank: faulty.sent for rank, faulty in self._faulty.items()}
         self._faulty = {link.rank: FaultyLink(link, sent=sent.get(link.rank)) for link in self._links}
+
+    def _scheduled_links(self, parties: int, deadline_s: float) -> list[InProcessLink]:
+        return in_process_links(parties, deadline_s=deadline_s, seed=self._schedule)
 
     def open_sums(
         self,

@@ -16,8 +16,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Mapping, Set
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from torch import Tensor
 
@@ -34,9 +35,9 @@ from protocols.network import (
     raise_lost,
 )
 
-__all__ = ["InProcessLink", "Received", "in_process_links"]
+__all__ = ["Channel", "Hub", "InProcessLink", "Message", "Received", "in_process_links"]
 
-_Channel = tuple[int, int]
+Channel = tuple[int, int]
 """(sender, receiver)."""
 
 
@@ -50,10 +51,39 @@ class Received:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Message:
+class Message:
+    """One message on its way, and when it arrives, in virtual seconds."""
+
     header: Header
     payload: bytes = field(repr=False)
     arrives: float
+
+
+class Hub(Protocol):
+    """What the links of one set of parties share; it decides what arrives when."""
+
+    def run(self, ranks: set[int]) -> None:
+        """Say which parties run from now on: only those can end another one's wait."""
+        ...
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Let one thread run as the only one of all that take turns, but for the times in which it waits."""
+        ...
+
+    def post(self, channel: Channel, header: Header, payload: bytes, now: float) -> None:
+        """Send a message at the virtual time `now`."""
+        ...
+
+    def leave(self, rank: int, *, closed: bool) -> None:
+        """Take a party out: it has done its work, or it has closed its connections."""
+        ...
+
+    def take(self, channel: Channel, due: float, patience_s: float) -> Message | None:
+        """Return the next message, or None when none comes until the virtual time `due`.
+
+        Raises: PartyCrashedError when the sender has closed its connections.
+        """
+        ...
 
 
 class _Hub:
@@ -64,7 +94,7 @@ class _Hub:
         # who waits for it.
         self._lock = threading.RLock()
         self._changed = {rank: threading.Condition(self._lock) for rank in ranks}
-        self._channels: dict[_Channel, deque[_Message]] = {(a, b): deque() for a in ranks for b in ranks if a != b}
+        self._channels: dict[Channel, deque[Message]] = {(a, b): deque() for a in ranks for b in ranks if a != b}
         self._running = set(ranks)
         self._closed: set[int] = set()
         self._waiting: dict[int, tuple[float, int]] = {}
@@ -74,7 +104,6 @@ class _Hub:
         self._latency_s = latency_s
 
     def run(self, ranks: set[int]) -> None:
-        """Say which parties run from now on: only those can end another one's wait."""
         with self._lock:
             self._running = ranks - self._closed
             self._all_run_here = True
@@ -84,14 +113,13 @@ class _Hub:
         with self._lock:
             yield
 
-    def post(self, channel: _Channel, header: Header, payload: bytes, now: float) -> None:
+    def post(self, channel: Channel, header: Header, payload: bytes, now: float) -> None:
         with self._lock:
             arrives = now + self._latency(channel, header.sequence)
-            self._channels[channel].append(_Message(header=header, payload=payload, arrives=arrives))
+            self._channels[channel].append(Message(header=header, payload=payload, arrives=arrives))
             self._wake(channel)
 
     def leave(self, rank: int, *, closed: bool) -> None:
-        """Take a party out: it has done its work, or it has closed its connections."""
         with self._lock:
             self._running.discard(rank)
             if closed:
@@ -101,11 +129,7 @@ class _Hub:
                     self._wake((sender, receiver))
             self._pass_deadline()
 
-    def take(self, channel: _Channel, due: float, patience_s: float) -> _Message | None:
-        """Return the next message, or None when none comes until the virtual time `due`.
-
-        Raises: PartyCrashedError when the sender has closed its connections.
-        """
+    def take(self, channel: Channel, due: float, patience_s: float) -> Message | None:
         sender, receiver = channel
         # Where it is not known who runs, only real time tells that nobody will send.
         real_due = math.inf if self._all_run_here else time.monotonic() + patience_s
@@ -126,14 +150,14 @@ class _Hub:
             message = self._channels[channel].popleft()
             return message if message.arrives <= due else None
 
-    def _latency(self, channel: _Channel, sequence: int) -> float:
+    def _latency(self, channel: Channel, sequence: int) -> float:
         if self._seed is None:
             return 0.0
         # One draw a message, whoever asks first: the schedule does not depend on the threads.
         place = f"{self._seed}/{channel[0]}/{channel[1]}/{sequence}".encode()
         return int.from_bytes(hashlib.blake2b(place, digest_size=8).digest()) / 2**64 * self._latency_s
 
-    def _wake(self, channel: _Channel) -> None:
+    def _wake(self, channel: Channel) -> None:
         sender, receiver = channel
         if self._waiting.get(receiver, (0.0, None))[1] == sender:
             del self._waiting[receiver]
@@ -150,7 +174,7 @@ class _Hub:
 class InProcessLink:
     """Links between parties that are threads of one process."""
 
-    def __init__(self, rank: int, hub: _Hub, *, deadline_s: float) -> None:
+    def __init__(self, rank: int, hub: Hub, *, deadline_s: float) -> None:
         self.rank = rank
         self.meter = Meter()
         self.transcript: list[Received] | None = None
@@ -252,7 +276,7 @@ class InProcessLink:
             return []
         return [message.header]
 
-    def _fill(self, peer: int, tensor: Tensor, message: _Message) -> None:
+    def _fill(self, peer: int, tensor: Tensor, message: Message) -> None:
         target = bytes_of(tensor)
         check_header(peer, message.header, self._received.get(peer, 0), len(target))
         self._received[peer] = self._received.get(peer, 0) + 1

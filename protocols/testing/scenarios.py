@@ -36,6 +36,7 @@ from protocols.registry import Spec
 from protocols.ring import FixedPoint
 from protocols.secure_sum import secure_sums
 from protocols.testing import examples_of, refusal
+from protocols.testing.arrivals import Order, order_of
 from protocols.testing.commands import import_first, in_one_line
 from protocols.testing.keyrings import replayable_keyring
 from protocols.testing.outcomes import Outcome, digests, opened_outcome
@@ -61,7 +62,8 @@ _DEADLINE_S = 60.0  # virtual
 class Scenario:
     """One run of a protocol with faults in its last round; the rounds before follow the protocol.
 
-    `words_seed` 0 gives the words 1, 2, 3, ...; `schedule` seeds the time of each message and all keys.
+    `words_seed` 0 gives the words 1, 2, 3, ...; `schedule` seeds the time of each message and all keys. `order`: which
+    message arrives next wherever several may, see protocols.testing.arrivals; None: in the order of their times.
 
     Guarantees:
         The same scenario gives the same outcome and shape, and the same trace where all of the protocol's
@@ -77,6 +79,7 @@ class Scenario:
     placement: Placement = field(default_factory=Placement)
     schedule: int = 0
     rounds: int = 1
+    order: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         check.integer_at_least(
@@ -119,6 +122,7 @@ class Scenario:
             faults=active,
             schedule=self.schedule,
             keyring=replayable_keyring(self.schedule),
+            links=None if self.order is None else Order(self.order).links,
         )
         try:
             for before in words[:-1]:
@@ -141,13 +145,15 @@ class Scenario:
             config["faults"] = [[rank, written(fault)] for rank, fault in self.placement.faults]
         if self.placement.curious:
             config["curious"] = sorted(self.placement.curious)
+        if self.order is not None:
+            config["order"] = self.order
         return _PREFIX + json.dumps(config, separators=(",", ":")).replace("'", "\\u0027")
 
     @classmethod
     def parse(cls, line: str) -> "Scenario":
         """Return the scenario of a line, with or without its first word. Raises: CloisterError with the reason."""
         config = _loaded(line)
-        known = {"protocol", "faults", "curious"} | {f.name for f in fields(cls) if f.type is int}
+        known = {"protocol", "faults", "curious", "order"} | {f.name for f in fields(cls) if f.type is int}
         for key in config:
             check.one_of(known, field=key)
         missing = sorted({"protocol", "parties"} - config.keys())
@@ -155,7 +161,9 @@ class Scenario:
             raise CloisterError(f"a replay line without {', '.join(missing)} is not allowed; allowed: lines of line()")
         placed = tuple((rank, fault_of(fault)) for rank, fault in config.pop("faults", ()))
         placement = Placement(faults=placed, curious=frozenset(config.pop("curious", ())))
-        return cls(protocol=secure_sums.resolve(config.pop("protocol")), placement=placement, **config)
+        order = order_of(config.pop("order", None))
+        spec = secure_sums.resolve(config.pop("protocol"))
+        return cls(protocol=spec, placement=placement, order=order, **config)
 
 
 def _loaded(line: str) -> dict[str, Any]:

@@ -76,6 +76,8 @@ class TestAGoodProtocol:
             assert f"{protocol}::{invariant} " in ended.stdout
         assert {invariant for _, invariant in found} > {"I1", "I5", "I12", "I16", "I25", "I44"}
         assert all(each["cases"] > 0 for each in found.values() if each["status"] == "holds")
+        termination = next(each["text"] for (_, invariant), each in found.items() if invariant == "I34")
+        assert re.match(r"exhaustive: \d+ schedules of clusters of 2 and 3; ", termination)
         assert "test_good_protocol.py" not in ended.stdout  # only the suite, where no path is given
 
     def test_three_lines_in_a_test_file_do_the_same(self, repository: Path) -> None:

@@ -21,6 +21,8 @@ SCENARIOS = [
         coordinates=3,
         placement=Placement(faults=((1, Crash(step=1)), (2, Tamper(step=0, delta=5, to=0)))),
     ),
+    Scenario(protocol=secure_sums.resolve("masked"), parties=2, order=(1, 0, 2)),
+    Scenario(protocol=secure_sums.resolve("additive"), parties=2, order=()),
 ]
 
 

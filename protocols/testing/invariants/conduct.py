@@ -13,6 +13,7 @@ from protocols.secure_sum import secure_sums
 from protocols.testing.invariants.campaign import campaign, campaign_sizes
 from protocols.testing.invariants.contract import Effort, Evidence, Violation
 from protocols.testing.invariants.runs import Watched, observe, scenario_of, sizes, steps_of, suite_line, watching
+from protocols.testing.invariants.schedules import end_in_every_order, most_exchanges
 from protocols.testing.keyrings import replayable_keyring
 
 __all__ = ["clusters_stay_apart", "costs_what_it_says", "ends", "sends_the_same_shapes"]
@@ -49,22 +50,24 @@ def _shape(sender: int, receiver: int, payload: Tensor) -> _Shape:
 
 
 def ends(spec: Spec, effort: Effort) -> Evidence:
-    """I34: with any faults and any order of arrivals every run ends, in sums or in one typed error."""
+    """I34: with any faults and any order of arrivals every run ends, in sums or in one typed error.
+
+    At random, and in every order of arrivals in small clusters.
+    """
     runs = [seen for pair in campaign(spec, effort) for seen in (pair.first, pair.second)]
     parties = campaign_sizes(spec, effort)[0]
     runs += [observe(scenario_of(spec, parties, seed=seed)) for seed in range(1, effort.cases)]
     most = 0
     for seen in runs:
-        c = seen.scenario.parties
-        # A verified protocol may try once for each member; nothing needs more.
-        allowed = (2 * c + 1) * (steps_of(spec, c) + 2 * c)
+        allowed = most_exchanges(spec, seen.scenario.parties)
         most = max(most, seen.exchanges)
         if not seen.typed:
             raise seen.violation(f"it ends with {seen.kind}, which is no network error: {seen.error}")
         if seen.exchanges > allowed:
             raise seen.violation(f"a party makes {seen.exchanges} exchanges; allowed: {allowed}")
-    text = f"every kind of fault and random arrivals; no party made more than {most} exchanges"
-    return Evidence(how="property", cases=len(runs), text=text)
+    schedules, explored = end_in_every_order(spec, effort)
+    text = f"{explored}; every kind of fault and random arrivals; no party made more than {most} exchanges"
+    return Evidence(how="property", cases=len(runs) + schedules, text=text)
 
 
 def clusters_stay_apart(spec: Spec, effort: Effort) -> Evidence:

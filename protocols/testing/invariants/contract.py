@@ -16,7 +16,8 @@ How = Literal["exact", "property", "statistical"]
 @dataclass(frozen=True, kw_only=True)
 class Effort:
     """How much is tried: the largest cluster, runs with one and with several faulty members, random cases without
-    any, how many clusters are enumerated and sampled, and runs of each occupancy by faults."""
+    any, how many clusters are enumerated and sampled, runs of each occupancy by faults, and at most how many schedules
+    of each small cluster without a fault, and of all with one."""
 
     name: str
     members: int
@@ -26,14 +27,47 @@ class Effort:
     rows: int
     samples: int
     occupancy: int
+    schedules: int
+    failing: int
 
 
 EFFORTS: Mapping[str, Effort] = MappingProxyType(
     {
-        "dev": Effort(name="dev", members=4, single=15, several=6, cases=4, rows=2**12, samples=2**12, occupancy=1),
-        "ci": Effort(name="ci", members=5, single=45, several=20, cases=10, rows=2**14, samples=2**13, occupancy=4),
+        "dev": Effort(
+            name="dev",
+            members=4,
+            single=15,
+            several=6,
+            cases=4,
+            rows=2**12,
+            samples=2**12,
+            occupancy=1,
+            schedules=190,
+            failing=30,
+        ),
+        "ci": Effort(
+            name="ci",
+            members=5,
+            single=45,
+            several=20,
+            cases=10,
+            rows=2**14,
+            samples=2**13,
+            occupancy=4,
+            schedules=700,
+            failing=150,
+        ),
         "nightly": Effort(
-            name="nightly", members=8, single=4000, several=2000, cases=400, rows=2**22, samples=2**18, occupancy=20
+            name="nightly",
+            members=8,
+            single=4000,
+            several=2000,
+            cases=400,
+            rows=2**22,
+            samples=2**18,
+            occupancy=20,
+            schedules=3000,
+            failing=3000,
         ),
     }
 )

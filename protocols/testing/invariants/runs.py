@@ -22,6 +22,7 @@ from protocols.network import CheatingDetectedError, NetworkError
 from protocols.parties import run_member
 from protocols.registry import Spec
 from protocols.secure_sum import Party, secure_sums
+from protocols.testing.arrivals import Order
 from protocols.testing.invariants.contract import Violation
 from protocols.testing.keyrings import replayable_keyring
 from protocols.testing.outcomes import digests
@@ -131,8 +132,10 @@ def suite_line(spec: Spec, invariant: str) -> str:
     return f"python -m protocols.testing.suite {imported}'{spec.canonical()}' {invariant}"
 
 
-def observe(scenario: Scenario, *, words: Tensor | None = None) -> Observation:
-    """Run a scenario, on other words than its own where they are given; the faults act in its last round alone."""
+def observe(scenario: Scenario, *, words: Tensor | None = None, order: Order | None = None) -> Observation:
+    """Run a scenario, on other words and in another order than its own where given; faults act in its last round."""
+    if order is None and scenario.order is not None:
+        order = Order(scenario.order)
     given = scenario.words() if words is None else words
     flags: dict[int, str] = {}
     watched = Watched()
@@ -144,6 +147,7 @@ def observe(scenario: Scenario, *, words: Tensor | None = None) -> Observation:
             faults=active if scenario.placement.faults else None,
             schedule=scenario.schedule,
             keyring=replayable_keyring(scenario.schedule),
+            links=None if order is None else order.links,
         )
         kind, text, suspects, opened, network = "opened", "", frozenset[int](), None, True
         try:
