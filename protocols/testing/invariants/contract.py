@@ -16,7 +16,8 @@ How = Literal["exact", "property", "statistical"]
 @dataclass(frozen=True, kw_only=True)
 class Effort:
     """How much is tried: the largest cluster, runs with one and with several faulty members, random cases without
-    any, how many clusters are enumerated and sampled, and runs of each occupancy by faults."""
+    any, how many clusters are enumerated and sampled, how many words of each share a sampled cluster has, at least, and
+    runs of each occupancy by faults."""
 
     name: str
     members: int
@@ -25,15 +26,28 @@ class Effort:
     cases: int
     rows: int
     samples: int
+    words: int
     occupancy: int
 
 
 EFFORTS: Mapping[str, Effort] = MappingProxyType(
     {
-        "dev": Effort(name="dev", members=4, single=15, several=6, cases=4, rows=2**12, samples=2**12, occupancy=1),
-        "ci": Effort(name="ci", members=5, single=45, several=20, cases=10, rows=2**14, samples=2**13, occupancy=4),
+        "dev": Effort(
+            name="dev", members=4, single=15, several=6, cases=4, rows=2**12, samples=2**14, words=6, occupancy=1
+        ),
+        "ci": Effort(
+            name="ci", members=5, single=45, several=20, cases=10, rows=2**14, samples=2**16, words=3, occupancy=4
+        ),
         "nightly": Effort(
-            name="nightly", members=8, single=4000, several=2000, cases=400, rows=2**22, samples=2**18, occupancy=20
+            name="nightly",
+            members=8,
+            single=4000,
+            several=2000,
+            cases=400,
+            rows=2**22,
+            samples=2**18,
+            words=3,
+            occupancy=20,
         ),
     }
 )
