@@ -208,12 +208,6 @@ class Twin:
     bug: str
     config: Mapping[str, Any]
     plant: Callable[[], Patch]
-    samples: int = 2**12
-
-    @property
-    def effort(self) -> Effort:
-        """Fewer samples than the suite takes, where they are enough."""
-        return replace(EFFORTS["dev"], samples=self.samples)
 
 
 ADDITIVE = {"name": "additive"}
@@ -282,13 +276,7 @@ TWINS = (
         ADDITIVE,
         lambda: streams(smaller_of_two_draws),
     ),
-    Twin(
-        14,
-        "one coefficient in twenty from half of the range",
-        SHAMIR,
-        lambda: elements(from_the_lower_half),
-        EFFORTS["dev"].samples,
-    ),
+    Twin(14, "one coefficient in twenty from half of the range", SHAMIR, lambda: elements(from_the_lower_half)),
     Twin(
         15,
         "the same words in every round",
@@ -308,7 +296,6 @@ TWINS = (
         "one coefficient in twenty within half of the range of its neighbour",
         SHAMIR,
         lambda: elements(within_half_of_the_range_of_their_neighbour),
-        EFFORTS["dev"].samples,
     ),
     Twin(
         17,
@@ -400,10 +387,15 @@ def dearer(self: Additive, **sizes: int) -> Any:
     return replace(cost, mpc=replace(cost.mpc, rounds=cost.mpc.rounds + 1))
 
 
-def result_of(twin: Twin, effort: Effort | None = None) -> Result:
+# A quarter of what the suite samples: of a bias of 5 % in the 69,632 to 73,728 words of each message of the twins that
+# have one, 4.5 % are seen.
+FEWER = replace(EFFORTS["dev"], samples=2**12)
+
+
+def result_of(twin: Twin, effort: Effort = FEWER) -> Result:
     forget()
     invariant = next(each for each in PROTOCOL if each.number == twin.number)
-    return examine(secure_sums.resolve(dict(twin.config)), invariant, effort or twin.effort)
+    return examine(secure_sums.resolve(dict(twin.config)), invariant, effort)
 
 
 @pytest.fixture(autouse=True)
@@ -428,8 +420,7 @@ def test_every_invariant_of_protocols_has_a_planted_bug() -> None:
 @pytest.mark.parametrize("config", [ADDITIVE, SHAMIR], ids=str)
 def test_without_a_bug_none_of_these_checks_fails(config: Mapping[str, Any]) -> None:
     for twin in {twin.number: twin for twin in TWINS if twin.config == config}.values():
-        found = result_of(twin, replace(EFFORTS["dev"], samples=2**12))
-        assert found.status in {"holds", "not applicable"}, twin.number
+        assert result_of(twin).status in {"holds", "not applicable"}, twin.number
 
 
 @pytest.mark.parametrize("twin", [twin for twin in TWINS if "twenty" in twin.bug], ids=lambda twin: twin.bug)
