@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from protocols.testing._taped import Views
 from protocols.testing.invariants import EFFORTS
 from protocols.testing.invariants import samples as sampling
 from protocols.testing.invariants.uniformity import (
@@ -142,6 +143,13 @@ class TestWhatIsSampled:
         assert sampling._sizes_of(words, 5) == [5, 5, 2**32, 2**64]
         assert sampling._residues(words[:, :2], 5).tolist() == [[1, 1], [3, 3]]
         assert sampling._residues(words[:, 3:], 2**64).tolist() == [[2**64 - 3], [2**40]]
+
+    @pytest.mark.parametrize(("modulus", "random"), [(2**32, 1), (2**64, 2)])
+    def test_a_sum_that_is_not_reduced_is_public_in_its_ring(self, modulus: int, random: int) -> None:
+        """Shares of 32 bits that add up to 7 have a carry that is not the same in all clusters."""
+        words = np.array([[7, 1], [7 + 2**32, 2], [7 - 2**32, 3]], dtype=np.int64)
+        views = Views(words=words, receivers=(0, 0), senders=(1, 1), messages=(4, 4), left_out=0, whole_batch=0)
+        assert sum(block.words.shape[1] for block in sampling._blocks(views, modulus)) == random
 
     def test_half_of_the_level_is_for_places_and_half_for_messages(self) -> None:
         tests = sampling.Tests(

@@ -159,17 +159,25 @@ class _Block:
 
 
 def _blocks(views: Views, modulus: int) -> Iterator[_Block]:
-    """Yield the random words of each message; those that are equal in all clusters are public, or sums."""
+    """Yield the random words of each message; those that are equal in all clusters are public, or sums.
+
+    Equal in the protocol's ring: what opens a sum may be words that were added without being reduced.
+    """
     for number in dict.fromkeys(views.messages):
         columns = [column for column, message in enumerate(views.messages) if message == number]
         words = views.words[:, columns]
         sizes = _sizes_of(words, modulus)
-        random = [place for place, column in enumerate(words.T) if bool((column != column[0]).any())]
+        random = [place for place, column in enumerate(words.T) if not _is_public(column, modulus)]
         for size in dict.fromkeys(sizes[place] for place in random):
             chosen = words[:, [place for place in random if sizes[place] == size]]
             sender, receiver = views.senders[columns[0]], views.receivers[columns[0]]
             name = f"message {number} from {sender} to {receiver}, modulo {size}"
             yield _Block(name=name, words=_residues(chosen, size), size=size)
+
+
+def _is_public(column: NDArray[np.int64], modulus: int) -> bool:
+    differences = column - column[0]
+    return not bool((differences if modulus >= 2**63 else differences % modulus).any())
 
 
 def _sizes_of(words: NDArray[np.int64], modulus: int) -> Sequence[int]:
