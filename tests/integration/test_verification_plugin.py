@@ -87,6 +87,21 @@ class TestAGoodProtocol:
         assert ended.returncode == 0, ended.stdout + ended.stderr
         assert {invariant for _, invariant in results_in(repository / "report")} == {"I32", "I44"}
 
+    def test_plays_vectors_of_its_own_and_fails_them_where_it_ignores_which_models_members_hold(
+        self, repository: Path
+    ) -> None:
+        ended = run_pytest(repository, "test_vectors.py", "-q")
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert "3 passed" in ended.stdout
+        source = (repository / "good_protocol.py").read_text(encoding="utf-8")
+        deaf = source.replace(
+            "if not all(torch.equal(model, theirs)", "if False and not all(torch.equal(model, theirs)"
+        )
+        assert deaf != source
+        (repository / "good_protocol.py").write_text(deaf, encoding="utf-8")
+        ended = run_pytest(repository, "test_vectors.py", "-q")
+        assert "2 failed, 1 passed" in ended.stdout
+
     @pytest.mark.skipif(not NIGHTLY, reason="starts five interpreters: the nightly profile runs it")
     def test_workers_send_what_they_find_to_the_report(self, repository: Path) -> None:
         chosen = ("--protocol", GOOD, "-k", "I44", "-q")

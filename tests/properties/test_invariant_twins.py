@@ -7,22 +7,26 @@ from types import MappingProxyType
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 
 from protocols import zero_sharing
+from protocols.field import PrimeField
 from protocols.network import BOARD, CheatingDetectedError, OutOfStepError
 from protocols.randomness import SecretStreams
 from protocols.ring import FixedPoint
+from protocols.secret_source import OwnSecrets
 from protocols.secure_sum import Board, Opened, Party, _publish, secure_sums, shamir
 from protocols.secure_sum._bulletin import Bulletin
 from protocols.secure_sum._sharing import PolynomialSharing
 from protocols.secure_sum.additive import Additive
 from protocols.secure_sum.plaintext import Plaintext
-from protocols.testing.invariants import EFFORTS, PROTOCOL
+from protocols.testing.invariants import EFFORTS, PROTOCOL, Effort
 from protocols.testing.invariants.campaign import forget
 from protocols.testing.suite import Result, examine
 from protocols.tolerance.conditions import conditions_of
+from tests.other_models import ignored_models
 
 Patch = contextlib.AbstractContextManager[Any]
 
@@ -32,6 +36,8 @@ def words_of_one_stream_for_ever(self: SecretStreams, *, use: int, lanes: int, c
 
 
 ORIGINAL_WORDS = SecretStreams.words
+ORIGINAL_PIECES = zero_sharing._next_words
+ORIGINAL_ELEMENTS = OwnSecrets.elements
 ORIGINAL_DRAW = zero_sharing.ZeroShares.draw
 ORIGINAL_READ = _publish.read_published
 
@@ -89,9 +95,48 @@ def ignoring_vouchers(board: Board, *, vouching: bool) -> torch.Tensor:
     return sums
 
 
-def smaller_of_two_draws(self: SecretStreams, **sizes: int) -> torch.Tensor:
-    drawn = ORIGINAL_WORDS(self, **sizes)
+@contextlib.contextmanager
+def streams(change: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
+    """Streams of words give others than they should: in one piece, and in the pieces in which long shares are drawn."""
+
+    def in_pieces(streams: Any, count: int, scratch: Any) -> Any:
+        return change(torch.from_numpy(ORIGINAL_PIECES(streams, count, scratch))).numpy()
+
+    with (
+        mock.patch.object(SecretStreams, "words", lambda streams, **sizes: change(ORIGINAL_WORDS(streams, **sizes))),
+        mock.patch.object(zero_sharing, "_next_words", in_pieces),
+    ):
+        yield
+
+
+def smaller_of_two_draws(drawn: torch.Tensor) -> torch.Tensor:
     return torch.minimum(drawn, drawn.flip(0))
+
+
+def elements(change: Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]) -> Patch:
+    """Members draw other coefficients of their shares where `change` is given which: one in twenty."""
+
+    def planted(self: OwnSecrets, field: PrimeField, *, use: int, **given: Any) -> torch.Tensor:
+        drawn = ORIGINAL_ELEMENTS(self, field, use=use, **given)
+        chosen = np.random.default_rng([use, len(drawn)]).random(drawn.shape) < 1 / 20
+        return change(drawn, torch.from_numpy(chosen), field.modulus)
+
+    return mock.patch.object(OwnSecrets, "elements", planted)
+
+
+def from_the_lower_half(drawn: torch.Tensor, chosen: torch.Tensor, modulus: int) -> torch.Tensor:
+    """Bins of one half have 5 % more, those of the other 5 % less."""
+    return torch.where(chosen, drawn // 2, drawn)
+
+
+def within_half_of_the_range_of_their_neighbour(
+    drawn: torch.Tensor, chosen: torch.Tensor, modulus: int
+) -> torch.Tensor:
+    """Each is uniform for itself; the bins of differences have 5 % more or less."""
+    for place in range(1, drawn.shape[1]):
+        near = (drawn[:, place - 1] + drawn[:, place] // 2) % modulus
+        drawn[:, place] = torch.where(chosen[:, place], near, drawn[:, place])
+    return drawn
 
 
 def for_ever(self: Plaintext, party: Party, words: torch.Tensor) -> None:
@@ -223,16 +268,15 @@ TWINS = (
         14,
         "16 bits of randomness",
         ADDITIVE,
-        lambda: mock.patch.object(
-            SecretStreams, "words", lambda streams, **sizes: ORIGINAL_WORDS(streams, **sizes) & 0xFFFF
-        ),
+        lambda: streams(lambda drawn: drawn & 0xFFFF),
     ),
     Twin(
         14,
         "the smaller of two draws",
         ADDITIVE,
-        lambda: mock.patch.object(SecretStreams, "words", smaller_of_two_draws),
+        lambda: streams(smaller_of_two_draws),
     ),
+    Twin(14, "one coefficient in twenty from half of the range", SHAMIR, lambda: elements(from_the_lower_half)),
     Twin(
         15,
         "the same words in every round",
@@ -246,6 +290,12 @@ TWINS = (
         lambda: shares_of_zero(
             lambda self, *, coordinates, **sizes: ORIGINAL_DRAW(self, coordinates=1, **sizes).repeat(1, coordinates)
         ),
+    ),
+    Twin(
+        16,
+        "one coefficient in twenty within half of the range of its neighbour",
+        SHAMIR,
+        lambda: elements(within_half_of_the_range_of_their_neighbour),
     ),
     Twin(
         17,
@@ -273,6 +323,7 @@ TWINS = (
             lambda self, *, clusters, coordinates, **_: torch.zeros(clusters, coordinates, dtype=torch.int64)
         ),
     ),
+    Twin(24, "models are ignored", ADDITIVE, lambda: ignored_models(secure_sums.resolve(ADDITIVE))),
     Twin(25, "a promise of verified sharing", ADDITIVE, lambda: claims(Additive, "shamir", mode="vss")),
     Twin(
         25,
@@ -336,10 +387,15 @@ def dearer(self: Additive, **sizes: int) -> Any:
     return replace(cost, mpc=replace(cost.mpc, rounds=cost.mpc.rounds + 1))
 
 
-def result_of(twin: Twin) -> Result:
+# A quarter of what the suite samples: of a bias of 5 % in the 69,632 to 73,728 words of each message of the twins that
+# have one, 4.5 % are seen.
+FEWER = replace(EFFORTS["dev"], samples=2**12)
+
+
+def result_of(twin: Twin, effort: Effort = FEWER) -> Result:
     forget()
     invariant = next(each for each in PROTOCOL if each.number == twin.number)
-    return examine(secure_sums.resolve(dict(twin.config)), invariant, EFFORTS["dev"])
+    return examine(secure_sums.resolve(dict(twin.config)), invariant, effort)
 
 
 @pytest.fixture(autouse=True)
@@ -363,6 +419,14 @@ def test_every_invariant_of_protocols_has_a_planted_bug() -> None:
 
 @pytest.mark.parametrize("config", [ADDITIVE, SHAMIR], ids=str)
 def test_without_a_bug_none_of_these_checks_fails(config: Mapping[str, Any]) -> None:
-    for twin in TWINS:
-        if twin.config == config:
-            assert result_of(twin).status in {"holds", "not applicable"}, twin.bug
+    for twin in {twin.number: twin for twin in TWINS if twin.config == config}.values():
+        assert result_of(twin).status in {"holds", "not applicable"}, twin.number
+
+
+@pytest.mark.parametrize("twin", [twin for twin in TWINS if "twenty" in twin.bug], ids=lambda twin: twin.bug)
+def test_a_bias_of_five_per_cent_is_out_of_the_reach_of_fewer_samples(twin: Twin) -> None:
+    """So that what finds it is their number: in 3,072 words of a message nothing shows of it."""
+    with twin.plant():
+        result = result_of(twin, replace(EFFORTS["dev"], samples=2**10, words=1))
+    assert result.status == "holds"
+    assert "in the 3,072 of a message" in result.text or twin.number == 16

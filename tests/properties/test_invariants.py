@@ -137,8 +137,10 @@ class TestPlantedBugs:
             share = original(self, coordinates=1, **given).repeat(1, coordinates)
             return share if onto is None else share + onto
 
+        forget()
         with mock.patch.object(zero_sharing.ZeroShares, "draw", planted):
             assert "violated" in {status_of(spec, 16), status_of(spec, 12), status_of(spec, 14)}
+        forget()
 
     def test_tags_without_masks_leak(self) -> None:
         spec = secure_sums.resolve("authenticated")

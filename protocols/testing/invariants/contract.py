@@ -16,8 +16,9 @@ How = Literal["exact", "property", "statistical"]
 @dataclass(frozen=True, kw_only=True)
 class Effort:
     """How much is tried: the largest cluster, runs with one and with several faulty members, random cases without
-    any, how many clusters are enumerated and sampled, runs of each occupancy by faults, and at most how many schedules
-    of each small cluster without a fault, and of all with one."""
+    any, how many clusters are enumerated and sampled, how many words of each share a sampled cluster has, at least,
+    runs of each occupancy by faults, and at most how many schedules of each small cluster without a fault, and of all
+    with one."""
 
     name: str
     members: int
@@ -26,6 +27,7 @@ class Effort:
     cases: int
     rows: int
     samples: int
+    words: int
     occupancy: int
     schedules: int
     failing: int
@@ -40,7 +42,8 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
             several=6,
             cases=4,
             rows=2**12,
-            samples=2**12,
+            samples=2**14,
+            words=6,
             occupancy=1,
             schedules=190,
             failing=30,
@@ -52,7 +55,8 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
             several=20,
             cases=10,
             rows=2**14,
-            samples=2**13,
+            samples=2**16,
+            words=3,
             occupancy=4,
             schedules=700,
             failing=150,
@@ -65,6 +69,7 @@ EFFORTS: Mapping[str, Effort] = MappingProxyType(
             cases=400,
             rows=2**22,
             samples=2**18,
+            words=3,
             occupancy=20,
             schedules=3000,
             failing=3000,
