@@ -64,6 +64,7 @@ class Tests:
 
     @property
     def count(self) -> int:
+        """The number of tests."""
         return len(self.places) + len(self.messages)
 
     @property
