@@ -3,17 +3,20 @@
 Of every cluster it matters whether a member has crashed (it is left out), whether one is Byzantine, how many are
 outside the coalition, and whether it sends a delegate, who colludes or not. Delegates are drawn uniformly among the
 complete clusters, whose number is only known at the end: so choices of delegates are counted, and then divided by how
-many there are. Additions of non-negative terms only.
+many there are. Two committees are of clusters apart, as one of twice as many would be, unless too few are complete:
+then each of these sends one member, and as many of them as are missing a second one. Additions of non-negative terms
+only.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.tolerance._counting import raised, shifted
 from protocols.tolerance.analysis import Faults
 from protocols.tolerance.binomial import Floats, log_multinomial, log_total
 from protocols.tolerance.delegates import Delegates
@@ -79,28 +82,51 @@ def tally(faults: Faults, groups: Groups, delegates: Delegates, *, most: int, wh
     """
     counts, spare = (faults.byzantine, faults.crashed, faults.curious), delegates.spare(groups)
     lost, failed = min(spare + 1, faults.crashed) + 1, min(most + 1, faults.byzantine + faults.crashed) + 1
-    seats = (1 if whoever else delegates.count + 1, delegates.withstood + 2)
-    shape = (lost, *seats, _situations(delegates), failed, *(count + 1 for count in counts))
+    shape = (delegates.withstood + 2, _situations(delegates), failed, *(count + 1 for count in counts))
+    drawn = {None: 1} if whoever else _most_drawn(lost, groups, delegates)
     cells = sum(many * math.prod(min(size, count) + 1 for count in counts) for size, many in groups)
-    if 3.0 * max(math.prod(shape), _SMALLEST) * cells > _MOST_WORK:
+    if 3.0 * sum(max(lost * each * math.prod(shape), _SMALLEST) for each in drawn.values()) * cells > _MOST_WORK:
         return None
+    own = {sent: _counted((lost, most, *shape), faults, groups, delegates, sent) for sent, most in drawn.items()}
+    chances = _served(own, groups, delegates)
+    return Tally(chances=chances, exposing=_exposing(delegates), spare=spare)
+
+
+def _sent_by_all(lost: int, groups: Groups, delegates: Delegates) -> int:
+    """How many members each complete cluster sends where so many are lost; some of them send one more."""
+    return int(clusters_of(groups) - lost < delegates.serving)
+
+
+def _most_drawn(lost: int, groups: Groups, delegates: Delegates) -> dict[int | None, int]:
+    """How long the axis of clusters that send one more must be, by how many members all of them send."""
+    spare = min(lost - 1, delegates.spare(groups))
+    sent = sorted({_sent_by_all(few, groups, delegates) for few in (0, spare)})
+    return {each: 1 + delegates.serving - each * delegates.count for each in sent}
+
+
+def _counted(shape: tuple[int, ...], faults: Faults, groups: Groups, delegates: Delegates, sent: int | None) -> Floats:
+    """Weights by all axes of `shape` but those of the kinds of fault; `sent` is None where whoever is liked serves."""
+    counts = (faults.byzantine, faults.crashed, faults.curious)
     held = np.zeros(shape)
     held[(0,) * len(shape)] = 1.0
     for size, many in groups:
         letters = _letters(size, faults, delegates)
         for _ in range(many):
-            held = _with_cluster(held, letters, size, whoever=whoever)
-    own = held[(..., *counts)] * math.exp(-log_total(faults.n, counts))
-    chances = _served(own, clusters_of(groups), delegates, spare)
-    return Tally(chances=chances, exposing=_exposing(delegates), spare=spare)
+            held = _with_cluster(held, letters, size, sent)
+    return held[(..., *counts)] * math.exp(-log_total(faults.n, counts))
 
 
-def _served(own: Floats, m: int, delegates: Delegates, spare: int) -> Floats:
+def _served(own: Mapping[int | None, Floats], groups: Groups, delegates: Delegates) -> Floats:
     """Each choice of delegates equally likely, given how many clusters are lost; with too many lost, none is made."""
-    out = np.zeros((own.shape[0], *own.shape[2:]))
-    for lost in range(own.shape[0]):
-        drawn = own.shape[1] > 1 and lost <= spare
-        out[lost] = own[lost, -1] / math.comb(m - lost, delegates.count) if drawn else own[lost, 0]
+    first = next(iter(own.values()))
+    out, m = np.zeros((first.shape[0], *first.shape[2:])), clusters_of(groups)
+    for lost in range(len(out)):
+        if None in own or lost > delegates.spare(groups):
+            out[lost] = first[lost, 0]
+            continue
+        sent = _sent_by_all(lost, groups, delegates)
+        chosen = delegates.serving - sent * (m - lost)
+        out[lost] = own[sent][lost, chosen] / math.comb(m - lost, chosen)
     return out
 
 
@@ -156,46 +182,43 @@ def _letters(size: int, faults: Faults, delegates: Delegates) -> list[_Letter]:
     ]
 
 
-def _with_cluster(held: Floats, letters: Sequence[_Letter], size: int, *, whoever: bool) -> Floats:
+def _with_cluster(held: Floats, letters: Sequence[_Letter], size: int, sent: int | None) -> Floats:
     grown = np.zeros_like(held)
     for letter in letters:
-        for term, drawn, colluding in _terms(held, letter, size, whoever=whoever):
-            moved = _raised(term, 0) if letter.lost else term
-            moved = _raised(moved, 4) if letter.failed else moved
-            moved = _raised(moved, 2) if colluding else moved
+        for term, drawn, colluding in _terms(held, letter, size, sent):
+            moved = raised(term, 0) if letter.lost else term
+            moved = raised(moved, 4) if letter.failed else moved
+            moved = raised(moved, 2) if colluding else moved
             source, target = (slice(None, -1), slice(1, None)) if drawn else (slice(None), slice(None))
             for before, after in enumerate(letter.moves):
                 grown[:, target, :, after] += moved[:, source, :, before]
     return grown
 
 
-def _terms(held: Floats, letter: _Letter, size: int, *, whoever: bool) -> Iterator[tuple[Floats, bool, bool]]:
-    """The weights after such a cluster, and whether it sends a delegate, who colludes: as they are so far."""
+def _terms(held: Floats, letter: _Letter, size: int, sent: int | None) -> Iterator[tuple[Floats, bool, bool]]:
+    """The weights after such a cluster, whether it is drawn, and whether one who colludes serves: as they are so far.
+
+    It sends `sent` members, and one more if it is drawn.
+    """
     if letter.lost:
-        yield _shifted(held, ((cell, weight) for cell, weight, _ in letter.cells)), False, False
-    elif whoever:
-        yield _shifted(held, ((cell, weight) for cell, weight, a in letter.cells if a)), False, True
-        yield _shifted(held, ((cell, weight) for cell, weight, a in letter.cells if not a)), False, False
+        yield shifted(held, ((cell, weight) for cell, weight, _ in letter.cells)), False, False
+    elif sent is None:
+        yield shifted(held, ((cell, weight) for cell, weight, a in letter.cells if a)), False, True
+        yield shifted(held, ((cell, weight) for cell, weight, a in letter.cells if not a)), False, False
     else:
-        yield _shifted(held, ((cell, weight) for cell, weight, _ in letter.cells)), False, False
-        yield _shifted(held, ((cell, weight * a / size) for cell, weight, a in letter.cells if a)), True, True
-        honest = ((cell, weight * (size - a) / size) for cell, weight, a in letter.cells if a < size)
-        yield _shifted(held, honest), True, False
+        for drawn in (False, True):
+            free = [(cell, weight * _free(size, size - a, sent + drawn)) for cell, weight, a in letter.cells]
+            some = [(cell, weight * _some(size, a, sent + drawn)) for cell, weight, a in letter.cells]
+            yield shifted(held, (each for each in free if each[1])), drawn, False
+            if any(weight for _, weight in some):
+                yield shifted(held, (each for each in some if each[1])), drawn, True
 
 
-def _shifted(held: Floats, cells: Iterator[tuple[tuple[int, int, int], float]]) -> Floats:
-    out = np.zeros_like(held)
-    for cell, weight in cells:
-        into = tuple(slice(x, None) for x in cell)
-        room = tuple(slice(0, length - x) for x, length in zip(cell, held.shape[-3:], strict=True))
-        out[(..., *into)] += weight * held[(..., *room)]
-    return out
+def _free(size: int, others: int, serving: int) -> float:
+    """How likely all members of a cluster that serve, two at most, are of so many."""
+    return math.comb(others, serving) / math.comb(size, serving)
 
 
-def _raised(held: Floats, axis: int) -> Floats:
-    """Return the counts with one more on this axis; the last one stays the last."""
-    moved = np.moveaxis(held, axis, 0)
-    out = np.zeros_like(moved)
-    out[1:] = moved[:-1]
-    out[-1] += moved[-1]
-    return np.moveaxis(out, 0, axis)
+def _some(size: int, a: int, serving: int) -> float:
+    """How likely one of so many or more is among them: as a positive number, which keeps its digits."""
+    return a * (2 * size - a - 1) / (size * (size - 1)) if serving > 1 else serving * a / size

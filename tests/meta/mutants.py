@@ -850,8 +850,8 @@ OWN: tuple[Mutant, ...] = (
     Mutant(
         name="lost clusters do not change among how many delegates are drawn",
         module="protocols/tolerance/tallies.py",
-        old="math.comb(m - lost, delegates.count) if drawn",
-        new="math.comb(m, delegates.count) if drawn",
+        old="math.comb(m - lost, chosen)",
+        new="math.comb(m, chosen)",
         killers=("tests/properties/test_tolerance_checked.py", "-k", "sides"),
     ),
     Mutant(

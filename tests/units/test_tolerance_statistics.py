@@ -150,10 +150,6 @@ def test_without_further_words_the_conditions_are_those_of_the_plug_in_that_runs
         (("--protocol", "median", "--input-check", "range"), "input_check = range means nothing to protocol 'median'"),
         (("--protocol", "hidden", "--input-check", "norm"), "input_check = 'norm' is unknown; allowed: none, range"),
         (
-            ("--protocol", "hidden", "--input-check", "range", "--mode", "detect"),
-            "committees = 2 that check inputs have no law here, though they run; allowed: 1",
-        ),
-        (
             ("--protocol", "median", "--least-passing", "3"),
             "least_passing = 3 means nothing to protocol 'median', which asks nobody to pass; "
             "allowed: the protocols norm_check, range_check",
