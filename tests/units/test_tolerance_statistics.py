@@ -287,10 +287,10 @@ def test_the_window_of_two_committees_is_of_sizes_whose_results_are_right(check:
     each = [two_committees(n=24, faulty="2", check=check, cluster_size=str(size)).analysis.correct for size in sizes]
     assert [side.value for side in each[:4]] == pytest.approx([18 / (24 * 23)] * 4)
     assert all(side.value > 0.2 for side in each[4:])  # of fewer than five clusters two are too many
-    # The last one is between what lies and tainted clusters tell, each for itself.
+    # The last two are between what lies and tainted clusters tell, each for itself.
     between = min(side.value for side in each[4:]) * (1 + 1e-9)
     straddling = max(size for size, side in zip(sizes, each, strict=True) if side.value <= between)
-    for target, largest in ((0.03, None), (0.04, 4), (between, straddling)):
+    for target, largest in ((0.03, None), (0.04, 4), (between, straddling), (between * (1 - 1e-6), 4)):
         found = two_committees(n=24, faulty="2", check=check, target=target, design=True).designs
         assert found is not None
         assert found.window.correct == largest
