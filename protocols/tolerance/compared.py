@@ -9,12 +9,13 @@ these are complete. Additions of non-negative terms only.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 
 from protocols.tolerance._counting import raised, shifted
+from protocols.tolerance._draws import Plan, committees_of, plans_of
 from protocols.tolerance.analysis import Faults, analyse, correct_failure
 from protocols.tolerance.binomial import Floats, log_hypergeometric, log_multinomial, log_total
 from protocols.tolerance.conditions import Conditions
@@ -29,7 +30,7 @@ _MOST_WORK = 1.5e9  # additions, about two seconds
 _SMALLEST = 5000  # additions: what an array costs however small it is
 _Role = tuple[int, int]
 """How many members a cluster sends to the first committee, and to the second: 0 or 1."""
-_IDLE, _FIRST, _SECOND, _BOTH = (0, 0), (1, 0), (0, 1), (1, 1)
+_IDLE, _FIRST, _SECOND, _BOTH = _ROLES = (0, 0), (1, 0), (0, 1), (1, 1)
 _Cells = Sequence[tuple[tuple[int, int], float]]
 """Occupancies of a cluster, as (Byzantine, crashed) members, and how likely they are."""
 _LIED, _FAILED = (1, 2), 3
@@ -91,25 +92,6 @@ def _few(faults: Faults, groups: Groups, conditions: Conditions, delegates: Dele
     return analyse(faults, groups, conditions, spare).live
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Plan:
-    """What each cluster is for, in order: of how many draws clusters of these sizes have these roles.
-
-    `needed`: how many clusters send one to the first committee, to the second, to each. `lost`: with how many lost
-    clusters it may be.
-    """
-
-    roles: Sequence[_Role]
-    draws: int
-    needed: tuple[int, int, int]
-    lost: range
-
-    def weighed(self, own: Floats, m: int) -> float:
-        """Return the sum of these weights by how many clusters are lost, each draw among the others as likely."""
-        chances = [self.draws / _ways(m - lost, self.needed) for lost in self.lost]
-        return math.fsum(chance * own[lost].sum() for chance, lost in zip(chances, self.lost, strict=True))
-
-
 def _counted(faults: Faults, groups: Groups, delegates: Delegates, tolerate: int) -> float | None:
     """Enough clusters are complete, and lies or too many failed clusters make it wrong; None if it takes too long."""
     plans, counts = list(_plans(faults, groups, delegates)), (faults.byzantine, faults.crashed)
@@ -119,14 +101,16 @@ def _counted(faults: Faults, groups: Groups, delegates: Delegates, tolerate: int
     steps = sum(many * len(each) for (_, many), each in zip(groups, cells, strict=True))
     if 3.0 * len(plans) * max(math.prod(shape), _SMALLEST) * steps > _MOST_WORK:
         return None
-    whole = 0.0
+    whole, m = 0.0, clusters_of(groups)
     for plan in plans:
-        held, roles = np.zeros(shape), iter(plan.roles)
+        held = np.zeros(shape)
         held[(0,) * len(shape)] = 1.0
-        for (size, many), each in zip(groups, cells, strict=True):
-            for _ in range(many):
-                held = _with_cluster(held, each, size, next(roles))
-        whole += plan.weighed(_wrong(held[(..., *counts)], tolerate), clusters_of(groups))
+        for (size, _), each, idle, roles in zip(groups, cells, plan.idle(groups), plan.by_size, strict=True):
+            for role, many in zip(_ROLES, (idle, *roles), strict=True):
+                for _ in range(many):
+                    held = _with_cluster(held, each, size, role)
+        wrong = _wrong(held[(..., *counts)], tolerate)
+        whole += math.fsum(plan.chance(m, few) * float(wrong[few].sum()) for few in plan.lost)
     return math.exp(-log_total(faults.n, counts)) * whole
 
 
@@ -138,42 +122,14 @@ def _wrong(own: Floats, tolerate: int) -> Floats:
     return wrong
 
 
-def _ways(m: int, chosen: Sequence[int]) -> int:
-    """In how many ways so many of m clusters can be chosen for each of some roles."""
-    ways = 1
-    for many in chosen:
-        ways *= math.comb(m, many)
-        m -= many
-    return ways
-
-
-def _plans(faults: Faults, groups: Groups, delegates: Delegates) -> Iterator[_Plan]:
-    """Yield what clusters may be for: up to so many may be lost that those who serve are of clusters apart."""
-    m, g = clusters_of(groups), delegates.count
-    apart, most = m - delegates.serving, min(faults.crashed, delegates.spare(groups))
-    if apart >= 0:
-        yield from _by_size(groups, (g, g, 0), range(min(apart, most) + 1))
-    for lost in range(max(apart + 1, 0), most + 1):
-        both = delegates.serving - (m - lost)
-        yield from _by_size(groups, (g - both, g - both, both), range(lost, lost + 1))
-
-
-def _by_size(groups: Groups, needed: tuple[int, int, int], lost: range) -> Iterator[_Plan]:
-    """Yield which roles clusters of each size, of which there are two at most, may have."""
-    small = groups[0][1]
-    many_large = clusters_of(groups) - small
-    for large in product(*(range(many + 1) for many in needed)):
-        rest = tuple(many - each for many, each in zip(needed, large, strict=True))
-        # The two committees are alike.
-        if sum(large) <= many_large and sum(rest) <= small and large[0] <= large[1]:
-            draws = (1 + (large[0] < large[1])) * _ways(small, rest) * _ways(many_large, large)
-            roles = [*_roles(small, rest), *_roles(many_large, large)]
-            yield _Plan(roles=roles, draws=draws, needed=needed, lost=lost)
-
-
-def _roles(m: int, chosen: Sequence[int]) -> list[_Role]:
-    named = [role for role, many in zip((_FIRST, _SECOND, _BOTH), chosen, strict=True) for _ in range(many)]
-    return [_IDLE] * (m - len(named)) + named
+def _plans(faults: Faults, groups: Groups, delegates: Delegates) -> Iterator[Plan]:
+    """Yield what clusters may be for; the two committees are alike, so one of each two plans stands for both."""
+    for both, lost in committees_of(groups, delegates, faults.crashed):
+        alone = delegates.count - both
+        for plan in plans_of(groups, (alone, alone, both), lost):
+            first, second, _ = plan.by_size[0]
+            if first <= second:
+                yield replace(plan, draws=plan.draws * (1 + (first < second)))
 
 
 def _cells(size: int, faults: Faults) -> _Cells:

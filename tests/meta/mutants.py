@@ -863,9 +863,9 @@ OWN: tuple[Mutant, ...] = (
     ),
     Mutant(
         name="of few clusters each sends one delegate more to two committees",
-        module="protocols/tolerance/tallies.py",
-        old="chosen = delegates.serving - sent * (m - lost)",
-        new="chosen = delegates.count",
+        module="protocols/tolerance/_draws.py",
+        old="        yield lost - apart, range(lost, lost + 1)",
+        new="        yield min(lost - apart, 1), range(lost, lost + 1)",
         killers=("tests/properties/test_tolerance_compared.py", "-k", "sides"),
     ),
     Mutant(
@@ -877,9 +877,9 @@ OWN: tuple[Mutant, ...] = (
     ),
     Mutant(
         name="lost clusters do not change among how many delegates are drawn",
-        module="protocols/tolerance/tallies.py",
-        old="math.comb(m - lost, chosen)",
-        new="math.comb(m, chosen)",
+        module="protocols/tolerance/_draws.py",
+        old="self.draws / _ways(m - lost, self.needed)",
+        new="self.draws / _ways(m, self.needed)",
         killers=("tests/properties/test_tolerance_checked.py", "-k", "sides"),
     ),
     Mutant(
