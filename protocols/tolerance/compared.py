@@ -97,10 +97,10 @@ def _counted(faults: Faults, groups: Groups, delegates: Delegates, tolerate: int
     plans, counts = list(_plans(faults, groups, delegates)), (faults.byzantine, faults.crashed)
     lost, failed = min(delegates.spare(groups), faults.crashed) + 1, min(tolerate + 1, sum(counts)) + 1
     shape = (lost, 2, 2, failed, *(count + 1 for count in counts))
-    cells = [_cells(size, faults) for size, _ in groups]
-    steps = sum(many * len(each) for (_, many), each in zip(groups, cells, strict=True))
+    steps = sum(many * math.prod(min(size, count) + 1 for count in counts) for size, many in groups)
     if 3.0 * len(plans) * max(math.prod(shape), _SMALLEST) * steps > _MOST_WORK:
         return None
+    cells = [_cells(size, faults) for size, _ in groups]
     whole, m = 0.0, clusters_of(groups)
     for plan in plans:
         held = np.zeros(shape)

@@ -485,3 +485,7 @@ def test_a_thousand_processes_are_counted_and_a_million_are_known_as_often_as_de
     assert found.private.value == pytest.approx(1 - 0.9**6, rel=1e-5)
     assert found.correct.engine == "bounds that meet"
     assert found.correct.value == pytest.approx(lying_in_each(faults, checked), rel=1e-9)
+    # Clusters of which one has more occupancies than can be listed are bounded without listing them.
+    many = Faults(n=1_000_000, byzantine=100_000, crashed=10_000)
+    apart = wrong_result(many, size_groups(1_000_000, 200_000), CONDITIONS, checked, 5)
+    assert (apart.engine, apart.upper) == ("bounds", 1.0)
