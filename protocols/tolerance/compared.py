@@ -16,7 +16,7 @@ import numpy as np
 
 from protocols.tolerance._counting import raised, shifted
 from protocols.tolerance._draws import Plan, committees_of, plans_of
-from protocols.tolerance.analysis import Faults, analyse, correct_failure
+from protocols.tolerance.analysis import Faults, correct_failure
 from protocols.tolerance.binomial import Floats, log_hypergeometric, log_multinomial, log_total
 from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.delegates import Delegates
@@ -89,7 +89,7 @@ def _few(faults: Faults, groups: Groups, conditions: Conditions, delegates: Dele
     spare = delegates.spare(groups)
     if faults.crashed <= spare:
         return Probability.exact(0.0, "certain")
-    return analyse(faults, groups, conditions, spare).live
+    return correct_failure(replace(faults, byzantine=0, curious=0), groups, conditions, spare)
 
 
 def _counted(faults: Faults, groups: Groups, delegates: Delegates, tolerate: int) -> float | None:

@@ -48,11 +48,16 @@ def private_hidden(faults: Faults, groups: Groups, delegates: Delegates, *, whoe
         return _private_of_two(faults, groups, delegates, whoever=whoever)
     if delegates.checked and not (faults.crashed or whoever or delegates.chooses):
         return Probability.exact(sums_shown(faults, delegates), "draw of delegates")
+    bounds = _checked(faults, groups, delegates, whoever=whoever) if delegates.checked else None
+    if bounds and bounds.engine != "bounds":  # they meet, and cost less than counting
+        return bounds
     found = _counted(faults, groups, delegates, whoever=whoever)
     if found is not None:
         return Probability.exact(min(1.0, found), "recursion")
-    if delegates.checked:
-        return _checked(faults, groups, delegates, whoever=whoever)
+    return bounds or _unchecked(faults, groups, delegates, whoever=whoever)
+
+
+def _unchecked(faults: Faults, groups: Groups, delegates: Delegates, *, whoever: bool) -> Probability:
     alone = sum(count * _alone(size, faults) for size, count in groups)
     shown = _known_to_some(faults, groups, delegates) if whoever else sums_shown(faults, delegates)
     return bounds_on(0.0, min(shown, alone), because=_MANY)
