@@ -133,9 +133,9 @@ _WORDS = {
     ),
     "committees": (
         "What two committees of delegates detect",
-        "Where members depart from the protocol, one delegate is enough to show a cluster's sum, and one of a single "
-        "committee to change the result. Of two committees that compare their results it takes one in each; else the "
-        "round stops. More members serve, and so more of them may show a sum.",
+        "Where members depart from the protocol, one delegate is enough to show a cluster's sum (every input, where "
+        "these are checked), and one of a single committee to change the result. Of two committees that compare their "
+        "results it takes one in each; else the round stops. More members serve, and so more of them may show a sum.",
     ),
     "cost": (
         "What safety costs",

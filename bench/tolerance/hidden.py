@@ -10,6 +10,7 @@ from protocols.check import CloisterError
 from protocols.hidden_sums.hidden import Hidden, group_conditions
 from protocols.hidden_sums.rules import outer_rules
 from protocols.tolerance.analysis import Analysis, Faults, correct_failure
+from protocols.tolerance.compared import wrong_result, wrong_result_bounds
 from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.design import Best, Window, distinct_sizes
 from protocols.tolerance.expressions import parse_threshold
@@ -25,6 +26,7 @@ from protocols.tolerance.worst import WorstCase
 
 __all__ = [
     "best_of",
+    "correct_upper",
     "hidden_named",
     "largest_faulty_of",
     "over_rounds_upper",
@@ -65,6 +67,19 @@ def hidden_named(
         shows_total=by_members,
     )
     return replace(group_conditions(), mode=chosen), found
+
+
+def correct_upper(question: Question, groups: Groups, delegates: Delegates, *, enough: float | None = None) -> float:
+    """Return how likely the correct side fails, at most; `enough`: only whether it is above this has to be right."""
+    given = question.faults, groups, question.conditions
+    if not delegates.deviating or not question.faults.byzantine:
+        return correct_failure(*given, question.tolerate(groups)).upper
+    if delegates.committees == 1:
+        return 1.0
+    apart = wrong_result_bounds(*given, delegates, question.tolerate(groups))
+    if enough is not None and (apart.upper <= enough or apart.lower > enough):
+        return apart.upper
+    return wrong_result(*given, delegates, question.tolerate(groups)).upper
 
 
 def _delegates(question: Question) -> Delegates:
@@ -150,9 +165,7 @@ def window_of(question: Question, target: float) -> Window:
 
     delegates = _delegates(question)
     private = meeting(lambda groups: private_hidden(question.faults, groups, delegates).upper)
-    correct = meeting(
-        lambda groups: correct_failure(question.faults, groups, question.conditions, question.tolerate(groups)).upper
-    )
+    correct = meeting(lambda groups: correct_upper(question, groups, delegates, enough=target))
     return Window(
         private=min(private, default=None),
         correct=max(correct, default=None),

@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from bench.tolerance.curves import SHARES, Curve, Heat, curve_of, sizes_of
+from bench.tolerance.hidden import correct_upper
 from bench.tolerance.question import Question
 from protocols.check import CloisterError
 from protocols.tolerance.analysis import Faults, correct_failure
-from protocols.tolerance.hidden import Delegates, hidden_bound, hidden_sides, private_hidden
-from protocols.tolerance.parts import Groups, clusters_of, size_groups
+from protocols.tolerance.hidden import Delegates, hidden_bound, private_hidden
+from protocols.tolerance.parts import Groups, size_groups
 
 __all__ = ["committee_curves", "delegate_curves", "hidden_curves", "hidden_heat"]
 
@@ -48,9 +49,8 @@ def committee_curves(question: Question) -> list[Curve]:
     serving = {
         "all follow the protocol": replace(asked, deviating=False),
         "some deviate, one committee": replace(asked, deviating=True),
+        "some deviate, two committees": replace(asked, deviating=True, committees=2),
     }
-    if not asked.checked:  # no law is known of two that check inputs
-        serving["some deviate, two committees"] = replace(asked, deviating=True, committees=2)
     return _panels(question, ("private", "correct"), serving.items())
 
 
@@ -85,8 +85,8 @@ def _correct(question: Question, serving: Delegates) -> Callable[[int], float]:
     def at(size: int) -> float:
         groups = size_groups(faults.n, size)
         serving.check(groups)
-        if serving.deviating:
-            return hidden_sides(faults, groups, conditions, serving, question.tolerate(groups)).correct.upper
+        if serving.deviating and faults.byzantine:
+            return correct_upper(question, groups, serving)
         return correct_failure(faults, groups, conditions, _withstood(question, groups, serving)).upper
 
     return at
@@ -95,7 +95,7 @@ def _correct(question: Question, serving: Delegates) -> Callable[[int], float]:
 def _withstood(question: Question, groups: Groups, serving: Delegates) -> int:
     """As many clusters as the rule withstands, or as can be lost to crashes before too few are left to serve."""
     most = question.tolerate(groups)
-    return min(most, clusters_of(groups) - serving.count) if question.faults.crashed else most
+    return min(most, serving.spare(groups)) if question.faults.crashed else most
 
 
 def _fail(question: Question, serving: Delegates) -> Callable[[int], float]:

@@ -184,7 +184,8 @@ def _why_correct(answer: Answer) -> str:
         and answer.question.faults.byzantine
     ):
         if answer.question.delegates.committees > 1:
-            return "it takes a lying delegate in each committee, or too many tainted clusters; else the round stops"
+            failed = "tainted or lost" if answer.question.faults.crashed else "tainted"
+            return f"it takes a lying delegate in each committee, or too many {failed} clusters; else the round stops"
         return "a member who departs from the protocol changes or stops the result"
     return f"{answer.question.rule_name} withstands {most} of {m} clusters {_tainted_words(answer)}"
 

@@ -15,9 +15,8 @@ class Delegates:
 
     `committees` of so many compare what they open. With `checked` inputs these are shared among the delegates one by
     one, so that a Byzantine member may have its own cluster left out, by an input that does not pass; `shows_total`:
-    what opens is the mean of the clusters that are left. Raises: CloisterError unless 1 <= threshold < count / 2, for
-    two committees of members who follow the protocol, who have nothing to compare, and for two that check inputs, of
-    which no law is known here.
+    what opens is the mean of the clusters that are left. Raises: CloisterError unless 1 <= threshold < count / 2, and
+    for two committees of members who follow the protocol, who have nothing to compare.
     """
 
     count: int = 3
@@ -37,11 +36,6 @@ class Delegates:
         if not 1 <= self.committees <= 1 + self.deviating:
             raise CloisterError(
                 f"committees = {self.committees} is not allowed; allowed: 1, or 2 where members deviate"
-            )
-        if self.checked and self.committees > 1:
-            raise CloisterError(
-                f"committees = {self.committees} that check inputs have no law here, though they run; "
-                f"allowed: 1 (another mode than 'detect'), or no check of inputs"
             )
 
     @property

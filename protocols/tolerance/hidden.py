@@ -10,12 +10,12 @@ member is left out before an input of it is sent.
 
 Where inputs are checked these are shared among the delegates one by one: more of them than the threshold know all
 inputs, however large clusters are. A Byzantine member may have its cluster left out, by an input that does not pass: of
-fewer clusters than delegates nothing opens, and of a mean it chooses which clusters it is of.
+fewer clusters than delegates nothing opens, and of a mean it chooses which clusters it is of. Of two committees that
+check them any colluding delegate of either knows all inputs, and one of each has to lie to change the result.
 """
 
-import math
-
 from protocols.tolerance.analysis import Analysis, Faults, analyse, correct_failure
+from protocols.tolerance.compared import wrong_result
 from protocols.tolerance.conditions import Conditions
 from protocols.tolerance.delegates import Delegates
 from protocols.tolerance.hidden_private import private_hidden, sums_shown
@@ -28,7 +28,6 @@ from protocols.tolerance.worst import WorstCase, worst_case
 __all__ = ["Delegates", "hidden_bound", "hidden_sides", "hidden_worst", "private_hidden", "sums_shown"]
 
 _APART = "delegates, lost and tainted clusters are too many to count together"
-_LIES = "lying delegates and tainted clusters are counted apart"
 
 
 def hidden_sides(
@@ -38,7 +37,8 @@ def hidden_sides(
 
     `conditions` are those of a cluster alone. An outer mean tells the last honest update to all others, who know it
     from their delegates anyway. Where inputs are checked, Byzantine members may stop a round whose result would be
-    right: then live may be above correct, and fail counts it as well.
+    right: then live may be above correct, and fail counts it as well. Where two committees deviate, correct is that no
+    wrong result is taken over, and that enough clusters are complete to draw them; any liar may stop the round.
 
     Guarantees:
         Equal to counting all placements and all draws of delegates, one by one, or bounds around it.
@@ -48,8 +48,7 @@ def hidden_sides(
     if tolerate < 0 or (delegates.deviating and faults.byzantine):
         sure = Probability.exact(1.0, "certain")
         lying = tolerate >= 0 and delegates.committees > 1
-        tainted = correct_failure(faults, groups, conditions, tolerate)
-        correct = _lied(faults, groups, delegates, tainted) if lying else sure
+        correct = wrong_result(faults, groups, conditions, delegates, tolerate) if lying else sure
         return Analysis(private=private, correct=correct, live=sure, fail=sure, union_bound=1.0)
     together = _together(faults, groups, delegates, tolerate)
     correct, live = _delivered(faults, groups, conditions, delegates, tolerate, together)
@@ -66,7 +65,7 @@ def hidden_sides(
 
 def _together(faults: Faults, groups: Groups, delegates: Delegates, tolerate: int) -> Tally | None:
     """Return what counts all sides together, where they depend on more than one kind of fault or on a check."""
-    if delegates.committees > 1 or not (faults.crashed or faults.curious or delegates.checked):
+    if not (faults.crashed or faults.curious or delegates.checked):
         return None
     most = max(tolerate, delegates.spare(groups)) if delegates.checked else tolerate
     return tally(faults, groups, delegates, most=most)
@@ -126,23 +125,6 @@ def _fail(  # noqa: PLR0917 - what all sides have
         return bounds_on(max(private.lower, harmed.lower), private.upper + harmed.upper, because=why)
     found = states(faults.byzantine, faults.n, groups, delegates, most=min(tolerate, faults.byzantine))
     return _exact(min(1.0, float(found[1, 1].sum() + found[0, :, -1].sum() + found[1, 0, -1])))
-
-
-def _lied(faults: Faults, groups: Groups, delegates: Delegates, tainted: Probability) -> Probability:
-    """Return how likely a wrong result is taken over: too many tainted clusters, or a liar in each of two committees.
-
-    Whichever processes serve, those who lie are uniform among all that have not crashed, and nobody serves twice:
-    inclusion and exclusion of the committees without one. Where crashes may leave too few clusters nobody may serve.
-    """
-    present, b, g = faults.n - faults.crashed, faults.byzantine, delegates.count
-    if present < delegates.serving:
-        return tainted
-    free = [math.comb(present - serving, b) / math.comb(present, b) for serving in (g, 2 * g)]
-    both = max(0.0, 1 - 2 * free[0] + free[1])
-    if not both:
-        return tainted
-    least = both if faults.crashed <= delegates.spare(groups) else 0.0
-    return bounds_on(max(tainted.lower, least), min(1.0, tainted.upper + both), because=_LIES)
 
 
 def hidden_bound(faults: Faults, groups: Groups, conditions: Conditions, delegates: Delegates, tolerate: int) -> float:

@@ -44,15 +44,20 @@ def private_hidden(faults: Faults, groups: Groups, delegates: Delegates, *, whoe
     delegates.check(groups)
     if faults.colluding in {0, faults.n}:
         return Probability.exact(0.0, "certain")
-    if delegates.committees > 1:
+    if delegates.committees > 1 and not delegates.checked:
         return _private_of_two(faults, groups, delegates, whoever=whoever)
     if delegates.checked and not (faults.crashed or whoever or delegates.chooses):
         return Probability.exact(sums_shown(faults, delegates), "draw of delegates")
+    bounds = _checked(faults, groups, delegates, whoever=whoever) if delegates.checked else None
+    if bounds and bounds.engine != "bounds":  # they meet, and cost less than counting
+        return bounds
     found = _counted(faults, groups, delegates, whoever=whoever)
     if found is not None:
         return Probability.exact(min(1.0, found), "recursion")
-    if delegates.checked:
-        return _checked(faults, groups, delegates, whoever=whoever)
+    return bounds or _unchecked(faults, groups, delegates, whoever=whoever)
+
+
+def _unchecked(faults: Faults, groups: Groups, delegates: Delegates, *, whoever: bool) -> Probability:
     alone = sum(count * _alone(size, faults) for size, count in groups)
     shown = _known_to_some(faults, groups, delegates) if whoever else sums_shown(faults, delegates)
     return bounds_on(0.0, min(shown, alone), because=_MANY)
@@ -62,6 +67,10 @@ def _counted(faults: Faults, groups: Groups, delegates: Delegates, *, whoever: b
     simple = not (delegates.checked or faults.crashed)
     if simple and states_work(faults.colluding, groups, delegates, 1) <= MOST_WORK:
         return float(states(faults.colluding, faults.n, groups, delegates, most=-1, whoever=whoever)[1, 1].sum())
+    return _tallied(faults, groups, delegates, whoever=whoever)
+
+
+def _tallied(faults: Faults, groups: Groups, delegates: Delegates, *, whoever: bool) -> float | None:
     # Only where members choose who is left out does it matter who of the coalition is Byzantine.
     merged = faults if delegates.chooses else replace(faults, byzantine=faults.colluding, curious=0)
     counted = tally(merged, groups, delegates, most=-1, whoever=whoever)
@@ -71,13 +80,16 @@ def _counted(faults: Faults, groups: Groups, delegates: Delegates, *, whoever: b
 def _private_of_two(faults: Faults, groups: Groups, delegates: Delegates, *, whoever: bool) -> Probability:
     """Return the same for two committees, of whom one delegate is enough: they are one of twice as many.
 
-    Where clusters are fewer than these, between one committee and whoever is drawn.
+    Where clusters are fewer than these, and too many to count, between one committee and whoever is drawn.
     """
     one = replace(delegates, committees=1)
     twice = replace(one, count=2 * delegates.count)
     m = clusters_of(groups)
     if m - min(faults.crashed, m) >= twice.count:
         return private_hidden(faults, groups, twice, whoever=whoever)
+    found = _tallied(faults, groups, delegates, whoever=whoever)
+    if found is not None:
+        return Probability.exact(min(1.0, found), "recursion")
     most = private_hidden(faults, groups, one, whoever=True)
     if whoever:
         return most

@@ -87,11 +87,13 @@ def _engines(parts: Sequence[Part], n: int, counts: Sequence[int], most: int) ->
 
 
 def _deterministic(parts: Sequence[Part], n: int, counts: Sequence[int]) -> tuple[int, bool] | None:
-    """Return (K, nothing forbidden) where all placements agree: no faults, one kind for all, clusters of one."""
+    """Return (K, nothing forbidden) where all placements agree: no faults, one kind for all, one cluster, or of one."""
     if not counts:
         held = [(part, (), part.count) for part in parts]
     elif counts == (n,):
         held = [(part, (part.size,), part.count) for part in parts]
+    elif len(parts) == 1 and parts[0].count == 1:
+        held = [(parts[0], tuple(counts), 1)]
     elif len(parts) == 1 and parts[0].size == 1:
         kinds = len(counts)
         cells = [tuple(int(i == kind) for i in range(kinds)) for kind in range(kinds + 1)]

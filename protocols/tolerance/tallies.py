@@ -2,8 +2,10 @@
 
 Of every cluster it matters whether a member has crashed (it is left out), whether one is Byzantine, how many are
 outside the coalition, and whether it sends a delegate, who colludes or not. Delegates are drawn uniformly among the
-complete clusters, whose number is only known at the end: so choices of delegates are counted, and then divided by how
-many there are. Additions of non-negative terms only.
+complete clusters, and all choices of as many are alike: so who serves is fixed first, and clusters that nobody serves
+from are counted without it. Two committees are of clusters apart, as one of twice as many would be, unless too few are
+complete: then each of these sends one member, and as many of them as are missing a second one. Additions of
+non-negative terms only.
 """
 
 import math
@@ -14,6 +16,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.tolerance._counting import raised, shifted
+from protocols.tolerance._draws import Plan, committees_of, plans_of
 from protocols.tolerance.analysis import Faults
 from protocols.tolerance.binomial import Floats, log_multinomial, log_total
 from protocols.tolerance.delegates import Delegates
@@ -25,6 +29,8 @@ Counts = NDArray[np.int64]
 
 _MOST_WORK = 1.5e9  # additions, about two seconds
 _SMALLEST = 5000  # additions: what an array costs however small it is
+_LIKED = -1
+"""The role of a cluster that sends somebody who colludes if it has one; others are how many of its members serve."""
 _NOBODY, _MANY, _ALONE, _UNMOVED, _HIDDEN = range(5)
 """Who of those outside the coalition is in the clusters that are kept, where members choose which ones are:
 
@@ -79,28 +85,82 @@ def tally(faults: Faults, groups: Groups, delegates: Delegates, *, most: int, wh
     """
     counts, spare = (faults.byzantine, faults.crashed, faults.curious), delegates.spare(groups)
     lost, failed = min(spare + 1, faults.crashed) + 1, min(most + 1, faults.byzantine + faults.crashed) + 1
-    seats = (1 if whoever else delegates.count + 1, delegates.withstood + 2)
-    shape = (lost, *seats, _situations(delegates), failed, *(count + 1 for count in counts))
-    cells = sum(many * math.prod(min(size, count) + 1 for count in counts) for size, many in groups)
-    if 3.0 * max(math.prod(shape), _SMALLEST) * cells > _MOST_WORK:
+    shape = (lost, delegates.withstood + 2, _situations(delegates), failed, *(count + 1 for count in counts))
+    plans = list(_plans(lost, groups, delegates, whoever=whoever))
+    if _work(shape, groups, counts, plans, whoever=whoever) > _MOST_WORK:
         return None
-    held = np.zeros(shape)
+    chances = _chances(shape, faults, groups, delegates, plans, idle=_LIKED if whoever else 0)
+    return Tally(chances=chances * math.exp(-log_total(faults.n, counts)), exposing=_exposing(delegates), spare=spare)
+
+
+def _plans(lost: int, groups: Groups, delegates: Delegates, *, whoever: bool) -> Iterator[Plan]:
+    """Yield who may serve: of so many clusters that send one member, and so many that send two; or nobody in advance.
+
+    With more lost clusters than may be nobody serves.
+    """
+    spare = delegates.spare(groups)
+    if not whoever:
+        for twice, few in committees_of(groups, delegates, lost - 1):
+            yield from plans_of(groups, (delegates.serving - 2 * twice, twice), few)
+    nobody = range(0 if whoever else spare + 1, lost)
+    if nobody:
+        yield from plans_of(groups, (0, 0), nobody)
+
+
+def _work(
+    shape: tuple[int, ...], groups: Groups, counts: tuple[int, ...], plans: Sequence[Plan], *, whoever: bool
+) -> float:
+    """About how many additions that takes: with who serves counted or, at first, without."""
+    cells = [math.prod(min(size, count) + 1 for count in counts) for size, _ in groups]
+    whole = max(math.prod(shape), _SMALLEST)
+    idle = whole if whoever else max(math.prod(shape) // shape[1], _SMALLEST)
+    shared = _never_serving(groups, plans)
+    work = float(sum(idle * many * each for many, each in zip(shared, cells, strict=True)))
+    for plan in plans:
+        for (_, many), roles, same, each in zip(groups, plan.by_size, shared, cells, strict=True):
+            work += each * (2 * whole * sum(roles) + idle * (many - sum(roles) - same))
+    return 3.0 * work
+
+
+def _never_serving(groups: Groups, plans: Sequence[Plan]) -> list[int]:
+    """How many clusters of each size serve in no plan: they are counted once."""
+    return [min(each) for each in zip(*(plan.idle(groups) for plan in plans), strict=True)]
+
+
+def _chances(
+    shape: tuple[int, ...],
+    faults: Faults,
+    groups: Groups,
+    delegates: Delegates,
+    plans: Sequence[Plan],
+    *,
+    idle: int,
+) -> Floats:
+    """Weights by all axes of `shape` but those of the kinds of fault; `idle` is the role of who is in no plan."""
+    counts, m = shape[-3:], clusters_of(groups)
+    letters = [_letters(size, faults, delegates) for size, _ in groups]
+    # As long as nobody serves, no delegate colludes.
+    held = np.zeros(shape if idle == _LIKED else (shape[0], 1, *shape[2:]))
     held[(0,) * len(shape)] = 1.0
-    for size, many in groups:
-        letters = _letters(size, faults, delegates)
-        for _ in range(many):
-            held = _with_cluster(held, letters, size, whoever=whoever)
-    own = held[(..., *counts)] * math.exp(-log_total(faults.n, counts))
-    chances = _served(own, clusters_of(groups), delegates, spare)
-    return Tally(chances=chances, exposing=_exposing(delegates), spare=spare)
+    shared = _never_serving(groups, plans)
 
+    def grown(before: Floats, role: int, many: Sequence[int]) -> Floats:
+        for (size, _), own, times in zip(groups, letters, many, strict=True):
+            for _ in range(times):
+                before = _with_cluster(before, own, size, role)
+        return before
 
-def _served(own: Floats, m: int, delegates: Delegates, spare: int) -> Floats:
-    """Each choice of delegates equally likely, given how many clusters are lost; with too many lost, none is made."""
-    out = np.zeros((own.shape[0], *own.shape[2:]))
-    for lost in range(own.shape[0]):
-        drawn = own.shape[1] > 1 and lost <= spare
-        out[lost] = own[lost, -1] / math.comb(m - lost, delegates.count) if drawn else own[lost, 0]
+    held, out = grown(held, idle, shared), np.zeros(shape[:-3])
+    for plan in plans:
+        others = [each - same for each, same in zip(plan.idle(groups), shared, strict=True)]
+        mine = grown(held, idle, others)
+        if idle != _LIKED:
+            mine = np.concatenate([mine, np.zeros((shape[0], shape[1] - 1, *shape[2:]))], axis=1)
+        for role in (1, 2):
+            mine = grown(mine, role, [roles[role - 1] for roles in plan.by_size])
+        own = mine[(..., *(length - 1 for length in counts))]
+        for lost in plan.lost:
+            out[lost] += plan.chance(m, lost) * own[lost]
     return out
 
 
@@ -156,46 +216,40 @@ def _letters(size: int, faults: Faults, delegates: Delegates) -> list[_Letter]:
     ]
 
 
-def _with_cluster(held: Floats, letters: Sequence[_Letter], size: int, *, whoever: bool) -> Floats:
+def _with_cluster(held: Floats, letters: Sequence[_Letter], size: int, role: int) -> Floats:
+    """Return the weights with one more cluster, which is complete if anyone of it serves."""
     grown = np.zeros_like(held)
     for letter in letters:
-        for term, drawn, colluding in _terms(held, letter, size, whoever=whoever):
-            moved = _raised(term, 0) if letter.lost else term
-            moved = _raised(moved, 4) if letter.failed else moved
-            moved = _raised(moved, 2) if colluding else moved
-            source, target = (slice(None, -1), slice(1, None)) if drawn else (slice(None), slice(None))
+        for term, colluding in _terms(held, letter, size, role):
+            moved = raised(term, 0) if letter.lost else term
+            moved = raised(moved, 3) if letter.failed else moved
+            moved = raised(moved, 1) if colluding else moved
             for before, after in enumerate(letter.moves):
-                grown[:, target, :, after] += moved[:, source, :, before]
+                grown[:, :, after] += moved[:, :, before]
     return grown
 
 
-def _terms(held: Floats, letter: _Letter, size: int, *, whoever: bool) -> Iterator[tuple[Floats, bool, bool]]:
-    """The weights after such a cluster, and whether it sends a delegate, who colludes: as they are so far."""
-    if letter.lost:
-        yield _shifted(held, ((cell, weight) for cell, weight, _ in letter.cells)), False, False
-    elif whoever:
-        yield _shifted(held, ((cell, weight) for cell, weight, a in letter.cells if a)), False, True
-        yield _shifted(held, ((cell, weight) for cell, weight, a in letter.cells if not a)), False, False
+def _terms(held: Floats, letter: _Letter, size: int, role: int) -> Iterator[tuple[Floats, bool]]:
+    """The weights after such a cluster, and whether one who colludes serves: as they are so far."""
+    if letter.lost and role > 0:
+        return
+    if letter.lost or not role:
+        yield shifted(held, ((cell, weight) for cell, weight, _ in letter.cells)), False
+    elif role == _LIKED:
+        yield shifted(held, ((cell, weight) for cell, weight, a in letter.cells if a)), True
+        yield shifted(held, ((cell, weight) for cell, weight, a in letter.cells if not a)), False
     else:
-        yield _shifted(held, ((cell, weight) for cell, weight, _ in letter.cells)), False, False
-        yield _shifted(held, ((cell, weight * a / size) for cell, weight, a in letter.cells if a)), True, True
-        honest = ((cell, weight * (size - a) / size) for cell, weight, a in letter.cells if a < size)
-        yield _shifted(held, honest), True, False
+        free = [(cell, weight * _free(size, size - a, role)) for cell, weight, a in letter.cells]
+        some = [(cell, weight * _some(size, a, role)) for cell, weight, a in letter.cells]
+        yield shifted(held, (each for each in free if each[1])), False
+        yield shifted(held, (each for each in some if each[1])), True
 
 
-def _shifted(held: Floats, cells: Iterator[tuple[tuple[int, int, int], float]]) -> Floats:
-    out = np.zeros_like(held)
-    for cell, weight in cells:
-        into = tuple(slice(x, None) for x in cell)
-        room = tuple(slice(0, length - x) for x, length in zip(cell, held.shape[-3:], strict=True))
-        out[(..., *into)] += weight * held[(..., *room)]
-    return out
+def _free(size: int, others: int, serving: int) -> float:
+    """How likely all members of a cluster that serve, two at most, are of so many."""
+    return math.comb(others, serving) / math.comb(size, serving)
 
 
-def _raised(held: Floats, axis: int) -> Floats:
-    """Return the counts with one more on this axis; the last one stays the last."""
-    moved = np.moveaxis(held, axis, 0)
-    out = np.zeros_like(moved)
-    out[1:] = moved[:-1]
-    out[-1] += moved[-1]
-    return np.moveaxis(out, 0, axis)
+def _some(size: int, a: int, serving: int) -> float:
+    """How likely one of so many or more is among them: as a positive number, which keeps its digits."""
+    return a * (2 * size - a - 1) / (size * (size - 1)) if serving > 1 else serving * a / size

@@ -202,10 +202,11 @@ def test_the_page_loads_nothing_and_says_what_the_command_says(tmp_path: Path) -
         assert line.split(None, 1)[1].split(":")[0] in page
 
 
+@pytest.mark.parametrize("more", [(), ("--mode", "detect", "--input-check", "range")], ids=["inputs", "both"])
 def test_the_page_of_hidden_sums_shows_delegates_and_committees_and_no_policies_or_levels(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    more: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ("--n", "24", "--faulty", "2", "--cluster-size", "4", "--protocol", "hidden", "--out", str(tmp_path))
+    words = ("--n", "24", "--faulty", "2", "--cluster-size", "4", "--protocol", "hidden", *more, "--out", str(tmp_path))
     drawn: list[str] = []
 
     def noted(name: str, seen: Shown, theme: Theme) -> tuple[bytes, int, int]:
@@ -248,8 +249,25 @@ def test_the_curves_of_hidden_sums_are_the_answers_probabilities() -> None:
     assert ways["private", "some deviate, one committee"][1] < ways["private", "some deviate, two committees"][1]
 
 
-def test_the_ways_to_deviate_are_drawn_of_one_committee_and_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, serving = hidden_named(mode=None, threshold=None, delegates=3)
+def test_the_curves_of_two_committees_that_check_inputs_are_the_answers_probabilities() -> None:
+    conditions, serving = hidden_named(mode="detect", threshold=None, delegates=3, input_check="range")
+    question = asked(n=24, faulty="3", conditions=conditions, delegates=serving)
+    seen = survey(question, size_groups(24, 4))
+    for side in ("private", "correct"):
+        (curve,) = [
+            each for each in seen.committees if (each.panel, each.name) == (side, "some deviate, two committees")
+        ]
+        drawn = dict(zip(curve.sizes, curve.values, strict=True))
+        for size in (1, 2, 4, 8):
+            alone = asked(n=24, faulty="3", conditions=conditions, delegates=serving, cluster_size=str(size))
+            (found,) = tolerance.answers(alone)
+            assert drawn[size] == getattr(found.analysis, side).value
+            assert 0 < drawn[size] < 1
+
+
+@pytest.mark.parametrize("check", ["none", "range"])
+def test_the_ways_to_deviate_are_drawn_of_one_committee_and_of_two(monkeypatch: pytest.MonkeyPatch, check: str) -> None:
+    _, serving = hidden_named(mode=None, threshold=None, delegates=3, input_check=check)
     drawn: dict[str, tuple[bool, int, int]] = {}
 
     def noted(question: object, sides: object, ways: Iterable[tuple[str, Delegates]]) -> list[object]:

@@ -13,8 +13,6 @@ from typing import Literal
 
 import pytest
 
-from protocols.check import CloisterError
-from protocols.hidden_sums import hidden_sums
 from protocols.hidden_sums._promises import Faulty, outcome_of
 from protocols.hidden_sums._resharing import Seats
 from protocols.hidden_sums._seating import Formation
@@ -253,12 +251,6 @@ def test_checked_inputs_of_any_number_of_processes_are_known_as_often_as_delegat
     mean = private_hidden(faults, groups, Delegates(checked=True, shows_total=True))
     assert mean.engine == "bounds that meet"
     assert mean.value == pytest.approx(found.value, rel=1e-9)
-
-
-def test_two_committees_that_check_inputs_are_refused_by_the_law_and_by_no_protocol() -> None:
-    with pytest.raises(CloisterError, match="committees = 2 that check inputs have no law here, though they run"):
-        Delegates(deviating=True, committees=2, checked=True)
-    hidden_sums.make(hidden_sums.resolve({"name": "hidden", "group_size": 2, "committees": 2, "input_check": "range"}))
 
 
 def test_clusters_by_the_hundred_thousand_are_bounded_and_not_counted_one_by_one() -> None:

@@ -147,10 +147,7 @@ def test_members_who_deviate_are_tolerated_nowhere_and_one_delegate_shows_what_i
 
 @pytest.mark.parametrize(("n", "size", "byzantine"), [(12, 2, 2), (8, 2, 2), (12, 2, 3), (12, 4, 1)])
 def test_a_wrong_result_needs_a_liar_in_each_of_two_committees(n: int, size: int, byzantine: int) -> None:
-    """All placements, for two draws: with clusters of one size all draws have the same law.
-
-    Private is exact where both committees are of different clusters.
-    """
+    """All placements, for two draws: with clusters of one size all draws have the same law."""
     protocol, groups = Hidden(group_size=size, committees=2), size_groups(n, size)
     delegates = Delegates(deviating=True, committees=2)
     found = hidden_sides(Faults(n=n, byzantine=byzantine), groups, CONDITIONS, delegates, protocol.breakdown(n))
@@ -162,14 +159,9 @@ def test_a_wrong_result_needs_a_liar_in_each_of_two_committees(n: int, size: int
             known = not liars.isdisjoint(seats.delegates + seats.second)
             exposed += known and any(len(set(group) - liars) == 1 for group in seats.groups)
             wrong, total = wrong + (not said.correct), total + 1
-    assert found.correct.lower - 1e-12 <= wrong / total <= found.correct.upper + 1e-12
-    tainted = hidden_sides(Faults(n=n, byzantine=byzantine), groups, CONDITIONS, THREE, protocol.breakdown(n)).correct
-    if tainted.value == 0.0:
-        assert found.correct.lower == pytest.approx(wrong / total, rel=1e-9)
+    assert found.correct.value == pytest.approx(wrong / total, rel=1e-9)
     assert found.live.value == 1.0
-    assert found.private.lower - 1e-12 <= exposed / total <= found.private.upper + 1e-12
-    if len(seats.groups) >= 6:
-        assert found.private.value == pytest.approx(exposed / total, rel=1e-9)
+    assert found.private.value == pytest.approx(exposed / total, rel=1e-9)
     assert hidden_worst(Faults(n=n, byzantine=0), groups, CONDITIONS, delegates, 2).correct == 1
 
 
@@ -200,12 +192,12 @@ def test_liars_are_drawn_among_those_who_have_not_crashed(
         for liars in map(frozenset, combinations(sorted(there), byzantine)):
             failed = sum(not (liars | gone).isdisjoint(cluster) for cluster in clusters_of(n, size))
             lying = bool(committees) and all(not liars.isdisjoint(each) for each in committees)
-            wrong, total, served = wrong + (failed > most or lying), total + 1, served + bool(committees)
+            wrong += failed > most or lying or not committees
+            total, served = total + 1, served + bool(committees)
             shown += any(not liars.isdisjoint(each) for each in committees)
     found = hidden_sides(faults, groups, CONDITIONS, delegates, most).correct
-    assert found.lower - 1e-12 <= wrong / total <= found.upper + 1e-12
-    if most == 20 and served == total:
-        assert found.value == pytest.approx(wrong / total, rel=1e-9)
+    assert found.engine != "bounds"
+    assert found.value == pytest.approx(wrong / total, rel=1e-9)
     assert sums_shown(faults, delegates) == pytest.approx(shown / served if served else 0.0, rel=1e-9)
 
 

@@ -395,6 +395,19 @@ def test_certain_cases_are_exact() -> None:
     assert tail(parts_of(size_groups(9, 3), above("c/2")), 9, (9,), 2).value == 1.0
 
 
+@pytest.mark.parametrize("counts", [(3,), (4,), (2, 3), (1, 1)])
+def test_one_cluster_of_all_has_every_fault(counts: tuple[int, ...]) -> None:
+    """No integral and no draw: of nine more than four are too many, and of a second kind one alone is forbidden."""
+    shape = (10,) * len(counts)
+    total = np.indices(shape).sum(axis=0)
+    forbidden = np.indices(shape)[-1] == 1 if len(counts) == 2 else np.zeros(shape, dtype=bool)
+    parts = parts_of(((9, 1),), lambda _: total > 4, lambda _: forbidden)
+    found = tail(parts, 9, counts, 0)
+    assert found.engine == "certain"
+    assert found.value == float(sum(counts) > 4 and not forbidden[counts])
+    assert tail(parts, 9, counts, 1).value == 0.0
+
+
 def test_engines_refuse_what_they_cannot_vouch_for() -> None:
     with pytest.raises(NotExactError):
         distribution(parts_of(size_groups(10**6, 50), above("c/2")), 10**6, (10**5,))

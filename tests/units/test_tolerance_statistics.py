@@ -150,10 +150,6 @@ def test_without_further_words_the_conditions_are_those_of_the_plug_in_that_runs
         (("--protocol", "median", "--input-check", "range"), "input_check = range means nothing to protocol 'median'"),
         (("--protocol", "hidden", "--input-check", "norm"), "input_check = 'norm' is unknown; allowed: none, range"),
         (
-            ("--protocol", "hidden", "--input-check", "range", "--mode", "detect"),
-            "committees = 2 that check inputs have no law here, though they run; allowed: 1",
-        ),
-        (
             ("--protocol", "median", "--least-passing", "3"),
             "least_passing = 3 means nothing to protocol 'median', which asks nobody to pass; "
             "allowed: the protocols norm_check, range_check",
@@ -204,6 +200,14 @@ def test_a_mistake_is_one_line(
         (
             ("hidden", "--input-check", "range", "--aggregator", "mean"),
             "members whose inputs do not pass may leave one alone in the mean",
+        ),
+        (
+            ("hidden", "--input-check", "range", "--mode", "detect"),
+            "private  fails with probability 0.793395: 1 or more colluding delegates of 2 x 3 know all inputs",
+        ),
+        (
+            ("hidden", "--input-check", "range", "--mode", "detect", "--crash", "1"),
+            "it takes a lying delegate in each committee, or too many tainted or lost clusters; else the round stops",
         ),
         (("norm_check", "--least-passing", "4"), "norm_check (inputs, threshold most, least passing 4)"),
         (("norm_check", "--least-passing", "4"), "each with at least 4 of 5 members whose inputs pass"),
@@ -262,9 +266,11 @@ def asked_of_hidden(**changes: object) -> tolerance.Question:
     return tolerance.ask(**{**words, **changes})
 
 
-def two_committees(**changes: object) -> tolerance.Answer:
-    conditions, delegates = hidden_named(mode="detect", threshold=None, delegates=3)
-    (found,) = tolerance.answers(asked_of_hidden(conditions=conditions, delegates=delegates, **changes))
+def two_committees(
+    *, mode: str = "detect", check: str = "none", design: bool = False, **changes: object
+) -> tolerance.Answer:
+    conditions, delegates = hidden_named(mode=mode, threshold=None, delegates=3, input_check=check)
+    (found,) = tolerance.answers(asked_of_hidden(conditions=conditions, delegates=delegates, **changes), design=design)
     return found
 
 
@@ -272,6 +278,45 @@ def test_both_committees_know_the_sums() -> None:
     found = two_committees(n=30, faulty="1", cluster_size="5")
     assert found.as_json()["p_sums_shown"] == pytest.approx(6 / 30)
     assert any("of 2 x 3 know all sums (with probability 0.2)" in line for line in tolerance.describe(found))
+
+
+@pytest.mark.parametrize("check", ["none", "range"])
+def test_the_window_of_two_committees_is_of_sizes_whose_results_are_right(check: str) -> None:
+    """Of 24, two liars: 2 x 3 x 3 of 24 x 23 pairs of places are one in each committee; that alone misses 0.03."""
+    sizes = range(1, 9)
+    each = [two_committees(n=24, faulty="2", check=check, cluster_size=str(size)).analysis.correct for size in sizes]
+    assert [side.value for side in each[:4]] == pytest.approx([18 / (24 * 23)] * 4)
+    assert all(side.value > 0.2 for side in each[4:])  # of fewer than five clusters two are too many
+    # The last two are between what lies and tainted clusters tell, each for itself.
+    between = min(side.value for side in each[4:]) * (1 + 1e-9)
+    straddling = max(size for size, side in zip(sizes, each, strict=True) if side.value <= between)
+    for target, largest in ((0.03, None), (0.04, 4), (between, straddling), (between * (1 - 1e-6), 4)):
+        found = two_committees(n=24, faulty="2", check=check, target=target, design=True).designs
+        assert found is not None
+        assert found.window.correct == largest
+
+
+def test_no_size_is_right_where_one_committee_has_members_who_deviate() -> None:
+    for faulty, largest in (("0", 4), ("1", None)):
+        found = two_committees(mode="passive", faulty=faulty, design=True).designs
+        assert found is not None
+        assert found.window.correct == largest
+
+
+def test_two_committees_that_check_inputs_have_an_answer_of_every_kind() -> None:
+    """Without liars they deliver, and have a best size for a target; with one the round may be stopped."""
+    found = two_committees(n=36, faulty="0", crash="2", curious="1", check="range", target=0.25, cluster_size=None)
+    assert found.analysis.fail.engine != "bounds"
+    assert found.best is not None
+    assert found.best.size == found.groups[0][0]
+    assert found.analysis.fail.value <= 0.25
+    assert (found.worst.private, found.worst.live) == (-1, 0)
+    record = found.as_json()
+    json.dumps(record)
+    assert record["input_check"] == "range"
+    assert record["p_sums_shown"] == pytest.approx(6 / 34)
+    liar = two_committees(n=36, faulty="1", check="range", cluster_size="3")
+    assert (liar.analysis.live.value, liar.worst.all, liar.worst.correct) == (1.0, 0, 1)
 
 
 def test_only_byzantine_members_depart_from_the_protocol() -> None:
