@@ -2,6 +2,7 @@
 
 from bench.tolerance.hidden import over_rounds_upper
 from bench.tolerance.question import Question
+from protocols.clustering import clusterings
 from protocols.tolerance.analysis import Analysis
 from protocols.tolerance.parts import Groups
 from protocols.tolerance.repeated import Rounds
@@ -40,6 +41,7 @@ def _counted(asked: Question, groups: Groups, draws: int, best_size: int | None)
             tolerate=tolerate,
             draws=draws,
             asked_size=mine[0],
+            batch=clusterings.make(clusterings.resolve(asked.policy)).smallest_cluster(1),
         )
     )
 

@@ -57,7 +57,8 @@ def learnt(p: float, rounds: int) -> Range:
 class Rounds:
     """Several rounds of a design whose clusters are drawn again `draws` times: uniform faults, disjoint clusters.
 
-    `asked_size` is the cluster size asked for, `batch` how many processes always act together, where any do.
+    `asked_size` is the cluster size asked for, `batch` how many processes always act together: the smallest cluster
+    that the policy forms.
     """
 
     faults: Faults
@@ -66,7 +67,7 @@ class Rounds:
     tolerate: int
     draws: int
     asked_size: int
-    batch: int = 2
+    batch: int
 
 
 def cover_counted(asked: Rounds) -> float | None:

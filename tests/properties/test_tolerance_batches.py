@@ -114,6 +114,12 @@ def test_the_reference_tells_batches_that_stay_from_batches_that_are_drawn_anew(
     assert once < seven < 0.98 * over_rounds(once, 7)
 
 
+@pytest.mark.parametrize("batch", [2, 3, 5])
+def test_the_smallest_cluster_of_the_policy_is_one_batch(batch: int) -> None:
+    """So `bench tolerance` knows how many always act together without knowing the policy."""
+    assert Sticky(batch=batch).smallest_cluster(1) == batch
+
+
 @pytest.mark.parametrize(("n", "faulty", "size"), [(60, 3, 10), (200, 20, 10), (1000, 60, 20), (1000, 30, 4)])
 @pytest.mark.parametrize("kind", ["byzantine", "crashed", "curious"])
 def test_one_round_of_batches_is_as_likely_to_fail_as_clusters_without(

@@ -6,20 +6,15 @@ shows; see tests/properties/test_hidden_range.py for runs that hold it to that.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 from itertools import combinations, product
 from typing import Literal
 
 import pytest
 
 from protocols.hidden_sums._promises import Faulty, outcome_of
-from protocols.hidden_sums._resharing import Seats
-from protocols.hidden_sums._seating import Formation
 from protocols.hidden_sums.hidden import Hidden, group_conditions
-from protocols.hidden_sums.rules import OuterRule
 from protocols.network import TooFewPartiesError
-from protocols.secure_robust._access import Access
 from protocols.secure_sum._verdict import Verdict
 from protocols.tolerance import hidden_private, tallies
 from protocols.tolerance.analysis import Faults
@@ -28,44 +23,10 @@ from protocols.tolerance.hidden import hidden_bound, hidden_sides, hidden_worst,
 from protocols.tolerance.hidden_states import states
 from protocols.tolerance.parts import Groups, size_groups
 from protocols.tolerance.tallies import tally
+from tests.seated import Seated
 
 CONDITIONS = group_conditions()
 Kinds = tuple[frozenset[int], frozenset[int], frozenset[int]]
-
-
-@cache
-def drawn_seats(protocol: Hidden, n: int, present: frozenset[int], dealt: frozenset[int] | None, use: int) -> Seats:
-    return protocol.seats(parties=n, present=present, use=use, dealt=dealt)
-
-
-@cache
-def formation_of(protocol: Hidden, n: int) -> Formation:
-    return protocol.formation(parties=n)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seated:
-    """The protocol, with these delegates."""
-
-    protocol: Hidden
-    delegates: tuple[int, ...]
-
-    @property
-    def access(self) -> Access:
-        return self.protocol.access
-
-    @property
-    def rule(self) -> OuterRule:
-        return self.protocol.rule
-
-    def formation(self, *, parties: int) -> Formation:
-        return formation_of(self.protocol, parties)
-
-    def seats(self, *, parties: int, present: frozenset[int], use: int, dealt: frozenset[int] | None = None) -> Seats:
-        return replace(drawn_seats(self.protocol, parties, present, dealt, use), delegates=self.delegates)
-
-    def withstands(self, *, groups: int) -> int:
-        return self.protocol.withstands(groups=groups)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cache
 from itertools import combinations, combinations_with_replacement, pairwise, permutations, product
 from typing import Literal, cast
 
@@ -18,10 +17,7 @@ import pytest
 from scipy import stats
 
 from protocols.hidden_sums._promises import Faulty, outcome_of
-from protocols.hidden_sums._resharing import Seats
-from protocols.hidden_sums._seating import Formation
 from protocols.hidden_sums.hidden import Hidden, group_conditions
-from protocols.hidden_sums.rules import OuterRule
 from protocols.network import TooFewPartiesError
 from protocols.secure_robust._access import Access
 from protocols.secure_sum._verdict import Verdict
@@ -32,6 +28,7 @@ from protocols.tolerance.delegates import Delegates
 from protocols.tolerance.hidden import hidden_bound, hidden_sides, hidden_worst, private_hidden, sums_shown
 from protocols.tolerance.parts import size_groups
 from tests.properties.test_tolerance_checked import placements
+from tests.seated import Seated
 
 CONDITIONS = group_conditions()
 SIDES = ("private", "correct", "live", "fail")
@@ -47,42 +44,11 @@ class OneOpensAll:
     threshold: int = 0
 
 
-@cache
-def drawn_seats(protocol: Hidden, n: int, present: frozenset[int], dealt: frozenset[int] | None) -> Seats:
-    return protocol.seats(parties=n, present=present, use=1, dealt=dealt)
-
-
-@cache
-def formation_of(protocol: Hidden, n: int) -> Formation:
-    return protocol.formation(parties=n)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seated:
+def seated(protocol: Hidden, drawn: Drawn) -> Seated:
     """The protocol, with these two committees, of whom any delegate may deviate."""
-
-    protocol: Hidden
-    drawn: Drawn
-
-    @property
-    def access(self) -> Access:
-        return self.protocol.access
-
-    @property
-    def rule(self) -> OuterRule:
-        return self.protocol.rule
-
-    def formation(self, *, parties: int) -> Formation:
-        return formation_of(self.protocol, parties)
-
-    def seats(self, *, parties: int, present: frozenset[int], use: int, dealt: frozenset[int] | None = None) -> Seats:
-        first, second = self.drawn
-        access = cast("Access", OneOpensAll(parties=self.protocol.delegates))
-        found = drawn_seats(self.protocol, parties, present, dealt)
-        return replace(found, delegates=first, second=second, access=access)
-
-    def withstands(self, *, groups: int) -> int:
-        return self.protocol.withstands(groups=groups)
+    first, second = drawn
+    opens = cast("Access", OneOpensAll(parties=protocol.delegates))
+    return Seated(protocol=protocol, delegates=first, second=second, opens=opens)
 
 
 def draws(complete: Sequence[Sequence[int]], count: int) -> Iterator[tuple[Fraction, Drawn]]:
@@ -132,7 +98,7 @@ def cases(protocol: Hidden, faults: Faults, *, one_draw: bool = False) -> Iterat
         for weight, drawn in found[gone]:
             yield Case(
                 weight=weight,
-                said=outcome_of(Seated(protocol=protocol, drawn=drawn), faulty, parties=n, use=1),
+                said=outcome_of(seated(protocol, drawn), faulty, parties=n, use=1),
                 lost=len(groups) - len(complete),
                 failed=failed,
                 lied=all(not liars.isdisjoint(each) for each in drawn),
@@ -271,7 +237,7 @@ def test_members_leave_one_alone_in_a_mean_although_none_of_them_serves() -> Non
                 continue
             liars, spies = (frozenset(rank for rank, kind in enumerate(kinds) if kind == one) for one in "bp")
             faulty = Faulty(byzantine=liars, crashed=frozenset(), curious=spies, late=frozenset(), deviating=liars)
-            said = outcome_of(Seated(protocol=protocol, drawn=drawn), faulty, parties=16, use=1)
+            said = outcome_of(seated(protocol, drawn), faulty, parties=16, use=1)
             weight = arrangements(serving) * arrangements(idle)
             exposed, total = exposed + weight * (not said.private), total + weight
     assert total == math.comb(16, 5) * math.comb(11, 5)
@@ -358,7 +324,7 @@ def test_the_protocols_own_draws_break_as_often_as_is_computed(crashed: int) -> 
             wrong += 1
             continue
         said = outcome_of(
-            Seated(protocol=protocol, drawn=(seats.delegates, seats.second)),
+            seated(protocol, (seats.delegates, seats.second)),
             Faulty(byzantine=liars, crashed=gone, curious=frozenset(placed[2:3]), late=frozenset(), deviating=liars),
             parties=n,
             use=use,
